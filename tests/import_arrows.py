@@ -83,7 +83,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "requests": ("requests", "urllib3"),
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "sqlalchemy": ("sqlalchemy",),
-    "kits": ("psycopg", "psycopg2", "asyncpg", "aiosqlite", "sqlite3"),
+    "sqlite3": ("sqlite3", "_sqlite3"),
+    "kits": ("psycopg", "psycopg2", "asyncpg", "aiosqlite"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""

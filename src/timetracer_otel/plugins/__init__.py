@@ -12,6 +12,7 @@ from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
 from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
+from timetracer_otel.libraries.sqlite3 import disable_sqlite3, enable_sqlite3
 
 __all__ = [
     "disable_aiohttp",
@@ -19,11 +20,13 @@ __all__ = [
     "disable_redis",
     "disable_requests",
     "disable_sqlalchemy",
+    "disable_sqlite3",
     "enable_aiohttp",
     "enable_httpx",
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",
+    "enable_sqlite3",
     "function_plugin",
 ]
 

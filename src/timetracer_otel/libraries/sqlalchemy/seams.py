@@ -20,16 +20,24 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import answer, begun, flow, notes, records, replays
+from timetracer_otel.calls.flow import begun, flow, notes, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
+from timetracer_otel.libraries.kits.dbapi.boundaries import (
+    answered_by,
+    answered_or_passed,
+    claimed,
+    end_of_transaction,
+    opened_for_real,
+)
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
 from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts
+from timetracer_otel.libraries.kits.dbapi.owners import opening
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
@@ -170,16 +178,10 @@ def _own_creator(pool: Any) -> Callable[[Any], Any]:
     return creator
 
 
-def _creating(session: BaseSession | None, pool: Any) -> Flow | None:
-    target = engines.target(pool_dialect(pool))
-    if target is None or (session is None and not target.learns_types):
-        return None
-    return _creator(target, pool)
-
-
-def _creator(target: EngineTarget, pool: Any) -> Flow:
+def _creating(session: BaseSession | None, pool: Any) -> Flow:
     creator = yield AppStep(pool.__dict__.__getitem__, CREATOR)
-    return guarded(LIB, creator, partial(_open, creator, target), outside=True)
+    # Outside sessions as well, and for engines that take no part: the connection is none of the driver's own plugin.
+    return guarded(LIB, creator, partial(_open, creator, engines.target(pool_dialect(pool))), outside=True)
 
 
 _get_creator = guarded(LIB, _own_creator, _creating, outside=True)
@@ -203,12 +205,17 @@ def _del_creator(self: Any) -> None:
     del self.__dict__[CREATOR]
 
 
-def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession | None, record: Any) -> Flow:
+def _open(
+    creator: Callable[[Any], Any], target: EngineTarget | None, session: BaseSession | None, record: Any
+) -> Flow:
     """Open a connection for a record of a pool: by the pool's own function, or one of a replay."""
     opens = AppStep(creator, record)
+    if target is None:
+        return (yield from opening.around(LIB, opens))
     if session is None or not _is_replaying(session, target):
         site = ConnectSite(target, opens, _nothing_replayed)
-        connection = yield from flow(site, session) if session is not None else only(opens)
+        site.lend = partial(opening.lend, LIB)
+        connection = yield from flow(site, session) if session is not None else opening.around(LIB, opens)
         if target.learns_types:
             target.connected(connection)
         return connection
@@ -216,48 +223,15 @@ def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSess
     real = RealConnection(target, partial(opened_by, opened, record))
     ours = replay_connection(target, real)
 
-    replayed = ConnectSite(target, partial(_opened_for_real, ours), lambda: ours)
+    replayed = ConnectSite(target, partial(opened_for_real, ours), lambda: ours)
     if recorded_facts(session, target) is not None:
         # The replay may open more connections than the recording did, whose pool had some already.
-        return (yield from _answered_or_passed(replayed, session))
+        return (yield from answered_or_passed(replayed, session))
     return (yield from flow(replayed, session))
-
-
-@guarded_method
-def _opened_for_real(connection: ReplayConnection) -> ReplayConnection:
-    connection.real.opened()
-    return connection
 
 
 def _nothing_replayed() -> Any:
     raise AssertionError("this call is not replayed")
-
-
-def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Flow:
-    """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
-    return _answered_by(site, session, _claimed(site, session))
-
-
-def _claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
-    """The recorded event of a call, taken; None where none is left."""
-    path = hooks.whereabouts(None).path()
-    facts = site.as_it_is()
-    event = session.match_as_recorded(LIB, facts, path) if facts is not None else None
-    if event is not None:
-        return event
-    # Another thread may take the event after we saw it, so we look again.
-    while (event := session.upcoming(site.redacted(session), path)) is not None:
-        if session.claim(event):
-            return event
-    return None
-
-
-def _answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Flow:
-    if event is not None:
-        return (yield from answer(site, session, event, hooks.whereabouts(None).span))
-    if site.beside is not None:
-        yield site.beside
-    return site.rebuild(None, session)
 
 
 def _connect(original: Function) -> Function:
@@ -421,7 +395,7 @@ def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, sessio
     site = PlainSite(target, _CURSOR, _nothing_replayed, connection)
     event = _failure(site, _CURSOR, session)
     if event is not None:
-        yield from _answered_by(site, session, event)
+        yield from answered_by(site, session, event)
 
 
 def _failure(site: PlainSite, method: str, session: ReplaySession) -> DependencyEvent | None:
@@ -459,7 +433,7 @@ def _ping(original: Function) -> Function:
         site = PlainSite(target, _PINGED, _nothing_replayed, connection)
         event = _failure(site, _PINGED, session)
         if event is not None:
-            return (yield from _answered_by(site, session, event))
+            return (yield from answered_by(site, session, event))
         return (yield live)
 
     def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
@@ -535,39 +509,16 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
     if target is None:
         return None
     connection = fairy.dbapi_connection
-    end = AppStep(getattr(connection, method.lower()))
     resetting = _RESETTING in fairy.__dict__
     if not _is_replaying(session, target):
+        end = AppStep(getattr(connection, method.lower()))
         transaction = _transactions_of(fairy).ended()
         if resetting:
             return _as_upkeep(end)
         site = PlainSite(target, method, end, connection, transaction=transaction)
         site.as_called = True
         return flow(site, session)
-    ours = isinstance(connection, ReplayConnection)
-    # In a replay: a transaction with new calls in it ends for real.
-    site = PlainSite(
-        target,
-        method,
-        partial(_for_real, connection, end),
-        connection,
-        end if ours or session.adds_new_calls else None,
-    )
-    is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
-    if resetting:
-        return _answered_by(site, session, None)
-    if method == "ROLLBACK" and not is_new:
-        # Nothing was done for real, so there is nothing to roll back.
-        return _answered_or_passed(site, session)
-    return flow(site, session)
-
-
-@guarded_method
-def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
-    """Make a call on a connection. If it is one of ours, open the real one behind it first: the call goes there."""
-    if isinstance(connection, ReplayConnection):
-        connection.real.opened()
-    return outside(call)
+    return end_of_transaction(target, method, connection, session, is_upkeep=resetting)
 
 
 def _begin(original: Function) -> Function:
@@ -586,7 +537,7 @@ def _begin(original: Function) -> Function:
             return flow(site, session)
         site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
-            found = _claimed(site, session)
+            found = claimed(site, session)
             if found is not None or not session.adds_new_calls:
                 return answered(site, session, found, live)
         return flow(site, session)
@@ -594,7 +545,7 @@ def _begin(original: Function) -> Function:
     def answered(site: PlainSite, session: ReplaySession, found: DependencyEvent | None, live: AppStep) -> Flow:
         # The app's listeners run, and may raise, before the recorded answer is given.
         yield live
-        return (yield from _answered_by(site, session, found))
+        return (yield from answered_by(site, session, found))
 
     return guarded(LIB, original, begin)
 

@@ -74,6 +74,8 @@ class Fetches:
     _error: RecordedError | None = None
     _late = False
     _not_kept = False
+    state: Any = None
+    """What the connection told of itself behind the statement (`Target.state_of`)."""
     unread: Any = None
     """The description as the driver gave it to us, until the library reads it."""
 
@@ -182,6 +184,8 @@ class Fetches:
             made["returns_nothing"] = True
         if self._late:
             made["late"] = True
+        if self.state is not None:
+            made["state"] = self.state
         if self._columns is not None or self._late:
             made["description"] = self._described()
             # As lists: a tuple is an extension type of the format, and most of what is recorded may be rows.
@@ -227,6 +231,7 @@ class RecordedAnswer:
     # The defaults stand in the class, since an object is made for each statement.
     lastrowid: Any = None
     value: Any = None
+    state: Any = None
     returns_nothing = False
     _ended = gives_rows = False
     _columns: list[Column] | None = None
@@ -266,6 +271,8 @@ class RecordedAnswer:
                 self.lastrowid = restored(reply["lastrowid"])
             if "value" in reply:
                 self.value = restored(reply["value"])
+            if "state" in reply:
+                self.state = reply["state"]
             if "returns_nothing" in reply:
                 self.returns_nothing = bool(reply["returns_nothing"])
 

@@ -12,7 +12,7 @@ from timetracer_otel.constants import EventType
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
-from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, rebuild_error, record_error
+from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, STATE, rebuild_error, record_error
 from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, untold_facts
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, verb_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -70,6 +70,8 @@ class _DatabaseSite(Site, ABC):
         made = record_error(error)
         if isinstance(error, Exception) and self.target.is_gone(self.connection):
             made.attributes[DISCONNECTED] = True
+        if self.target.state_of is not None and self.connection is not None:
+            made.attributes[STATE] = self.target.state_of(self.connection)
         self.let_go()
         return made
 
@@ -80,6 +82,8 @@ class _DatabaseSite(Site, ABC):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         made, disconnected = rebuild_error(error, self.target)
+        if STATE in error.attributes and hasattr(self.connection, "state"):
+            self.connection.state = error.attributes[STATE]
         if disconnected and hasattr(self.connection, "lose"):
             self.connection.lose()
         return made
@@ -295,6 +299,8 @@ class StatementSite(_DatabaseSite):
             self._noted.fetches = self.fetches
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
+        if self.target.state_of is not None:
+            self.fetches.state = self.target.state_of(self.connection)
         may_fetch = self.fetches.opened(value, recording)
         self.let_go()
         if not may_fetch:

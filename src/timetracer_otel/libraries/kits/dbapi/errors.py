@@ -10,10 +10,12 @@ from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.types import RecordedError
 
-__all__ = ["DISCONNECTED", "rebuild_error", "record_error"]
+__all__ = ["DISCONNECTED", "STATE", "rebuild_error", "record_error"]
 
 DISCONNECTED = "timetracer_disconnected"
 """Attribute of a recorded error after which the connection was gone."""
+STATE = "timetracer_state"
+"""Attribute of a recorded error: what its connection told of itself behind it (`Target.state_of`)."""
 
 
 def record_error(error: BaseException) -> RecordedError:
@@ -33,6 +35,7 @@ def rebuild_error(error: RecordedError, target: Target) -> tuple[BaseException, 
     """
     attributes = dict(error.attributes)
     disconnected = bool(attributes.pop(DISCONNECTED, False))
+    attributes.pop(STATE, None)
     kept = {name: attributes.pop(name) for name in known.kept_apart if name in attributes}
     made = rebuild(replace(error, attributes=attributes), {*known.packages, *target.error_packages})
     for name, value in kept.items():

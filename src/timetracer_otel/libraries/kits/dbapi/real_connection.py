@@ -16,6 +16,7 @@ from typing import Any
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
+from timetracer_otel.libraries.kits.dbapi.owners import opening
 from timetracer_otel.libraries.kits.dbapi.statements import Effect, effect_of, two_phase_name
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession
@@ -36,6 +37,7 @@ class RealConnection:
     """
 
     def __init__(self, target: Target, opener: Callable[[], Any] | None = None, connection: Any = None) -> None:
+        self._lib = target.lib
         self._opener = opener
         self._undoes_settings = target.undoes_settings
         self._settings: dict[Hashable, Action] = {}
@@ -55,7 +57,7 @@ class RealConnection:
         """
         if self.connection is None:
             assert self._opener is not None
-            with hooks.let_out():
+            with hooks.let_out(), opening.making(self._lib):
                 connection = self._opener()
                 try:
                     for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):

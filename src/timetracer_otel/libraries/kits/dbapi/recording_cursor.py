@@ -14,23 +14,26 @@ from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
+from timetracer_otel.libraries.kits.dbapi.owners import taken_over
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["RecordingCursor", "recording_cursor"]
+__all__ = ["RecordingCursor", "recorded_method", "recorded_run", "recording_cursor"]
 
 
 _GROUP = "db"
 """What the log, and the refusal of a replay, call the plugins that use this kit."""
 _NO_ROWS: tuple[Any, ...] = ()
+_PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
+"""The base class of wrapt's proxies: a cursor of one of them may be noted already."""
 _AS_MANY_AS_USUAL = -1
 """Stands for the number of rows that a cursor fetches where the app does not say how many."""
 
 
-def _method(name: str, doc: str, begin: Begin) -> Any:
+def recorded_method(name: str, doc: str, begin: Begin) -> Any:
     """A method that runs a statement: the driver's own, recorded where a session is current."""
 
     def bare(cursor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -46,23 +49,25 @@ def _method(name: str, doc: str, begin: Begin) -> Any:
 
 def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
     call, noted = cursor_call(args, kwargs), cursor._self_notes
+    if noted.is_another_s:
+        return None
     if call is not None and notes(noted.target.lib, session):
         site = _site(noted, call, raise_made_already)
         site.noted_on(noted)
         return begun(site, session)  # type: ignore[arg-type]
-    return _run(session, cursor, "execute", call)
+    return recorded_run(session, cursor, "execute", call)
 
 
 def _executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
         return _listed(cursor, args, kwargs)
-    return _run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
+    return recorded_run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
 
 
 def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     call = cursor_call(args, kwargs)
     named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
-    return _run(session, cursor, "callproc", named)
+    return recorded_run(session, cursor, "callproc", named)
 
 
 def _listed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
@@ -92,8 +97,9 @@ def _bare_by(cursor: Any, operation: Any, parameters: Any, through: Callable[[An
     return through(cursor.__wrapped__)
 
 
-def _run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) -> Flow | None:
-    if call is None:
+def recorded_run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) -> Flow | None:
+    """The steps of a call that runs a statement; None where there is nothing to note."""
+    if call is None or cursor._self_notes.is_another_s:
         return None
     return _recorded(session, cursor, call, AppStep(getattr(cursor.__wrapped__, name), *call.args, **call.kwargs))
 
@@ -139,6 +145,8 @@ class CursorNotes:
     fetches: Fetches | None = None
     transactions: Transactions | None = None
     """Those of its connection."""
+    is_another_s = False
+    """Whether a library above records what it runs (see `owners`)."""
 
     def __init__(self, cursor: Any, target: Target) -> None:
         self.cursor = cursor
@@ -219,11 +227,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
         self._self_notes.context = context
 
-    execute = _method("execute", "Run one statement (PEP 249), and record it.", _execute)
-    executemany = _method(
+    execute = recorded_method("execute", "Run one statement (PEP 249), and record it.", _execute)
+    executemany = recorded_method(
         "executemany", "Run one statement with many sets of values (PEP 249), and record it.", _executemany
     )
-    callproc = _method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
+    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
     _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
@@ -326,7 +334,13 @@ def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = Non
 # Asked for each statement: one argument is looked up faster than those of `shaped`.
 @lru_cache(maxsize=256)
 def _class_for(own: Any) -> Any:
-    return shaped(RecordingCursor, own)
+    made = shaped(RecordingCursor, own)
+    return partial(_above_another, made) if issubclass(own, _PROXY) else made
+
+
+def _above_another(made: Any, wrapped: Any, *args: Any) -> Any:
+    taken_over(wrapped)
+    return made(wrapped, *args)
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:

@@ -35,6 +35,8 @@ class ReplayConnection(ReplayObject):
     """The class of its cursors."""
     isolation_level: Any
     autocommit: Any
+    state: Any = None
+    """What the recorded connection told of itself behind the last statement (`Target.state_of`)."""
     plain_in: ReplaySession | None = None
     """The replay that is known to answer whatever the library executes on it: no call of it is live or new."""
     _is_ready = False
@@ -161,7 +163,7 @@ class ReplayConnection(ReplayObject):
         return f"<connection of a replay: {self._target.url}>"
 
 
-_OWN = frozenset({"broken", "closed", "cursor_class", "notices", "plain_in", "real"})
+_OWN = frozenset({"broken", "closed", "cursor_class", "notices", "plain_in", "real", "state"})
 """Attributes about this connection itself. They are not set on the real one."""
 
 

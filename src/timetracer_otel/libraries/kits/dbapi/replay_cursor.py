@@ -266,6 +266,8 @@ class ReplayCursor(ReplayObject):
         """What the statement returns; its rows are fetched from now on."""
         self._answer = answer
         self._setup = None
+        if answer.state is not None:
+            self._connection.state = answer.state
         return self if answer.value is None and not answer.returns_nothing else answer.value
 
     def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:

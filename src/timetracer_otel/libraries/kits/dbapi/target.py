@@ -56,6 +56,8 @@ class Target:
     further."""
     refuses_empty_fetch = True
     """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
+    state_of: Callable[[Any], Any] | None = None
+    """Gives what a connection tells of itself behind each statement, as plain data, where the app may ask for it."""
 
     def __init__(self, lib: str, url: str, dbapi: Any, database: str | None = None) -> None:
         self.lib = lib
@@ -137,6 +139,9 @@ class Target:
     def connection_of(self, cursor: Any) -> Any:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""
         return getattr(cursor, "connection", None)
+
+    def taken_over(self, cursor: Any) -> None:
+        """A library above records from now on what is done with this cursor of the driver's, and its connection."""
 
     def is_gone(self, connection: Any) -> bool:
         """Whether a connection says of itself that it is closed. Nobody else is asked: an app may have something to

@@ -44,7 +44,7 @@ def _row_maker(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
     """
     columns = ", ".join(f"NULL AS {quoted_identifier(name)}" for name in names)
     sqlite3 = importlib.import_module("sqlite3")  # some builds of Python are without it
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.Connection(":memory:")
     try:
         cursor = connection.execute(f"SELECT {columns}")
     finally:

@@ -1,0 +1,96 @@
+"""Calls in a replay that need no answer: opening a connection, beginning and ending a transaction.
+
+They pass where no recorded event is left for them. Of these, a COMMIT alone must have been recorded: it may fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.flow import answer, flow
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.guarded_objects import guarded_method
+from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import DependencyEvent
+
+__all__ = ["answered_by", "answered_or_passed", "claimed", "end_of_transaction", "opened_for_real"]
+
+
+def answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Flow:
+    """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
+    return answered_by(site, session, claimed(site, session))
+
+
+def claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
+    """The recorded event of a call, taken; None where none is left."""
+    path = hooks.whereabouts(None).path()
+    facts = site.as_it_is()
+    event = session.match_as_recorded(site.lib, facts, path) if facts is not None else None
+    if event is not None:
+        return event
+    # Another thread may take the event after we saw it, so we look again.
+    while (event := session.upcoming(site.redacted(session), path)) is not None:
+        if session.claim(event):
+            return event
+    return None
+
+
+def answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Flow:
+    """Replay such a call by this event, or without one."""
+    if event is not None:
+        return (yield from answer(site, session, event, hooks.whereabouts(None).span))
+    if site.beside is not None:
+        yield site.beside
+    return site.rebuild(None, session)
+
+
+def end_of_transaction(
+    target: Target, method: str, connection: Any, session: ReplaySession, *, is_upkeep: bool = False
+) -> Flow:
+    """The end of a transaction in a replay. One with new calls in it ends for real.
+
+    Args:
+        target: The database.
+        method: COMMIT or ROLLBACK.
+        connection: On which: one of a replay, or the driver's own.
+        session: The replay.
+        is_upkeep: Whether a library ends it by itself, which is no call of the app's.
+    """
+    end = AppStep(getattr(connection, method.lower()))
+    ours = isinstance(connection, ReplayConnection)
+    site = PlainSite(
+        target,
+        method,
+        partial(_for_real, connection, end),
+        connection,
+        end if ours or session.adds_new_calls else None,
+    )
+    if is_upkeep:
+        return answered_by(site, session, None)
+    is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
+    if method == "ROLLBACK" and not is_new:
+        # Nothing was done for real, so there is nothing to roll back.
+        return answered_or_passed(site, session)
+    return flow(site, session)
+
+
+@guarded_method
+def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
+    """Make a call on a connection. If it is one of ours, open the real one behind it first: the call goes there."""
+    if isinstance(connection, ReplayConnection):
+        connection.real.opened()
+    return outside(call)
+
+
+@guarded_method
+def opened_for_real(connection: ReplayConnection) -> ReplayConnection:
+    """Open the real connection behind one of a replay: that of a database which the cassette does not know."""
+    connection.real.opened()
+    return connection

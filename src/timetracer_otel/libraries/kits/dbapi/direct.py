@@ -1,0 +1,217 @@
+"""A driver that an app uses itself (PEP 249), with no library in between.
+
+A connection is the driver's own object, of a class that is derived of the driver's (or of the app's own): C functions
+check it, and it has the attributes of the driver. Its methods are guards, which do one thing each:
+
+- `begin_cursor`: while a session records, a cursor is wrapped; in a replay it is one that answers from the cassette;
+- `begin_end`: the end of a transaction is an event;
+- `begin_shortcut`: what a connection executes by itself runs on a new cursor.
+
+What is noted of a connection stands in its `Held`. In a replay, a connection that was opened there is a *stand-in*:
+the driver's own object, which reaches no database of the app's. Behind it, and behind a real connection that was
+opened before the replay, stands a `ReplayConnection`, the *twin*, which makes the cursors that answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, raising
+from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction, opened_for_real
+from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session.transactions import Transactions
+
+__all__ = ["HELD", "Held", "begin_cursor", "begin_end", "begin_shortcut", "connected", "held_by", "refused"]
+
+HELD = "_timetracer_held"
+"""The attribute of a connection that holds its `Held`."""
+
+
+class Held:
+    """What is noted of one connection.
+
+    Args:
+        target: The database.
+        twin: Gives what answers in a replay; called once, when a replay asks for it.
+        wrapped: Makes the cursor of a recording, of one of the driver's.
+        stands_in: Whether it is a connection of a replay.
+    """
+
+    __slots__ = ("_make_twin", "_twin", "stands_in", "target", "transactions", "wrapped")
+
+    def __init__(
+        self,
+        target: Target,
+        twin: Callable[[], ReplayConnection],
+        wrapped: Callable[[Any, Target], RecordingCursor],
+        *,
+        stands_in: bool,
+    ) -> None:
+        self.target = target
+        self.wrapped = wrapped
+        self.stands_in = stands_in
+        self.transactions = Transactions()
+        self._make_twin = twin
+        self._twin: ReplayConnection | None = None
+
+    @property
+    def twin(self) -> ReplayConnection:
+        """What answers in a replay."""
+        if self._twin is None:
+            self._twin = self._make_twin()
+            self._twin.ready()
+        return self._twin
+
+    @property
+    def known_twin(self) -> ReplayConnection | None:
+        """The same; None where no replay has asked for it."""
+        return self._twin
+
+    def replays(self, session: BaseSession | None) -> bool:
+        """Whether calls on the connection are answered from a cassette, or refused."""
+        return self.stands_in or replays(self.target.lib, session, lambda: self.target.address)
+
+
+def held_by(connection: Any) -> Held | None:
+    """What is noted of a connection; None where it is another library's, or not opened to its end yet."""
+    held: Held | None = getattr(connection, HELD, None)
+    return held
+
+
+def connected(
+    target: Target, session: BaseSession | None, live: AppStep, stand_in: AppStep, hold: Callable[[Any, bool], Held]
+) -> Flow:
+    """The app opens a connection.
+
+    Args:
+        target: The database.
+        session: The current session.
+        live: Opens it for real.
+        stand_in: Opens the one of a replay.
+        hold: Makes what is noted of it, from the connection and whether it is the one of a replay.
+    """
+    if not replays(target.lib, session, lambda: target.address):
+        site = ConnectSite(target, live, raise_made_already)
+        connection = yield from only(live) if session is None else flow(site, session)
+        hold(connection, False)
+        return connection
+    assert isinstance(session, ReplaySession)
+    if recorded_facts(session, target) is not None:
+        # The replay may open more connections than the recording did, where the app had some already.
+        yield from answered_or_passed(ConnectSite(target, raise_made_already, _nothing), session)
+        connection = yield stand_in
+        hold(connection, True)
+        return connection
+    connection = yield stand_in
+    twin = hold(connection, True).twin
+    yield from flow(ConnectSite(target, lambda: opened_for_real(twin), _nothing), session)
+    return connection
+
+
+def begin_cursor(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+    """The app asks a connection for a cursor."""
+    held = held_by(connection)
+    if held is None:
+        return None
+    if held.replays(session):
+        twin = held.twin
+        if isinstance(session, ReplaySession):
+            twin.plain_in = session if session.recorder is None else None
+        cursor = twin.library_cursor(*args, **kwargs)
+        cursor.connection = connection
+        return Done(cursor)
+    return _CursorTaken(held) if session is not None else None
+
+
+class _CursorTaken(Noted):
+    """Lets a cursor of a recorded connection be noted."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+
+    def came(self, value: Any) -> RecordingCursor:
+        """The driver gave a cursor: give one that notes what it runs."""
+        made = self._held.wrapped(value, self._held.target)
+        made._self_notes.transactions = self._held.transactions
+        return made
+
+    def raised(self, error: BaseException) -> None:
+        """The driver gave none. It asked no server."""
+
+
+def begin_shortcut(
+    name: str,
+    cursor_of: Callable[[Any], Any],
+    session: BaseSession | None,
+    connection: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Flow | None:
+    """A connection executes something by itself: on a new cursor, which it gives.
+
+    Args:
+        name: Of the method, which the cursor has as well.
+        cursor_of: Gives such a cursor, guarded as those that the app asks for.
+        session: The current session.
+        connection: The app's.
+        args: As the app gave them.
+        kwargs: The same, by name.
+    """
+    held = held_by(connection)
+    if held is None or (session is None and not held.stands_in):
+        return None
+    return _on_new_cursor(AppStep(cursor_of, connection), name, args, kwargs)
+
+
+def _on_new_cursor(cursor_of: AppStep, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    cursor = yield cursor_of
+    return (yield AppStep(getattr(cursor, name), *args, **kwargs))
+
+
+def begin_end(
+    method: str, kind: type[PlainSite], live: AppStep, session: BaseSession | None, connection: Any
+) -> Flow | None:
+    """The app ends the transaction of a connection.
+
+    Args:
+        method: COMMIT or ROLLBACK.
+        kind: The class of its site.
+        live: Ends it for real.
+        session: The current session.
+        connection: The app's.
+    """
+    held = held_by(connection)
+    if held is None:
+        return None
+    if held.replays(session):
+        if isinstance(session, ReplaySession):
+            return end_of_transaction(held.target, method, held.twin, session)
+        # The replay has ended. Apps clean up behind it, and there is nothing to roll back.
+        return Done(None) if method == "ROLLBACK" else only(raising(unrecorded(held.target, "connection.commit")))
+    transaction = held.transactions.ended()
+    if session is None:
+        return None
+    site = kind(held.target, method, live, transaction=transaction)
+    site.as_called = True
+    return flow(site, session)
+
+
+def refused(what: str, session: BaseSession | None, connection: Any) -> Flow | None:
+    """The app asks something of a connection that is not recorded. A replay refuses it; otherwise it is just made."""
+    held = held_by(connection)
+    if held is None or not held.replays(session):
+        return None
+    return only(raising(unrecorded(held.target, what)))
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,32 @@
+"""Whose a connection of a driver is: a call that two plugins see is recorded by the one above.
+
+An ORM opens connections by a driver that has a plugin of its own. The app's call is the ORM's then, and the driver's
+plugin leaves such a connection alone. Two things tell:
+
+- `opening`: the library says so while it opens a connection, in a session or outside;
+- `taken_over`: a connection that was opened before that library was patched has cursors of the driver's plugin. The
+  library finds them when it takes a cursor.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from timetracer_otel.calls.nesting import CallAbove
+
+__all__ = ["opening", "taken_over"]
+
+opening: Final[CallAbove[str]] = CallAbove("connection")
+"""The plugin for which a driver opens a connection now."""
+
+
+def taken_over(cursor: Any) -> None:
+    """A library takes a cursor. If the driver's plugin notes it already, that notes it no more, nor its connection.
+
+    Args:
+        cursor: Of whatever class: there may be proxies of others between.
+    """
+    notes = getattr(cursor, "_self_notes", None)
+    if notes is not None:
+        notes.is_another_s = True
+        notes.target.taken_over(notes.cursor)

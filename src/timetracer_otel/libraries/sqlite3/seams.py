@@ -1,0 +1,102 @@
+"""Where sqlite3 is patched: its ``connect``, under each name that a module has for it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, Final
+
+from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.rebinding import Rebound
+from timetracer_otel.calls.flow import records
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.noting import looked
+from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers
+from timetracer_otel.libraries.kits.dbapi.direct import connected
+from timetracer_otel.libraries.kits.dbapi.owners import opening
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN
+from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
+from timetracer_otel.libraries.sqlite3.connection import class_of, hold
+from timetracer_otel.libraries.sqlite3.internals import connect_in_c, opened_by_aiosqlite
+from timetracer_otel.session import BaseSession, TraceSession
+
+__all__ = ["patches"]
+
+_NAMES: Final = (
+    *("database", "timeout", "detect_types", "isolation_level", "check_same_thread", "factory"),
+    *("cached_statements", "uri"),
+)
+"""The arguments of ``connect`` by position."""
+_CONVERTER: Final = "sqlite3.converter"
+
+
+def patches(module: ModuleType) -> list[Undoable]:
+    """The patches of the module ``sqlite3``."""
+    replacement = _connect(module, connect_in_c())
+    beneath = importlib.import_module(f"{module.__name__}.dbapi2")
+    registering: Any = importlib.import_module("_sqlite3").register_converter
+    return [
+        # Innermost, where OpenTelemetry's instrumentor has wrapped them; and the names of other modules.
+        *(Patch(owner, "connect", lambda _: replacement) for owner in (module, beneath)),
+        Rebound(connect_in_c(), replacement),
+        Rebound(registering, _register_converter(registering)),
+    ]
+
+
+def _connect(module: Any, original: Function) -> Function:
+    def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
+        if opening.get() is not None or len(args) > len(_NAMES) or opened_by_aiosqlite():
+            return None
+        given: dict[str, Any] = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
+        if "database" not in given:
+            return None
+        asked = given.get("factory", module.Connection)
+        kind = class_of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
+        target = FileTarget(module, given["database"], bool(given.get("uri")))
+        if kind is None:
+            return _unseen(session)
+        opens = AppStep(original, *args, **kwargs)
+        live = AppStep(original, *_with(args, kwargs, "factory", kind)[0], **_with(args, kwargs, "factory", kind)[1])
+        less, named = _with(*_with(args, kwargs, "factory", kind), "database", ":memory:")
+        return connected(target, session, live, AppStep(original, *less, **named), partial(hold, target, opens))
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _with(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``connect`` with another value for one of them."""
+    place = _NAMES.index(name)
+    if place < len(args):
+        return (*args[:place], value, *args[place + 1 :]), dict(kwargs)
+    return args, {**kwargs, name: value}
+
+
+def _unseen(session: BaseSession | None) -> None:
+    """Nothing can be derived of what the app has its connections made by: a function, or a class with slots."""
+    if records(LIB, session):
+        assert isinstance(session, TraceSession)
+        session.drop(f"{LIB} connections of a factory that is no class")
+
+
+def _register_converter(original: Function) -> Function:
+    """An app says how values of a type are made of their bytes: a cassette holds these, where it has no form for such
+    a value.
+    """
+
+    def begin(_: BaseSession | None, name: Any, converter: Any) -> Flow:
+        known = str(name).upper()
+
+        def converting(value: bytes) -> Any:
+            made = converter(value)
+            if type(made) not in PLAIN:
+                looked("sqlite3.converter", note_made, made, _CONVERTER, known, [value])
+            return made
+
+        yield AppStep(original, name, converting)
+        registers(_CONVERTER, known, lambda parts: converter(*parts))
+
+    return guarded(LIB, original, begin, outside=True)
