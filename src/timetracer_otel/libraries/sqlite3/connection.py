@@ -147,15 +147,17 @@ class NotedConnection(sqlite3.Connection):
 
     __slots__ = (HELD, "__weakref__")
 
-    cursor = guarded(LIB, _Connection.cursor, begin_cursor, outside=True)
-    close = guarded(LIB, _Connection.close, _close, outside=True)
-    set_authorizer = guarded(LIB, _Connection.set_authorizer, _authorize, outside=True)
     in_transaction = _told("in_transaction", 0)  # type: ignore[assignment]
     total_changes = _told("total_changes", 1)  # type: ignore[assignment]
 
 
 def _complete(cls: Any) -> None:
-    made: dict[str, Any] = {name.lower(): _end(name) for name in ("COMMIT", "ROLLBACK")}
+    made: dict[str, Any] = {
+        "cursor": guarded(LIB, _Connection.cursor, partial(begin_cursor, _Connection.cursor), outside=True),
+        "close": guarded(LIB, _Connection.close, _close, outside=True),
+        "set_authorizer": guarded(LIB, _Connection.set_authorizer, _authorize, outside=True),
+        **{name.lower(): _end(name) for name in ("COMMIT", "ROLLBACK")},
+    }
     made |= {name: _shortcut(name) for name in ("execute", "executemany", "executescript")}
     made |= {name: _unrecorded(name) for name in _UNRECORDED if hasattr(_Connection, name)}
     made |= {name: _registering(name) for name in _REGISTERING if hasattr(_Connection, name)}

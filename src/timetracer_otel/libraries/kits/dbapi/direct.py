@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, raising
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction, opened_for_real
@@ -115,19 +116,36 @@ def connected(
     return connection
 
 
-def begin_cursor(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
-    """The app asks a connection for a cursor."""
+def begin_cursor(
+    original: Function, session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any
+) -> Flow | Noted | None:
+    """The app asks a connection for a cursor.
+
+    Args:
+        original: The driver's method.
+        session: The current session.
+        connection: The app's.
+        args: As the app gave them.
+        kwargs: The same, by name.
+    """
     held = held_by(connection)
     if held is None:
         return None
     if held.replays(session):
-        twin = held.twin
-        if isinstance(session, ReplaySession):
-            twin.plain_in = session if session.recorder is None else None
-        cursor = twin.library_cursor(*args, **kwargs)
-        cursor.connection = connection
-        return Done(cursor)
+        return _replayed_cursor(held, session, AppStep(original, connection, *args, **kwargs))
     return _CursorTaken(held) if session is not None else None
+
+
+def _replayed_cursor(held: Held, session: BaseSession | None, live: AppStep) -> Flow:
+    # It raises where the connection is closed, where another thread asks, or where an argument is wrong.
+    yield live
+    connection, *args = live.args
+    twin = held.twin
+    if isinstance(session, ReplaySession):
+        twin.plain_in = session if session.recorder is None else None
+    cursor = twin.library_cursor(*args, **live.keywords)
+    cursor.connection = connection
+    return cursor
 
 
 class _CursorTaken(Noted):

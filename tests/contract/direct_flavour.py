@@ -1,0 +1,73 @@
+"""Drivers that an app uses itself, in the words of the contract."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from tests.contract.direct_cases import DIRECT_CASES
+from tests.contract.framework import Case, Flavour
+from tests.contract.sql_observation import seen
+from tests.contract.sqlite3_cases import SQLITE3_CASES
+from timetracer_otel.plugins import disable_sqlite3, enable_sqlite3
+
+__all__ = ["Sqlite3Flavour"]
+
+_CONNECT = (sqlite3.connect, sqlite3.dbapi2.connect)
+
+
+class Sqlite3Flavour(Flavour):
+    """sqlite3 on a file, which is removed before a replay."""
+
+    name = "sqlite3"
+    recording = {"redact": "off"}  # noqa: RUF012
+    all_replayable = True
+    dbapi: Any = sqlite3
+    serial = "INTEGER PRIMARY KEY"
+
+    def __init__(self) -> None:
+        self._file = Path()
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases, each of which opens its own connections."""
+        return [Case(name, run) for name, run in {**DIRECT_CASES, **SQLITE3_CASES}.items()]
+
+    def connect(self, *, fails: bool = False, reads: bool = False, **options: Any) -> Any:
+        """Open a connection to the file, to one in a folder that is not there, or only to read."""
+        if reads:
+            return sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, **options)
+        return sqlite3.connect(self._file.parent / "nowhere" / "app.db" if fails else self._file, **options)
+
+    @staticmethod
+    def sql(text: str) -> str:
+        """The statement as it is."""
+        return text
+
+    def start(self, folder: Path) -> None:
+        self._file = folder / "app.db"
+
+    def reset(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        self.reset()
+
+    def tear_down(self) -> None:
+        self.reset()
+
+    def enable(self) -> None:
+        enable_sqlite3()
+
+    def disable(self) -> None:
+        disable_sqlite3()
+
+    def is_untouched(self) -> bool:
+        return (sqlite3.connect, sqlite3.dbapi2.connect) == _CONNECT
+
+    def perform(self, case: Case) -> Any:
+        return seen(case.run(self))
+
+    def check_left(self) -> None:
+        assert not self._file.exists()

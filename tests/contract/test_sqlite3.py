@@ -1,0 +1,13 @@
+"""sqlite3 keeps the contract where an app uses it itself, also where calls are added to a cassette (``new_episodes``)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tests.contract.direct_flavour import Sqlite3Flavour
+from tests.contract.framework import AddingContract
+
+
+class TestSqlite3(AddingContract):
+    flavour: ClassVar[Sqlite3Flavour] = Sqlite3Flavour()
+    cases = flavour.cases
