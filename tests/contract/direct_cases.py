@@ -182,7 +182,7 @@ def errors(database: Database) -> Any:
 
 @direct
 def nobody_there(database: Database) -> Any:
-    return attempt(database.connect, fails=True)
+    return attempt(lambda: database.connect(fails=True))
 
 
 @direct

@@ -164,7 +164,7 @@ def a_failed_statement_leaves_its_transaction_open(database: Database) -> Any:
     connection = database.connect()
     items(database, connection, 1)
     error = attempt(connection.execute, "INSERT INTO item (name) VALUES ('item 1')")
-    found = [error["sqlite_errorname"] if "sqlite_errorname" in error else None, connection.in_transaction]
+    found = [error.get("sqlite_errorname", None), connection.in_transaction]
     if connection.in_transaction:
         connection.rollback()
     found.append(connection.in_transaction)

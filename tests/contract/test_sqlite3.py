@@ -1,4 +1,4 @@
-"""sqlite3 keeps the contract where an app uses it itself, also where calls are added to a cassette (``new_episodes``)."""
+"""sqlite3 keeps the contract where an app uses it itself, also where calls are added to a cassette."""
 
 from __future__ import annotations
 

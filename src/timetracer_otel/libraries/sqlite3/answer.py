@@ -5,13 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded import Begin, Flow
 from timetracer_otel.calls.whose_error import outside, raise_for_app
-from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS
+from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SqliteConnection
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recorded_method, recorded_run
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
+    CursorNotes,
+    RecordingCursor,
+    begin_execute,
+    begin_executemany,
+    recorded_method,
+    recorded_run,
+)
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -26,22 +33,99 @@ def _script(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CursorCall | None:
     return call._replace(options={"script": True}, args=args, kwargs=kwargs) if call is not None else None
 
 
-def _executescript(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def _is_usable(notes: Any) -> bool:
+    """Whether a cursor is open, and so is its connection, which only the thread that opened it may use.
+
+    What is run on another one fails before the database is asked: it is no call.
+    """
+    if notes.is_closed:
+        return False
+    try:
+        notes.cursor.connection.total_changes  # noqa: B018 - it raises
+    except notes.target.dbapi.ProgrammingError:
+        return False
+    return True
+
+
+def _usable(begin: Begin) -> Begin:
+    def begin_if_usable(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        return begin(session, cursor, *args, **kwargs) if _is_usable(cursor._self_notes) else None
+
+    return begin_if_usable
+
+
+def _begin_script(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     return recorded_run(session, cursor, "executescript", _script(args, kwargs))
+
+
+class _Notes(CursorNotes):
+    """Notes the rows as the database gave them, where the app makes something else of each."""
+
+    is_closed = False
+    factory: Any = None
+    """The app's row factory, where its rows are noted before it gets them."""
+
+    def __init__(self, cursor: Any, target: Target) -> None:
+        super().__init__(cursor, target)
+        self._rows: list[tuple[Any, ...]] = []
+        self.make_rows_by(cursor.row_factory)
+
+    def make_rows_by(self, factory: Any) -> None:
+        """Let the cursor give rows of the app's; sqlite3's own are known to the kit."""
+        if factory is None or factory is self.target.dbapi.Row:
+            self.factory, self.cursor.row_factory = None, factory
+            return
+        rows = self._rows
+
+        def made(cursor: Any, row: tuple[Any, ...]) -> Any:
+            rows.append(row)
+            return factory(cursor, row)
+
+        self.factory, self.cursor.row_factory = factory, made
+
+    def fetch(self, fetch: Any, *args: Any, **kwargs: Any) -> Any:
+        self._rows.clear()
+        return super().fetch(fetch, *args, **kwargs)
+
+    def took(self, how: str, rows: Any, asked: int | None) -> None:
+        super().took(how, list(self._rows) if self.factory is not None else rows, asked)
 
 
 class _RecordingCursor(RecordingCursor):
     """A cursor of sqlite3 while a session records."""
 
+    _self_noted_by = _Notes
+
+    execute = recorded_method("execute", "Run one statement, and record it.", _usable(begin_execute))
+    executemany = recorded_method(
+        "executemany", "Run one statement often, and record it.", _usable(begin_executemany)
+    )
     executescript = recorded_method(
-        "executescript", "Run a script of several statements, and record it.", _executescript
+        "executescript", "Run several statements, and record them.", _usable(_begin_script)
     )
 
+    @property
+    def row_factory(self) -> Any:
+        """What makes the rows, as the app has set it."""
+        notes: Any = self._self_notes
+        return notes.cursor.row_factory if notes.factory is None else notes.factory
 
-def wrapped_cursor(wrapped: Any, target: Target) -> RecordingCursor:
+    @row_factory.setter
+    def row_factory(self, value: Any) -> None:
+        notes: Any = self._self_notes
+        notes.make_rows_by(value)
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the cursor; nothing more is noted."""
+        notes: Any = self._self_notes
+        notes.is_closed = True
+        return super().close(*args, **kwargs)
+
+
+def wrapped_cursor(wrapped: Any, target: Target, fetches: Fetches | None = None) -> RecordingCursor:
     """One of sqlite3's cursors, or of a class of the app's, whose statements are recorded."""
     own: Any = type(wrapped)
-    made: RecordingCursor = _class_for(own)(wrapped, target)
+    made: RecordingCursor = _class_for(own)(wrapped, target, fetches)
     return made
 
 
@@ -53,6 +137,7 @@ def _class_for(own: Any) -> Any:
 class _ReplayCursor(ReplayCursor):
     """A cursor of sqlite3 in a replay."""
 
+    _wrapped = staticmethod(wrapped_cursor)
     row_factory: Any = None
 
     @property
@@ -60,17 +145,52 @@ class _ReplayCursor(ReplayCursor):
         """The class of cursors that it stands for: ``isinstance`` says so."""
         return self._own or type(self)
 
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer one statement from the cassette."""
+        self._check()
+        return super().execute(*args, **kwargs)
+
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer one statement with many sets of values from the cassette."""
+        self._check()
+        return super().executemany(*args, **kwargs)
+
     def executescript(self, *args: Any, **kwargs: Any) -> Any:
         """Answer a script from the cassette."""
+        self._check()
         return self._call("executescript", _script(args, kwargs))
 
+    def fetchone(self) -> Any:
+        """The next recorded row, or None."""
+        row = super().fetchone()
+        return row if row is None else self._made([row])[0]
+
+    def fetchmany(self, size: int | None = None) -> Any:
+        """The next recorded rows."""
+        return self._made(super().fetchmany(size))
+
+    def fetchall(self) -> Any:
+        """All recorded rows that are left."""
+        return self._made(super().fetchall())
+
+    def _made(self, rows: list[Any]) -> list[Any]:
+        """The rows as the app wants them, where they were recorded before it got them."""
+        factory = self.row_factory
+        if factory is None or factory is self._target.dbapi.Row or isinstance(self._answer, RecordingCursor):
+            return rows
+        return [outside(factory, self, row) if type(row) is tuple else row for row in rows]
+
+    def _run_for_real(self, *args: Any) -> Any:
+        value = super()._run_for_real(*args)
+        self._answer.row_factory = self.row_factory  # type: ignore[union-attr]
+        return value
+
     def _rows(self) -> Any:
-        # A statement on a closed cursor fails by its recorded event. Fetching is no call.
-        self._self_check()
+        self._check()
         # Fetching from a cursor that ran nothing is no error.
         return NO_ROWS if self._answer is None and self._setup is None else super()._rows()
 
-    def _self_check(self) -> None:
+    def _check(self) -> None:
         # Raises what sqlite3 raises where the connection is closed, or used in another thread.
         outside(getattr, self.connection, "total_changes")
         if self._closed:
@@ -89,7 +209,9 @@ class Twin(SqliteConnection):
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor; the first argument is its class."""
-        return replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
+        cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
+        cursor.row_factory = self.row_factory  # type: ignore[attr-defined]
+        return cursor
 
     def commit(self) -> None:
         """End the transaction."""

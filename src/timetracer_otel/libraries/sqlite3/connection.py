@@ -12,7 +12,7 @@ from typing import Any, Final
 from weakref import ref
 
 from timetracer_otel.calls.flow import Recording
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.direct import (
     HELD,
@@ -33,7 +33,11 @@ from timetracer_otel.types import DependencyEvent
 __all__ = ["NotedConnection", "class_of", "hold"]
 
 _Connection: Final = sqlite3.Connection
-_SETTINGS: Final = ("isolation_level", "row_factory", "text_factory")
+_SETTINGS: Final = tuple(
+    name
+    for name in ("autocommit", "isolation_level", "row_factory", "text_factory")
+    if hasattr(_Connection, name)  # `autocommit` came with Python 3.12
+)
 _REGISTERING: Final = (
     *("create_aggregate", "create_collation", "create_function", "create_window_function", "enable_load_extension"),
     *("set_progress_handler", "set_trace_callback"),
@@ -130,9 +134,10 @@ def _told(name: str, place: int) -> property:
 
     def begin(session: BaseSession | None, connection: Any) -> Flow | None:
         held = held_by(connection)
-        if held is None or not held.replays(session) or held.twin.real.connection is not None:
+        if held is None or not held.replays(session):
             return None
-        return recorded(connection, held.twin.state[place])
+        real = held.twin.real.connection
+        return recorded(connection, held.twin.state[place]) if real is None else only(AppStep(getattr, real, name))
 
     def recorded(connection: Any, value: Any) -> Flow:
         # It raises where the connection is closed, or is used in another thread.
@@ -140,6 +145,21 @@ def _told(name: str, place: int) -> property:
         return value
 
     return property(guarded(LIB, own.__get__, begin, outside=True))
+
+
+def _set(name: str) -> property:
+    """What an app sets on its connection. The real one behind a connection of a replay gets it, too."""
+    own: Any = getattr(_Connection, name)
+
+    def begin(_: BaseSession | None, connection: Any, value: Any) -> Flow | None:
+        held = held_by(connection)
+        return both(held.twin, connection, value) if held is not None and held.stands_in else None
+
+    def both(twin: Any, connection: Any, value: Any) -> Flow:
+        yield AppStep(own.__set__, connection, value)
+        yield AppStep(setattr, twin, name, value)
+
+    return property(own.__get__, guarded(LIB, own.__set__, begin, outside=True))
 
 
 class NotedConnection(sqlite3.Connection):
@@ -163,6 +183,8 @@ def _complete(cls: Any) -> None:
     made |= {name: _registering(name) for name in _REGISTERING if hasattr(_Connection, name)}
     if ENDS_BY_ITSELF:
         made["__exit__"] = guarded(LIB, _Connection.__exit__, _leave, outside=True)
+    for name in _SETTINGS:
+        setattr(cls, name, _set(name))
     for name, method in made.items():
         method.__name__ = name
         setattr(cls, name, method)

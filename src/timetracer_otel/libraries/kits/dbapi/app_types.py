@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.base import faults
 from timetracer_otel.current import get_current_session
-from timetracer_otel.session import TraceSession
+from timetracer_otel.session import ReplaySession, TraceSession
 
 __all__ = ["made_of", "note_made", "registers", "registers_class", "taken_apart"]
 
@@ -60,11 +60,19 @@ class _Noted:
         self.by_id: dict[int, tuple[Any, str, str, Any]] = {}
 
 
+def _recording() -> TraceSession | None:
+    """The current session where that records; of a replay that makes new calls, the one that these go to."""
+    session = get_current_session()
+    if isinstance(session, ReplaySession):
+        return session.recorder
+    return session if isinstance(session, TraceSession) else None
+
+
 def note_made(value: Any, kind: str, name: str, parts: Sequence[Any]) -> None:
     """Note of what a driver made a value, where the current session records. It is called for every such value."""
     try:
-        session = get_current_session()
-        if not isinstance(session, TraceSession):
+        session = _recording()
+        if session is None:
             return
         noted = session.state(__name__, _Noted).by_id
         # The value stands there as well: as long as it does, no other has its id.
@@ -81,8 +89,8 @@ def taken_apart(value: Any) -> list[Any] | None:
     if registered is not None:
         kind, name, parts = registered
         return [kind, name, parts(value)]
-    session = get_current_session()
-    if not isinstance(session, TraceSession):
+    session = _recording()
+    if session is None:
         return None
     found = session.state(__name__, _Noted).by_id.pop(id(value), None)
     return None if found is None else list(found[1:])

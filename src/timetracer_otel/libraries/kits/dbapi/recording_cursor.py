@@ -21,7 +21,15 @@ from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["RecordingCursor", "recorded_method", "recorded_run", "recording_cursor"]
+__all__ = [
+    "CursorNotes",
+    "RecordingCursor",
+    "begin_execute",
+    "begin_executemany",
+    "recorded_method",
+    "recorded_run",
+    "recording_cursor",
+]
 
 
 _GROUP = "db"
@@ -47,7 +55,8 @@ def recorded_method(name: str, doc: str, begin: Begin) -> Any:
     return made
 
 
-def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+def begin_execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+    """Decides about an ``execute`` of a cursor."""
     call, noted = cursor_call(args, kwargs), cursor._self_notes
     if noted.is_another_s:
         return None
@@ -58,7 +67,8 @@ def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Fl
     return recorded_run(session, cursor, "execute", call)
 
 
-def _executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def begin_executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    """Decides about an ``executemany`` of a cursor."""
     if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
         return _listed(cursor, args, kwargs)
     return recorded_run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
@@ -153,6 +163,7 @@ class CursorNotes:
         self.target = target
 
     def fetch(self, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Fetch rows; an error is noted."""
         try:
             return fetch(*args, **kwargs)
         except StopIteration:
@@ -166,6 +177,7 @@ class CursorNotes:
             raise
 
     def took(self, how: str, rows: Any, asked: int | None) -> None:
+        """Note rows that the app has; ``asked`` is how many it wanted, None where all."""
         try:
             if self.fetches is not None:
                 if asked is _AS_MANY_AS_USUAL:
@@ -175,6 +187,7 @@ class CursorNotes:
             self.give_up(fault)
 
     def not_kept(self, what: str) -> None:
+        """Note that the app did something which is not recorded."""
         try:
             if self.fetches is not None:
                 self.fetches.unread = None
@@ -183,6 +196,7 @@ class CursorNotes:
             self.give_up(fault)
 
     def end(self) -> None:
+        """End the event of the statement."""
         fetches, self.fetches = self.fetches, None
         try:
             if fetches is not None:
@@ -216,10 +230,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
     # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
     _self_notes: CursorNotes
+    _self_noted_by = CursorNotes
 
     def __init__(self, wrapped: Any, target: Target, fetches: Fetches | None = None) -> None:
         super().__init__(wrapped)
-        self._self_notes = notes = CursorNotes(wrapped, target)
+        self._self_notes = notes = self._self_noted_by(wrapped, target)
         if fetches is not None:
             notes.fetches = fetches
 
@@ -227,9 +242,9 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
         self._self_notes.context = context
 
-    execute = recorded_method("execute", "Run one statement (PEP 249), and record it.", _execute)
+    execute = recorded_method("execute", "Run one statement (PEP 249), and record it.", begin_execute)
     executemany = recorded_method(
-        "executemany", "Run one statement with many sets of values (PEP 249), and record it.", _executemany
+        "executemany", "Run one statement with many sets of values (PEP 249), and record it.", begin_executemany
     )
     callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
     _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)

@@ -48,6 +48,8 @@ class ReplayCursor(ReplayObject):
 
     name: Any
     server_side: bool
+    _wrapped = staticmethod(recording_cursor)
+    """Makes the cursor that records, of the real one for a new call."""
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
     # The defaults stand in the class, since an object is made for each statement.
@@ -284,7 +286,7 @@ class ReplayCursor(ReplayObject):
                 self._connection.lose()
             real.close()
             raise
-        self._answer = recording_cursor(real, self._target, fetches)
+        self._answer = self._wrapped(real, self._target, fetches)
         return self if value is real else value
 
     def _rows(self) -> RecordedAnswer | KnownRows | RecordingCursor:
