@@ -205,7 +205,10 @@ class LibraryPlugin:
                 self._note_failed(path, error)
                 continue
             needed = instrumentor.instrumentation_dependencies()
-            there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
+            # What is instrumented may be Python's own, which nobody installs: then nothing is needed.
+            there = not needed or any(
+                _is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed
+            )
             if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
                 try:
                     for name in self.import_first:

@@ -140,8 +140,8 @@ class _ReplayCursor(ReplayCursor):
     _wrapped = staticmethod(wrapped_cursor)
     row_factory: Any = None
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         """The class of cursors that it stands for: ``isinstance`` says so."""
         return self._own or type(self)
 

@@ -90,22 +90,21 @@ def _unrecorded(name: str) -> Any:
 
 
 def _registering(name: str) -> Any:
-    def tell(_: None, connection: Any, *args: Any, **kwargs: Any) -> None:
-        held = held_by(connection)
-        if held is not None and held.stands_in:
-            getattr(held.twin, name)(*args, **kwargs)
+    original = getattr(_Connection, name)
 
     def begin(_: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
         held = held_by(connection)
         if held is None or not held.stands_in:
             return None
-        return both(connection, args, kwargs)
+        return both(
+            AppStep(original, connection, *args, **kwargs), AppStep(getattr(held.twin, name), *args, **kwargs)
+        )
 
-    def both(connection: Any, args: Any, kwargs: Any) -> Flow:
-        yield AppStep(getattr(_Connection, name), connection, *args, **kwargs)
-        tell(None, connection, *args, **kwargs)
+    def both(shown: AppStep, behind: AppStep) -> Flow:
+        yield shown
+        yield behind
 
-    return guarded(LIB, getattr(_Connection, name), begin, outside=True)
+    return guarded(LIB, original, begin, outside=True)
 
 
 def _authorize(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
@@ -113,7 +112,8 @@ def _authorize(session: BaseSession | None, connection: Any, *args: Any, **kwarg
     if held is None or not held.stands_in:
         return None
     # The stand-in keeps its own.
-    held.twin.set_authorizer(*args, **kwargs)
+    twin: Any = held.twin
+    twin.set_authorizer(*args, **kwargs)
     return Done(None)
 
 
@@ -167,8 +167,8 @@ class NotedConnection(sqlite3.Connection):
 
     __slots__ = (HELD, "__weakref__")
 
-    in_transaction = _told("in_transaction", 0)  # type: ignore[assignment]
-    total_changes = _told("total_changes", 1)  # type: ignore[assignment]
+    in_transaction = _told("in_transaction", 0)
+    total_changes = _told("total_changes", 1)
 
 
 def _complete(cls: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
-from timetracer_otel.calls.flow import records
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers
 from timetracer_otel.libraries.kits.dbapi.direct import connected
@@ -20,7 +20,7 @@ from timetracer_otel.libraries.kits.dbapi.values import PLAIN
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
 from timetracer_otel.libraries.sqlite3.connection import class_of, hold
 from timetracer_otel.libraries.sqlite3.internals import connect_in_c, opened_by_aiosqlite
-from timetracer_otel.session import BaseSession, TraceSession
+from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
 
@@ -75,11 +75,15 @@ def _with(
     return args, {**kwargs, name: value}
 
 
-def _unseen(session: BaseSession | None) -> None:
+def _unseen(session: BaseSession | None) -> Flow | None:
     """Nothing can be derived of what the app has its connections made by: a function, or a class with slots."""
-    if records(LIB, session):
-        assert isinstance(session, TraceSession)
-        session.drop(f"{LIB} connections of a factory that is no class")
+    refusal = pass_or_refuse(
+        LIB,
+        "sqlite3 opens a connection by a factory of which no class can be derived, so its statements cannot be seen",
+        "give connect() a class without __slots__ as factory.",
+        session,
+    )
+    return only(raising(refusal)) if refusal is not None else None
 
 
 def _register_converter(original: Function) -> Function:

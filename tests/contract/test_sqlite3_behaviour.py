@@ -1,0 +1,213 @@
+"""What a user of sqlite3 sees besides the contract: spans, connections of others, what a replay refuses, secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests import forks
+from tests.children import ROOT
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.plugins import disable_sqlalchemy, disable_sqlite3, enable_sqlalchemy, enable_sqlite3
+
+
+@pytest.fixture
+def enabled() -> Iterator[None]:
+    enable_sqlite3()
+    yield
+    disable_sqlite3()
+
+
+def _libraries(cassette: Path) -> set[str]:
+    return {event.signature.lib for event in read_cassette(cassette).events}
+
+
+@pytest.mark.parametrize("when", ["before", "after", "seam"])
+def test_spans_are_those_of_a_bare_run(tmp_path: Path, when: str) -> None:
+    done = forks.run("-m", "tests.contract.direct_telemetry_probe", str(tmp_path), when, env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    def without(spans: Any, *names: str) -> Any:
+        return [
+            (span["name"], span["status"], {k: v for k, v in span["attributes"].items() if k not in names})
+            for span in spans
+        ]
+
+    assert found["same"] == [True, False]
+    assert without(found["recorded"]) == without(found["bare"])
+    # What a connection executes by itself has no span of its own: the app's is marked then.
+    assert without(found["replayed"], "timetracer.replayed") == without(found["bare"])
+    assert len(found["bare"]) == (1 if when == "seam" else 5)
+    assert found["left"] == []
+    assert found["instrumented"] == [when == "before"]
+    ids = {span["id"]: span["name"] for span in found["recorded"]}
+    assert [method for method, _, _ in found["events"]] == [
+        *("CONNECT", "CREATE", "INSERT", "COMMIT", "SELECT", "SELECT", "SELECT")
+    ]
+    for method, span_id, reason in found["events"][1:]:
+        assert reason is None
+        # The last statement went past the instrumentor.
+        assert ids[span_id] == "work" or ids[span_id].startswith(method)
+
+
+def _with_engine(engine: sa.Engine) -> Any:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE IF NOT EXISTS t (n INTEGER)"))
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+        return connection.execute(sa.text("SELECT count(*) FROM t")).all()
+
+
+@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+@pytest.mark.parametrize("traced", [False, True], ids=["bare", "traced"])
+def test_a_statement_of_sqlalchemy_is_one_event(tmp_path: Path, enabled: None, opened: str, traced: bool) -> None:
+    from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    instrumentor: Any = SQLite3Instrumentor()
+    if traced:
+        instrumentor.instrument()
+    try:
+        if opened == "before it":
+            enable_sqlalchemy()
+        if opened != "in the session":
+            _with_engine(engine)
+        with record(tmp_path / "x.msgpack") as recording:
+            found = _with_engine(engine)
+        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
+        assert methods == ["BEGIN", "CREATE", "INSERT", "SELECT", "COMMIT"]
+        assert _libraries(tmp_path / "x.msgpack") == {"sqlalchemy"}
+        engine.dispose()
+        with replay(tmp_path / "x.msgpack") as session:
+            assert _with_engine(engine) == found
+        assert session.verdict().ok
+    finally:
+        engine.dispose()
+        disable_sqlalchemy()
+        if traced:
+            instrumentor.uninstrument()
+
+
+def test_a_statement_of_aiosqlite_beneath_sqlalchemy_is_one_event(tmp_path: Path, enabled: None) -> None:
+    async def work() -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
+        async with engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+        await engine.dispose()
+
+    with record(tmp_path / "x.msgpack"):
+        asyncio.run(work())
+    assert _libraries(tmp_path / "x.msgpack") == {"sqlalchemy"}
+
+
+def test_a_connection_that_was_opened_before_the_session(tmp_path: Path, enabled: None) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.execute("CREATE TABLE t (n)")
+        connection.commit()
+
+        def work() -> Any:
+            with connection:
+                connection.execute("INSERT INTO t VALUES (1)")
+            return connection.execute("SELECT count(*) FROM t").fetchall(), connection.in_transaction
+
+        with record(tmp_path / "x.msgpack"):
+            first = work()
+        with replay(tmp_path / "x.msgpack"):
+            assert work() == first == ([(1,)], False)
+        assert connection.execute("SELECT count(*) FROM t").fetchall() == [(1,)], "the replay wrote nothing"
+
+
+def test_what_is_not_recorded_is_refused(tmp_path: Path) -> None:
+    def work(use: Any) -> Any:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+            connection.execute("SELECT 1").fetchall()
+            return use(connection)
+
+    def backup(connection: sqlite3.Connection) -> None:
+        with closing(sqlite3.connect(":memory:")) as other:
+            connection.backup(other)
+
+    uses = [backup, lambda connection: list(connection.iterdump())]
+    for use in uses:
+        with record(tmp_path / "x.msgpack"):
+            work(use)
+        refused = pytest.raises(
+            ReplayMismatchError, match=r"connection\.(backup|iterdump).*name sqlite3 in live_plugins"
+        )
+        with replay(tmp_path / "x.msgpack", fail_on_miss=False), refused:
+            work(use)
+
+
+def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"):
+        sqlite3.connect(tmp_path / "app.db").close()
+    with replay(tmp_path / "x.msgpack"), closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        cursor = sqlite3.Cursor(connection)
+        pytest.raises(sqlite3.DatabaseError, cursor.execute, "SELECT 1").match("not authorized")
+
+
+def test_a_factory_that_is_a_function(tmp_path: Path) -> None:
+    def work() -> Any:
+        made: Any = lambda *args, **kwargs: sqlite3.Connection(*args, **kwargs)  # noqa: E731
+        with closing(sqlite3.connect(tmp_path / "app.db", factory=made)) as connection:
+            return connection.execute("SELECT 1").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [(1,)]
+    cassette = read_cassette(tmp_path / "x.msgpack")
+    assert cassette.events == []
+    assert sum(cassette.stats.dropped.values()) == 1
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), pytest.raises(ReplayMismatchError, match="factory"):
+        work()
+
+
+def test_a_connection_of_a_replay_that_has_ended(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"):
+        sqlite3.connect(tmp_path / "app.db").close()
+    with replay(tmp_path / "x.msgpack"):
+        connection = sqlite3.connect(tmp_path / "app.db")
+    with pytest.raises(ReplayMismatchError, match="No replay answers this connection"):
+        connection.execute("SELECT 1")
+    connection.rollback()
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["sqlite3", "db"])
+def test_a_live_database(tmp_path: Path, name: str) -> None:
+    def work() -> Any:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t (n)")
+            connection.execute("INSERT INTO t VALUES (1)")
+            return connection.execute("SELECT count(*) FROM t").fetchone()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == (1,)
+    with replay(tmp_path / "x.msgpack", live_plugins=[name]) as session:
+        assert work() == (2,)
+    assert session.verdict().live == {"sqlite3": 5}
+
+
+def test_secrets_are_replaced(tmp_path: Path) -> None:
+    def work(password: str) -> Any:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS account (password TEXT)")
+            connection.execute("INSERT INTO account (password) VALUES (:password)", {"password": password})
+            return connection.execute("SELECT password FROM account").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work("hunter2-hunter2") == [("hunter2-hunter2",)]
+    assert b"hunter2" not in (tmp_path / "x.msgpack").read_bytes()
+    with replay(tmp_path / "x.msgpack"):
+        ((answer,),) = work("hunter2-hunter2")
+    assert "hunter2" not in answer
