@@ -19,6 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.contract.direct_flavour import Sqlite3Flavour
 from tests.contract.framework import Case, Flavour
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import sampled
@@ -39,6 +40,9 @@ _HTTP = {
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 
+_WITHOUT_SERVERS = (SqlFlavour, Sqlite3Flavour)
+"""Flavours of files, or whose servers stand elsewhere."""
+
 
 def _flavour(name: str) -> tuple[Flavour, list[Case]]:
     if name in _HTTP:
@@ -49,7 +53,7 @@ def _flavour(name: str) -> tuple[Flavour, list[Case]]:
     if name == "redis":
         module = importlib.import_module("tests.contract.redis_contract")
         return module.RedisFlavour(asynchronous=False), importlib.import_module("tests.contract.redis_cases").CASES
-    sql = SqlFlavour(name)
+    sql: Any = Sqlite3Flavour() if name == "sqlite3" else SqlFlavour(name)
     return sql, sql.cases
 
 
@@ -70,7 +74,7 @@ class Side:
 
     def _start(self) -> None:
         flavour: Any = self.flavour
-        if isinstance(flavour, SqlFlavour):
+        if isinstance(flavour, _WITHOUT_SERVERS):
             flavour._file = self.folder / "app.db"
         elif self.records:
             flavour.start(self.folder)
@@ -113,7 +117,7 @@ class Side:
             found[case.name] += [f"left: {event.signature}" for event in session.get_unconsumed_events()]
             found[case.name] += [f"live: {name}" for name in session.verdict().live]
         self.flavour.disable()
-        if self.records and not isinstance(self.flavour, SqlFlavour):
+        if self.records and not isinstance(self.flavour, _WITHOUT_SERVERS):
             self.flavour.tear_down()
         return found
 

@@ -142,9 +142,7 @@ def test_what_is_not_recorded_is_refused(tmp_path: Path) -> None:
     for use in uses:
         with record(tmp_path / "x.msgpack"):
             work(use)
-        refused = pytest.raises(
-            ReplayMismatchError, match=r"connection\.(backup|iterdump).*name sqlite3 in live_plugins"
-        )
+        refused = pytest.raises(ReplayMismatchError, match=r"(?s)connection\.(backup|iterdump).*name sqlite3 in live")
         with replay(tmp_path / "x.msgpack", fail_on_miss=False), refused:
             work(use)
 
@@ -154,7 +152,8 @@ def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> 
         sqlite3.connect(tmp_path / "app.db").close()
     with replay(tmp_path / "x.msgpack"), closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         cursor = sqlite3.Cursor(connection)
-        pytest.raises(sqlite3.DatabaseError, cursor.execute, "SELECT 1").match("not authorized")
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            cursor.execute("SELECT 1")
 
 
 def test_a_factory_that_is_a_function(tmp_path: Path) -> None:
