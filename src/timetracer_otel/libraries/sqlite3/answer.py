@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from timetracer_otel.calls.guarded import Begin, Flow
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
+from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SqliteConnection
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
@@ -140,10 +142,8 @@ class _ReplayCursor(ReplayCursor):
     _wrapped = staticmethod(wrapped_cursor)
     row_factory: Any = None
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """The class of cursors that it stands for: ``isinstance`` says so."""
-        return self._own or type(self)
+    # The class of cursors that it stands for: `isinstance` says so.
+    __class__: Any = property(lambda self: self._own or type(self))
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement from the cassette."""
@@ -180,8 +180,8 @@ class _ReplayCursor(ReplayCursor):
             return rows
         return [outside(factory, self, row) if type(row) is tuple else row for row in rows]
 
-    def _run_for_real(self, *args: Any) -> Any:
-        value = super()._run_for_real(*args)
+    def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:
+        value = super()._run_for_real(site, live, fetches)
         self._answer.row_factory = self.row_factory  # type: ignore[union-attr]
         return value
 

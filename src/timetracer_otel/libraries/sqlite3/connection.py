@@ -38,6 +38,8 @@ _SETTINGS: Final = tuple(
     for name in ("autocommit", "isolation_level", "row_factory", "text_factory")
     if hasattr(_Connection, name)  # `autocommit` came with Python 3.12
 )
+_TOLD: Final = ("in_transaction", "total_changes")
+"""What a connection tells of itself, in the order of `FileTarget.state_of`."""
 _REGISTERING: Final = (
     *("create_aggregate", "create_collation", "create_function", "create_window_function", "enable_load_extension"),
     *("set_progress_handler", "set_trace_callback"),
@@ -167,9 +169,6 @@ class NotedConnection(sqlite3.Connection):
 
     __slots__ = (HELD, "__weakref__")
 
-    in_transaction = _told("in_transaction", 0)
-    total_changes = _told("total_changes", 1)
-
 
 def _complete(cls: Any) -> None:
     made: dict[str, Any] = {
@@ -183,6 +182,8 @@ def _complete(cls: Any) -> None:
     made |= {name: _registering(name) for name in _REGISTERING if hasattr(_Connection, name)}
     if ENDS_BY_ITSELF:
         made["__exit__"] = guarded(LIB, _Connection.__exit__, _leave, outside=True)
+    for place, name in enumerate(_TOLD):
+        setattr(cls, name, _told(name, place))
     for name in _SETTINGS:
         setattr(cls, name, _set(name))
     for name, method in made.items():
