@@ -35,7 +35,8 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
     # libraries one of each kind runs, with a sample of its cases.
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
-    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite", "sqlite3"], ["asyncpg", *(["pymysql"] if with_mysql else [])]]
+    mysql = ["pymysql"] if with_mysql else []
+    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite", "sqlite3"], ["asyncpg", *mysql]]
     others = drawn(kinds, "hash seeds")
     asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
     postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]

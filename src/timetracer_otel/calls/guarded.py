@@ -1,6 +1,7 @@
 """The guard of a seam: while an app is recorded, no fault of ours gets out of a replaced function (law 6).
 
-A replacement is made by `guarded`, or by `guarded_async` where the original is a coroutine function. All that is ours
+A replacement is made by `guarded`, by `guarded_async` where the original is a coroutine function, or by
+`guarded_generator` where it gives a generator. All that is ours
 runs inside: finding the session, making the `Site`, deciding, noting. What the library does runs as a step of the
 class `AppStep`, so the guard knows its outcome before any code of ours sees it. Where a fault of ours strikes
 
@@ -22,6 +23,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import GeneratorType
 from typing import Any, Final, NoReturn, TypeAlias
 
 from timetracer_otel.base import faults
@@ -52,6 +54,7 @@ __all__ = [
     "answered_async",
     "guarded",
     "guarded_async",
+    "guarded_generator",
     "lending",
     "lending_async",
     "only",
@@ -327,6 +330,94 @@ def guarded_async(
     return guarded_await
 
 
+def guarded_generator(
+    lib: str,
+    original: Function,
+    begin: Begin,
+    *,
+    outside: bool = False,
+    quick: Quick | None = None,
+    give_up: GiveUp | None = None,
+    session_of: Callable[[], BaseSession | None] | None = None,
+) -> Function:
+    """The same for a function that gives a generator, as libraries write what they do over a socket, whichever way
+    they wait for it: blocking and asyncio are one seam. A step that gives a generator is run by ``yield from``.
+    """
+
+    def guarded_generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        session: Any = None
+        try:
+            steps: Any = ASK if quick is None else quick(args[0])
+            if steps is ASK:
+                if session_of is None:
+                    # As `get_current_session` does it, without a function call.
+                    session = current_context().get(SESSION_KEY)
+                    if session is None or session.after is not None:
+                        session = get_current_session()
+                else:
+                    session = session_of()
+                if session is None and not next(_without_session) % _LOOK_EACH:
+                    looked("threads", holding.look)
+                steps = begin(session, *args, **kwargs) if outside or session is not None else None
+        except Exception as fault:
+            steps = None
+            contain(lib, session, fault, give_up, args)
+        if steps is None:
+            return (yield from original(*args, **kwargs))
+        if isinstance(steps, Noted):
+            try:
+                value = yield from original(*args, **kwargs)
+            except BaseException as error:
+                try:
+                    steps.raised(error)
+                except Exception as fault:
+                    contain(lib, session, fault, give_up, args, None, error)
+                raise
+            try:
+                return steps.came(value)
+            except Exception as fault:
+                contain(lib, session, fault, give_up, args, (value,))
+            return value
+        if type(steps) is Done:
+            return steps.value
+        if type(steps) is AppStep:
+            return (yield from _run_in_generator(steps))
+        outcome = failed = step = None
+        try:
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        value = yield from _run_in_generator(step)
+                    except BaseException as error:
+                        outcome, failed = None, error
+                        step = steps.throw(error)
+                    else:
+                        failed = None
+                        if type(step) is AppStep:
+                            outcome = (value,)
+                        step = steps.send(value)
+            except StopIteration as stop:
+                return stop.value
+            except Exception as fault:
+                if fault is failed and type(step) is not OurStep:
+                    raise
+                contain(lib, session, fault, give_up, args, outcome, failed)
+            if failed is not None:
+                raise failed
+        finally:
+            # The exception refers to this frame.
+            failed = None
+        return (yield from original(*args, **kwargs)) if outcome is None else outcome[0]
+
+    return guarded_generate
+
+
+def _run_in_generator(step: Step) -> Generator[Any, Any, Any]:
+    value = step()
+    return (yield from value) if isinstance(value, GeneratorType) else value
+
+
 def answered(lib: str, original: Function, value_of: ValueOf) -> Function:
     """The replacement of a function that a replay answers at once, with no step and nothing to note.
 
@@ -505,4 +596,4 @@ def _refused_thread(where: str, fault: Exception) -> Exception | None:
 
 carrying.refused = _refused_thread
 
-judges(*(make("", only, lambda *_: None) for make in (guarded, guarded_async)))
+judges(*(make("", only, lambda *_: None) for make in (guarded, guarded_async, guarded_generator)))

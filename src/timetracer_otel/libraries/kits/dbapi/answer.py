@@ -276,6 +276,11 @@ class RecordedAnswer:
             if "returns_nothing" in reply:
                 self.returns_nothing = bool(reply["returns_nothing"])
 
+    @property
+    def rows(self) -> Sequence[Any]:
+        """All rows that the recorded app fetched."""
+        return self._rows
+
     def take(self, size: int | None) -> list[Any]:
         """The next ``size`` rows, all of them where it is None. Fewer come only where the recording saw the last row.
 

@@ -23,7 +23,7 @@ from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, rais
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction, opened_for_real
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -51,7 +51,7 @@ class Held:
         self,
         target: Target,
         twin: Callable[[], ReplayConnection],
-        wrapped: Callable[[Any, Target], RecordingCursor],
+        wrapped: Callable[[Any, Target], RecordingCursor] = recording_cursor,
         *,
         stands_in: bool,
     ) -> None:

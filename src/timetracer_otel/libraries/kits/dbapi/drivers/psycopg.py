@@ -174,6 +174,8 @@ def _connectors(module: ModuleType) -> list[Connector]:
 
     def of_open(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
         try:
+            if getattr(args[0].pgconn, "is_stand_in", False):
+                return None
             info = args[0].info
             return libpq_address({"host": info.host, "port": info.port})
         except Exception:

@@ -1,0 +1,63 @@
+"""What psycopg tells the kit about a call: the server that a connection goes to, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import libpq_address
+from timetracer_otel.libraries.kits.dbapi.target import StatementFacts, Target
+
+__all__ = ["LIB", "ServerTarget"]
+
+LIB = "psycopg"
+_ON_SERVER = StatementFacts(on_server=True)
+_STATUSES = (
+    *("server_version", "server_encoding", "client_encoding", "DateStyle", "TimeZone", "integer_datetimes"),
+    *("standard_conforming_strings", "IntervalStyle", "application_name", "is_superuser", "session_authorization"),
+)
+
+
+class ServerTarget(Target):
+    """A database of PostgreSQL, over one connection.
+
+    Args:
+        psycopg: The module.
+        parameters: Of the connection, as libpq has them.
+    """
+
+    def __init__(self, psycopg: Any, parameters: Mapping[str, Any]) -> None:
+        database = str(parameters.get("dbname") or "")
+        host = str(parameters.get("host") or parameters.get("hostaddr") or "")
+        # The folder of a socket differs from machine to machine.
+        super().__init__(LIB, f"postgresql://{'' if host.startswith('/') else host}/{database}", psycopg, database)
+        self._address = libpq_address(parameters)
+        self._facts: dict[str, Any] | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Host and port, or the file of the socket."""
+        return f"{'unix' if self._address.startswith('/') else 'postgresql'}://{self._address}"
+
+    @staticmethod
+    def state_of(connection: Any) -> int:
+        """The status of its transaction."""
+        return int(connection.pgconn.transaction_status)
+
+    def statement_facts(self, context: Any) -> StatementFacts:
+        """Whether the rows stay on the server."""
+        return _ON_SERVER if context else StatementFacts()
+
+    def first_facts(self) -> dict[str, Any] | None:
+        """What the connection was told when it was opened."""
+        return self._facts
+
+    def connected(self, connection: Any) -> None:
+        """Keep what libpq knows of the server by now."""
+        told = connection.pgconn
+        self._facts = {
+            "server_version": told.server_version,
+            "backend_pid": told.backend_pid,
+            **{name: bytes(getattr(told, name) or b"") for name in ("user", "db", "host", "hostaddr", "port")},
+            "statuses": {name: told.parameter_status(name.encode()) for name in _STATUSES},
+        }

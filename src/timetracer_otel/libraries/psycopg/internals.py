@@ -1,0 +1,84 @@
+"""Private names of psycopg (3.3): the generators that blocking and asyncio objects share, and what stands on them.
+
+psycopg writes what it does over a socket as generators, which its connections run while they wait in their own way.
+A cursor keeps a result of libpq (``pgresult``), and a transformer (``_tx``) that makes rows of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["RELIED_UPON", "connection_of", "in_pipeline", "result_of", "rows_by", "set_result", "transformer_of"]
+
+RELIED_UPON = (
+    "psycopg._connection_base:BaseConnection._connect_gen",
+    "psycopg._connection_base:BaseConnection._exec_command(command)",
+    "psycopg._cursor_base:BaseCursor._close",
+    "psycopg._cursor_base:BaseCursor._execute_gen(query)",
+    "psycopg._cursor_base:BaseCursor._select_current_result",
+    "psycopg._cursor_base:BaseCursor._start_copy_gen",
+    "psycopg._cursor_base:BaseCursor._start_query(query)",
+    "psycopg._cursor_base:BaseCursor._stream_send_gen",
+    "psycopg._server_cursor_base:ServerCursorMixin._close_gen",
+    "psycopg._server_cursor_base:ServerCursorMixin._declare_gen(query)",
+    "psycopg._server_cursor_base:ServerCursorMixin._fetch_gen",
+    "psycopg._server_cursor_base:ServerCursorMixin._scroll_gen",
+)
+
+
+def connection_of(cursor: Any) -> Any:
+    """The connection of a cursor."""
+    return cursor._conn
+
+
+def in_pipeline(connection: Any) -> bool:
+    """Whether statements of a connection are sent before the answers of others are there."""
+    return connection._pipeline is not None
+
+
+def transformer_of(cursor: Any) -> Any:
+    """What makes rows of the cursor's result."""
+    return cursor._tx
+
+
+def rows_by(cursor: Any, transformer: Any) -> None:
+    """Let another one make the rows."""
+    cursor._tx = transformer
+
+
+def result_of(cursor: Any) -> tuple[int, bytes | None, int | None, list[list[Any]]]:
+    """Of the cursor's result: status, command tag, how many rows it changed, and the columns as libpq tells them."""
+    result = cursor.pgresult
+    if result is None:
+        return -1, cursor._statusmessage, cursor._rowcount, []
+    columns = [
+        [result.fname(index), result.ftype(index), result.fmod(index), result.fsize(index)]
+        for index in range(result.nfields)
+    ]
+    return int(result.status), result.command_status, result.command_tuples, columns
+
+
+def how_many_results(cursor: Any) -> int:
+    """How many results the last call gave."""
+    return len(cursor._results)
+
+
+def set_result(cursor: Any, result: Any, rowcount: int, message: bytes | None) -> None:
+    """Give a cursor a result; None for a call that leaves it none."""
+    if result is None:
+        cursor._rowcount, cursor._statusmessage = rowcount, message
+        return
+    cursor._results = [result]
+    cursor._select_current_result(0)
+
+
+def set_described(cursor: Any) -> None:
+    """A cursor on the server was declared, and its columns are known."""
+    cursor._described = True
+    cursor._iter_rows = None
+
+
+def rows_made(cursor: Any, rows: Any) -> list[Any]:
+    """Rows as the app's row factory makes them."""
+    make = cursor._make_row
+    return [make(row) for row in rows]
