@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg import _connection_base, _cursor_base, _server_cursor_base
+
 from tests.contract.direct_cases import DIRECT_CASES
-from tests.contract.framework import Case, Flavour
+from tests.contract.framework import Case, Flavour, methods_of
+from tests.contract.psycopg_cases import PSYCOPG_CASES
 from tests.contract.sql_observation import seen
 from tests.contract.sqlite3_cases import SQLITE3_CASES
-from timetracer_otel.plugins import disable_sqlite3, enable_sqlite3
+from tests.servers.postgres import Postgres
+from timetracer_otel.plugins import disable_psycopg, disable_sqlite3, enable_psycopg, enable_sqlite3
 
-__all__ = ["Sqlite3Flavour"]
+__all__ = ["PsycopgFlavour", "Sqlite3Flavour"]
 
 _CONNECT = (sqlite3.connect, sqlite3.dbapi2.connect)
+_MODULES = (psycopg, _connection_base, _cursor_base, _server_cursor_base, psycopg.sql)
+_UNTOUCHED = methods_of(*_MODULES)
 
 
 class Sqlite3Flavour(Flavour):
@@ -71,3 +79,62 @@ class Sqlite3Flavour(Flavour):
 
     def check_left(self) -> None:
         assert not self._file.exists()
+
+
+class PsycopgFlavour(Flavour):
+    """psycopg on a PostgreSQL, which is stopped before a replay."""
+
+    name = "psycopg"
+    recording = {"redact": "off"}  # noqa: RUF012
+    all_replayable = True
+    dbapi: Any = psycopg
+    serial = "serial PRIMARY KEY"
+
+    def __init__(self) -> None:
+        self._server: Postgres | None = None
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases, each of which opens its own connections."""
+        return [Case(name, run) for name, run in {**DIRECT_CASES, **PSYCOPG_CASES}.items()]
+
+    def connect(self, *, fails: bool = False, kind: Any = psycopg.Connection, **options: Any) -> Any:
+        """Open a connection to the server, or to a port where nobody listens."""
+        assert self._server is not None
+        url = self._server.url("psycopg").set(drivername="postgresql")
+        if fails:
+            return kind.connect(host="127.0.0.1", port=1, dbname="app", **options)
+        connect: Callable[..., Any] = kind.connect
+        return connect(url.render_as_string(hide_password=False), **options)
+
+    @staticmethod
+    def sql(text: str) -> str:
+        """The statement with the placeholders of psycopg."""
+        return text.replace("?", "%s")
+
+    def start(self, folder: Path) -> None:
+        self._server = Postgres()
+
+    def reset(self) -> None:
+        assert self._server is not None
+        self._server.clear()
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.stop()
+
+    def tear_down(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    def enable(self) -> None:
+        enable_psycopg()
+
+    def disable(self) -> None:
+        disable_psycopg()
+
+    def is_untouched(self) -> bool:
+        return methods_of(*_MODULES) == _UNTOUCHED
+
+    def perform(self, case: Case) -> Any:
+        return seen(case.run(self))

@@ -28,6 +28,7 @@ GUARDS = frozenset(
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
+        "guarded_generator.<locals>.guarded_generate _run_in_generator "
         "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
@@ -70,7 +71,12 @@ GUARDS = frozenset(
         )
         + " "
         + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end"))
-        + " _method.<locals>.bare",
+        + " recorded_method.<locals>.bare",
+        "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
+        + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
+        "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",
+        "libraries/psycopg/answer.py": "_noting _noting.<locals>.made "
+        + " ".join(f"NotedRows.{name}" for name in ("load_row", "load_rows", "_took", "end", "__getattr__", "__del__")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/redis/internals.py": "Pushed.__call__",

@@ -36,6 +36,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     form=STATEMENT,
+    rests=True,
     knows={"psycopg": "3.3"},
     instrumentors=("opentelemetry.instrumentation.psycopg:PsycopgInstrumentor",),
 )

@@ -67,6 +67,7 @@ class StandIn(ReplayObject):
     def finish(self) -> None:
         """Close it."""
         self.status = self._closed
+        self.transaction_status = type(self.transaction_status).UNKNOWN
 
     def __getattr__(self, name: str) -> Any:
         raise unrecorded(self._target, f"connection.pgconn.{name}")

@@ -7,7 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import Recording, flow
 from timetracer_otel.calls.guarded import (
     AppStep,
@@ -24,9 +24,9 @@ from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.boundaries import end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
-from timetracer_otel.libraries.kits.dbapi.direct import HELD, Held, connected, held_by, refused
+from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
-from timetracer_otel.libraries.kits.dbapi.owners import opening
+from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of, verb_of
@@ -51,7 +51,8 @@ def patches(module: ModuleType) -> list[Undoable]:
     )
     connection, cursor, server = connections.BaseConnection, cursors.BaseCursor, on_server.ServerCursorMixin
     return [
-        Patch(connection, "_connect_gen", partial(_connect, module)),
+        # A connection that is opened outside sessions may be used in one: whose it is must be known.
+        Staying(Patch(connection, "_connect_gen", partial(_connect, module))),
         Patch(connection, "_exec_command", _command),
         Patch(cursor, "_execute_gen", partial(_statement, False)),
         Patch(module.Cursor, "executemany", partial(_many, guarded)),
@@ -77,11 +78,12 @@ def _connect(module: Any, original: Function) -> Function:
             return None
         target = ServerTarget(module, module.conninfo.conninfo_to_dict(conninfo))
 
-        def stand_in() -> Any:
+        def stand_in() -> AppStep:
             assert isinstance(session, ReplaySession)
-            return cls(StandIn(target, recorded_facts(session, target) or {}, statuses, idle))
+            return AppStep(cls, StandIn(target, recorded_facts(session, target) or {}, statuses, idle))
 
-        return connected(target, session, AppStep(original, cls, conninfo, **more), AppStep(stand_in), hold(target))
+        live = AppStep(original, cls, conninfo, **more)
+        return connected(target, session, live, stand_in, hold(target), may_be_new=False)
 
     def hold(target: ServerTarget) -> Any:
         def held(connection: Any, stands_in: bool) -> Held:
@@ -104,7 +106,7 @@ def _command(original: Function) -> Function:
 
     def begin(session: BaseSession | None, connection: Any, command: Any, *args: Any, **kwargs: Any) -> Flow | None:
         held = held_by(connection)
-        if held is None:
+        if held is None or (connection.closed and not held.stands_in):
             return None
         text = text_of(command)
         verb = verb_of(text)

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from timetracer_otel.libraries.kits.dbapi import drivers
-from timetracer_otel.libraries.kits.dbapi.direct import HELD
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["LIB", "FileTarget"]
@@ -38,10 +37,6 @@ class FileTarget(Target):
 
     state_of = staticmethod(lambda connection: [connection.in_transaction, connection.total_changes])
     """Whether a transaction is open, and how many rows were changed since the connection was opened."""
-
-    def taken_over(self, cursor: Any) -> None:
-        """Leave the connection of a cursor to a library above."""
-        setattr(cursor.connection, HELD, None)
 
 
 def _file_name(database: Any, is_uri: bool) -> str:

@@ -15,7 +15,6 @@ from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.direct import (
-    HELD,
     Held,
     begin_cursor,
     begin_end,
@@ -23,6 +22,7 @@ from timetracer_otel.libraries.kits.dbapi.direct import (
     held_by,
     refused,
 )
+from timetracer_otel.libraries.kits.dbapi.owners import HELD
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.sqlite3.answer import Twin, wrapped_cursor
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget

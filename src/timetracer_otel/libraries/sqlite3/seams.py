@@ -29,6 +29,7 @@ _NAMES: Final = (
     *("cached_statements", "uri"),
 )
 """The arguments of ``connect`` by position."""
+_MEMORY: Final = ":memory:"
 _CONVERTER: Final = "sqlite3.converter"
 
 
@@ -58,20 +59,25 @@ def _connect(module: Any, original: Function) -> Function:
         if kind is None:
             return _unseen(session)
         opens = AppStep(original, *args, **kwargs)
-        live = AppStep(original, *_with(args, kwargs, "factory", kind)[0], **_with(args, kwargs, "factory", kind)[1])
-        less, named = _with(*_with(args, kwargs, "factory", kind), "database", ":memory:")
-        return connected(target, session, live, AppStep(original, *less, **named), partial(hold, target, opens))
+        noted = _with((args, kwargs), "factory", kind)
+        live, stand_in = (
+            AppStep(original, *less, **named) for less, named in (noted, _with(noted, "database", _MEMORY))
+        )
+        return connected(target, session, live, lambda: stand_in, partial(hold, target, opens))
 
     return guarded(LIB, original, begin, outside=True)
 
 
-def _with(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, value: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+Given = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""Arguments by position and by name."""
+
+
+def _with(given: Given, name: str, value: Any) -> Given:
     """The arguments of ``connect`` with another value for one of them."""
+    args, kwargs = given
     place = _NAMES.index(name)
     if place < len(args):
-        return (*args[:place], value, *args[place + 1 :]), dict(kwargs)
+        return (*args[:place], value, *args[place + 1 :]), kwargs
     return args, {**kwargs, name: value}
 
 

@@ -23,16 +23,14 @@ from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, rais
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction, opened_for_real
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
+from timetracer_otel.libraries.kits.dbapi.owners import HELD
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, is_used_directly, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.session.transactions import Transactions
 
-__all__ = ["HELD", "Held", "begin_cursor", "begin_end", "begin_shortcut", "connected", "held_by", "refused"]
-
-HELD = "_timetracer_held"
-"""The attribute of a connection that holds its `Held`."""
+__all__ = ["Held", "begin_cursor", "begin_end", "begin_shortcut", "connected", "held_by", "refused"]
 
 
 class Held:
@@ -55,6 +53,7 @@ class Held:
         *,
         stands_in: bool,
     ) -> None:
+        is_used_directly(target.driver)
         self.target = target
         self.wrapped = wrapped
         self.stands_in = stands_in
@@ -86,8 +85,22 @@ def held_by(connection: Any) -> Held | None:
     return held
 
 
+class _KnownConnect(ConnectSite):
+    """The opening of a connection by a driver that makes no new calls in a replay."""
+
+    def again(self) -> bool:
+        """False."""
+        return False
+
+
 def connected(
-    target: Target, session: BaseSession | None, live: AppStep, stand_in: AppStep, hold: Callable[[Any, bool], Held]
+    target: Target,
+    session: BaseSession | None,
+    live: AppStep,
+    stand_in: Callable[[], AppStep],
+    hold: Callable[[Any, bool], Held],
+    *,
+    may_be_new: bool = True,
 ) -> Flow:
     """The app opens a connection.
 
@@ -95,8 +108,9 @@ def connected(
         target: The database.
         session: The current session.
         live: Opens it for real.
-        stand_in: Opens the one of a replay.
+        stand_in: Gives what opens the one of a replay.
         hold: Makes what is noted of it, from the connection and whether it is the one of a replay.
+        may_be_new: Whether a replay may open a real one behind it, for new calls.
     """
     if not replays(target.lib, session, lambda: target.address):
         site = ConnectSite(target, live, raise_made_already)
@@ -107,10 +121,13 @@ def connected(
     if recorded_facts(session, target) is not None:
         # The replay may open more connections than the recording did, where the app had some already.
         yield from answered_or_passed(ConnectSite(target, raise_made_already, _nothing), session)
-        connection = yield stand_in
+        connection = yield stand_in()
         hold(connection, True)
         return connection
-    connection = yield stand_in
+    if not may_be_new:
+        # The cassette does not know the database: a miss.
+        return (yield from flow(_KnownConnect(target, raise_made_already, _nothing), session))
+    connection = yield stand_in()
     twin = hold(connection, True).twin
     yield from flow(ConnectSite(target, lambda: opened_for_real(twin), _nothing), session)
     return connection

@@ -14,7 +14,11 @@ from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["opening", "taken_over"]
+__all__ = ["HELD", "opening", "taken_over"]
+
+HELD: Final = "_timetracer_held"
+"""The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
+notes nothing."""
 
 opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
@@ -29,4 +33,6 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-        notes.target.taken_over(notes.cursor)
+    connection = getattr(cursor, "connection", None)
+    if getattr(connection, HELD, None) is not None:
+        setattr(connection, HELD, None)

@@ -26,6 +26,7 @@ __all__ = [
     "RecordingCursor",
     "begin_execute",
     "begin_executemany",
+    "is_used_directly",
     "recorded_method",
     "recorded_run",
     "recording_cursor",
@@ -350,7 +351,21 @@ def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = Non
 @lru_cache(maxsize=256)
 def _class_for(own: Any) -> Any:
     made = shaped(RecordingCursor, own)
-    return partial(_above_another, made) if issubclass(own, _PROXY) else made
+    drivers = {base.__module__.partition(".")[0] for base in own.__mro__}
+    return (
+        partial(_above_another, made) if issubclass(own, _PROXY) or not drivers.isdisjoint(_used_directly) else made
+    )
+
+
+_used_directly: set[str] = set()
+"""Drivers whose own plugins note connections: a library above may take one of these over."""
+
+
+def is_used_directly(driver: str) -> None:
+    """The plugin of a driver notes a connection of it."""
+    if driver not in _used_directly:
+        _used_directly.add(driver)
+        _class_for.cache_clear()
 
 
 def _above_another(made: Any, wrapped: Any, *args: Any) -> Any:

@@ -140,9 +140,6 @@ class Target:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""
         return getattr(cursor, "connection", None)
 
-    def taken_over(self, cursor: Any) -> None:
-        """A library above records from now on what is done with this cursor of the driver's, and its connection."""
-
     def is_gone(self, connection: Any) -> bool:
         """Whether a connection says of itself that it is closed. Nobody else is asked: an app may have something to
         say about which errors mean a lost connection, and is asked that once.

@@ -1,0 +1,18 @@
+"""psycopg keeps the contract where an app uses it itself, blocking and with asyncio."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from tests.contract.direct_flavour import PsycopgFlavour
+from tests.contract.framework import Contract
+
+# The first test makes all runs that need the database: on a busy machine that takes minutes.
+pytestmark = pytest.mark.timeout(1200)
+
+
+class TestPsycopg(Contract):
+    flavour: ClassVar[PsycopgFlavour] = PsycopgFlavour()
+    cases = flavour.cases

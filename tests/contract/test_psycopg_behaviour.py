@@ -1,0 +1,166 @@
+"""What a user of psycopg sees besides the contract: one event beneath SQLAlchemy, spans, what a replay refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.servers.postgres import Postgres
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.plugins import disable_psycopg, disable_sqlalchemy, enable_psycopg, enable_sqlalchemy
+
+
+def _url(postgres: Postgres) -> str:
+    postgres.start()
+    return postgres.url("psycopg").set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _with_engine(engine: sa.Engine) -> Any:
+    with engine.begin() as connection:
+        return connection.execute(sa.text("SELECT 1 AS n")).all()
+
+
+@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+def test_a_statement_of_sqlalchemy_is_one_event(postgres: Postgres, tmp_path: Path, opened: str) -> None:
+    postgres.start()
+    enable_psycopg()
+    engine = sa.create_engine(postgres.url("psycopg"))
+    try:
+        if opened == "before it":
+            enable_sqlalchemy()
+        if opened != "in the session":
+            _with_engine(engine)
+        with record(tmp_path / "x.msgpack") as recording:
+            found = _with_engine(engine)
+        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
+        assert methods == ["BEGIN", "SELECT", "COMMIT"]
+        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
+        engine.dispose()
+        with replay(tmp_path / "x.msgpack") as session:
+            assert _with_engine(engine) == found
+        assert session.verdict().ok
+    finally:
+        engine.dispose()
+        disable_sqlalchemy()
+        disable_psycopg()
+
+
+def test_a_statement_of_an_async_engine_is_one_event(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.start()
+
+    async def work() -> Any:
+        engine = create_async_engine(postgres.url("psycopg"))
+        async with engine.connect() as connection:
+            found = (await connection.execute(sa.text("SELECT 1 AS n"))).all()
+        await engine.dispose()
+        return found
+
+    with record(tmp_path / "x.msgpack") as recording:
+        found = asyncio.run(work())
+    assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
+    with replay(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == found
+
+
+def test_what_is_not_recorded_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+
+    def copy(connection: psycopg.Connection) -> Any:
+        with connection.cursor() as cursor, cursor.copy("COPY (SELECT 1) TO STDOUT") as rows:
+            return list(rows)
+
+    def stream(connection: psycopg.Connection) -> Any:
+        return list(connection.cursor().stream("SELECT 1"))
+
+    for use in (copy, stream):
+        with record(tmp_path / "x.msgpack"), psycopg.connect(url) as connection:
+            connection.execute("SELECT 1")
+            assert use(connection)
+        with replay(tmp_path / "x.msgpack", fail_on_miss=False):
+            connection = psycopg.connect(url)
+            connection.execute("SELECT 1")
+            with pytest.raises(ReplayMismatchError, match=r"(?s)cursor\.(copy|stream).*name psycopg in live_plugins"):
+                use(connection)
+            connection.close()
+
+
+def test_fetching_more_than_the_recorded_app_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+
+    def work(count: int) -> Any:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT * FROM generate_series(1, 9)").fetchmany(count)
+
+    with record(tmp_path / "x.msgpack"):
+        assert len(work(3)) == 3
+    assert len(read_cassette(tmp_path / "x.msgpack").events[1].result.reply["rows"]) == 3
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match="fetching row 4"),
+    ):
+        work(4)
+
+
+@pytest.mark.parametrize("name", ["psycopg", "db"])
+def test_a_live_database(postgres: Postgres, tmp_path: Path, name: str) -> None:
+    url = _url(postgres)
+
+    def work() -> Any:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS live (n int)")
+            connection.execute("INSERT INTO live VALUES (1)")
+            return connection.execute("SELECT count(*) FROM live").fetchone()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == (1,)
+    with replay(tmp_path / "x.msgpack", live_plugins=[name]):
+        assert work() == (2,)
+
+
+def test_spans_are_those_of_a_bare_run(postgres: Postgres, tmp_path: Path) -> None:
+    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    url = _url(postgres)
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def work() -> Any:
+        with psycopg.connect(url) as connection, connection.cursor() as cursor:
+            found = [cursor.execute("SELECT 1 AS n").fetchall(), connection.execute("SELECT 2").fetchone()]
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                cursor.execute("SELECT * FROM nowhere")
+            connection.rollback()
+        return found
+
+    def spans() -> Any:
+        ended = exporter.get_finished_spans()
+        exporter.clear()
+        return [
+            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
+            for span in ended
+        ]
+
+    instrumentor: Any = PsycopgInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        bare, expected = work(), spans()
+        assert len(expected) == 3
+        with record(tmp_path / "x.msgpack"):
+            assert work() == bare
+        assert spans() == expected
+        postgres.stop()
+        with replay(tmp_path / "x.msgpack"):
+            assert work() == bare
+        assert spans() == expected
+    finally:
+        instrumentor.uninstrument()
