@@ -24,6 +24,7 @@ class StandIn(ReplayObject):
     Args:
         target: The database.
         facts: What the recorded connection was told by its server.
+        pq: The module ``psycopg.pq``.
     """
 
     _lib = LIB
@@ -38,11 +39,11 @@ class StandIn(ReplayObject):
     notify_handler: Any = None
     _encoding = "utf-8"
 
-    def __init__(self, target: Target, facts: Mapping[str, Any], statuses: tuple[Any, Any], idle: Any) -> None:
+    def __init__(self, target: Target, facts: Mapping[str, Any], pq: Any) -> None:
         self._target = target
         self._facts = facts
-        self.status, self._closed = statuses
-        self.transaction_status: Any = idle
+        self.status, self._closed = pq.ConnStatus.OK, pq.ConnStatus.BAD
+        self.transaction_status: Any = pq.TransactionStatus.IDLE
         self.server_version = facts.get("server_version", 0)
         self.backend_pid = facts.get("backend_pid", 0)
         self.user, self.db, self.host, self.hostaddr, self.port = (

@@ -6,12 +6,29 @@ A cursor keeps a result of libpq (``pgresult``), and a transformer (``_tx``) tha
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
-__all__ = ["RELIED_UPON", "connection_of", "in_pipeline", "result_of", "rows_by", "set_result", "transformer_of"]
+__all__ = [
+    "OWN_ARGUMENTS",
+    "RELIED_UPON",
+    "connection_of",
+    "how_many_results",
+    "in_pipeline",
+    "is_stand_in_class",
+    "result_of",
+    "rows_by",
+    "rows_made",
+    "set_described",
+    "set_result",
+    "stand_in_class",
+    "transformer_of",
+]
 
 RELIED_UPON = (
     "psycopg._connection_base:BaseConnection._connect_gen",
+    "psycopg:AsyncConnection.connect",
+    "psycopg:Connection.connect",
     "psycopg._connection_base:BaseConnection._exec_command(command)",
     "psycopg._cursor_base:BaseCursor._close",
     "psycopg._cursor_base:BaseCursor._execute_gen(query)",
@@ -24,6 +41,31 @@ RELIED_UPON = (
     "psycopg._server_cursor_base:ServerCursorMixin._fetch_gen",
     "psycopg._server_cursor_base:ServerCursorMixin._scroll_gen",
 )
+
+OWN_ARGUMENTS = frozenset(
+    {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory", "server_cursor_factory"}
+)
+"""Arguments of ``connect`` that are none of libpq's."""
+_STANDS_IN = "_timetracer_stands_in"
+
+
+def stand_in_class(cls: Any, pgconn: Any) -> Any:
+    """A class whose ``connect`` gives an object of another class, over something that stands for libpq's connection.
+
+    All that psycopg does around the connecting itself is done.
+    """
+
+    def connect_gen(_: Any, *__: Any, **___: Any) -> Generator[Any, Any, Any]:
+        yield from ()
+        return cls(pgconn)
+
+    names = {"_connect_gen": classmethod(connect_gen), _STANDS_IN: True, "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), names)
+
+
+def is_stand_in_class(cls: Any) -> bool:
+    """Whether it is such a class."""
+    return _STANDS_IN in vars(cls)
 
 
 def connection_of(cursor: Any) -> Any:

@@ -52,7 +52,9 @@ def patches(module: ModuleType) -> list[Undoable]:
     connection, cursor, server = connections.BaseConnection, cursors.BaseCursor, on_server.ServerCursorMixin
     return [
         # A connection that is opened outside sessions may be used in one: whose it is must be known.
-        Staying(Patch(connection, "_connect_gen", partial(_connect, module))),
+        Staying(Patch(module, "connect", partial(_connect, module, guarded, module.Connection))),
+        Staying(Patch(module.Connection, "connect", partial(_connect, module, guarded, None))),
+        Staying(Patch(module.AsyncConnection, "connect", partial(_connect, module, guarded_async, None))),
         Patch(connection, "_exec_command", _command),
         Patch(cursor, "_execute_gen", partial(_statement, False)),
         Patch(module.Cursor, "executemany", partial(_many, guarded)),
@@ -69,33 +71,47 @@ def patches(module: ModuleType) -> list[Undoable]:
     ]
 
 
-def _connect(module: Any, original: Function) -> Function:
-    pq = module.pq
-    statuses, idle = (pq.ConnStatus.OK, pq.ConnStatus.BAD), pq.TransactionStatus.IDLE
+def _connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
+    """An app opens a connection.
 
-    def begin(session: BaseSession | None, cls: Any, conninfo: str = "", **more: Any) -> Flow | None:
-        if opening.get() is not None:
+    Args:
+        module: psycopg.
+        guard: Of a function that blocks, or of a coroutine function.
+        of: The class of connections where the function is bound to it; None where it gets that as an argument.
+        original: The function.
+    """
+
+    def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
+        cls, *given = (of, *args) if of is not None else args
+        if opening.get() is not None or internals.is_stand_in_class(cls):
             return None
-        target = ServerTarget(module, module.conninfo.conninfo_to_dict(conninfo))
+        # Some of the arguments are psycopg's own; the others are libpq's.
+        named = {name: value for name, value in kwargs.items() if name not in internals.OWN_ARGUMENTS}
+        conninfo = given[0] if given else named.pop("conninfo", "")
+        try:
+            parameters = module.conninfo.conninfo_to_dict(conninfo, **named)
+        except module.Error:
+            # psycopg says what is wrong with them.
+            return None
+        target = ServerTarget(module, parameters)
 
         def stand_in() -> AppStep:
             assert isinstance(session, ReplaySession)
-            return AppStep(cls, StandIn(target, recorded_facts(session, target) or {}, statuses, idle))
+            made = internals.stand_in_class(cls, StandIn(target, recorded_facts(session, target) or {}, module.pq))
+            return AppStep(made.connect, *given, **kwargs)
 
-        live = AppStep(original, cls, conninfo, **more)
-        return connected(target, session, live, stand_in, hold(target), may_be_new=False)
+        live = AppStep(original, *args, **kwargs)
+        return connected(target, session, live, stand_in, partial(_hold, target), may_be_new=False)
 
-    def hold(target: ServerTarget) -> Any:
-        def held(connection: Any, stands_in: bool) -> Held:
-            if not stands_in:
-                target.connected(connection)
-            made = Held(target, lambda: ReplayConnection(target, RealConnection(target)), stands_in=stands_in)
-            setattr(connection, HELD, made)
-            return made
+    return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
 
-        return held
 
-    return guarded_generator(LIB, original, begin, outside=True)
+def _hold(target: ServerTarget, connection: Any, stands_in: bool) -> Held:
+    if not stands_in:
+        target.connected(connection)
+    made = Held(target, lambda: ReplayConnection(target, RealConnection(target)), stands_in=stands_in)
+    setattr(connection, HELD, made)
+    return made
 
 
 def _command(original: Function) -> Function:
