@@ -80,6 +80,8 @@ def _connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
         of: The class of connections where the function is bound to it; None where it gets that as an argument.
         original: The function.
     """
+    # By the class's attribute, the call would pass OpenTelemetry's wrapper a second time.
+    unbound = original if of is None else original.__func__  # type: ignore[attr-defined]
 
     def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
         cls, *given = (of, *args) if of is not None else args
@@ -98,7 +100,7 @@ def _connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
         def stand_in() -> AppStep:
             assert isinstance(session, ReplaySession)
             made = internals.stand_in_class(cls, StandIn(target, recorded_facts(session, target) or {}, module.pq))
-            return AppStep(made.connect, *given, **kwargs)
+            return AppStep(unbound, made, *given, **kwargs)
 
         live = AppStep(original, *args, **kwargs)
         return connected(target, session, live, stand_in, partial(_hold, target), may_be_new=False)
