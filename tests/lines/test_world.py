@@ -40,7 +40,7 @@ PLACES = {
     **dict.fromkeys(
         ("urllib.request", "http.client", "urllib3", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"
     ),
-    **dict.fromkeys(("psycopg2", "psycopg"), "postgres"),
+    "psycopg2": "postgres",
     **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
     **dict.fromkeys(("mysqlclient", "pyodbc"), "mariadb"),
 }
@@ -54,8 +54,6 @@ LIBRARIES = {
     "a_socket_in_a_thread_of_an_own_class": "socket",
 }
 """By line, where it is not called after its library."""
-SEVERAL = {"psycopg": 2}
-"""By library: how many calls its line makes, where that is not one. psycopg sends a statement and a commit."""
 STEPS = {
     **{name: (library, PLACES[library]) for name, library in LIBRARIES.items() if name == "urllib"},
     **{name: (name, PLACES[name]) for name in ("http.client", "psycopg2")},
@@ -114,7 +112,7 @@ class World:
         for line in bare.seen:
             library, place = _asked(line)
             if library and goes_out(library, place):
-                found[library] += SEVERAL.get(library, 1)
+                found[library] += 1
         for name, _ in (step for group in self.steps for step in group):
             # In threads, and in tasks.
             found.update(dict.fromkeys(STEPS[name][:1] if name in STEPS and goes_out(*STEPS[name]) else (), 2))
@@ -189,6 +187,8 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
             assert unlike(seen, closed.seen[line]) == []
 
 
+KEPT = {**PLACES, "psycopg": "postgres"}
+"""By library: whom its connections of before go to. psycopg has a plugin, which did not see this one open."""
 WARM = {"kept.by_urllib3": "urllib3", "kept.by_psycopg": "psycopg", "kept_mysql.by_mysqlclient": "mysqlclient"}
 """By line: the library that had a connection before, and is refused before it uses that."""
 SPANS = {"kept.by_psycopg2": "psycopg2", "kept_mysql.by_pyodbc": "dbapi"}
@@ -230,7 +230,7 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
                 if line in refused:
                     text = raised(replayed.seen[line], "NetworkBlockedError")
                     library = refused[line]
-                    address = "its server" if line in SPANS else _addresses(servers)[PLACES[library]]
+                    address = "its server" if line in SPANS else _addresses(servers)[KEPT[library]]
                     assert text.startswith(f"Blocked: a call over an open connection of {library} to {address}, ")
                 else:
                     assert unlike(seen, replayed.seen[line]) == []

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
 import pytest
@@ -26,6 +26,7 @@ from timetracer_otel.calls.guarded import (
     answered_async,
     guarded,
     guarded_async,
+    guarded_generator,
     lending,
     lending_async,
     raising,
@@ -38,14 +39,14 @@ from timetracer_otel.threads import holding
 
 
 class Library:
-    """A library's function, sync or async, which counts its calls."""
+    """A library's function, sync, async or a generator, which counts its calls."""
 
-    def __init__(self, is_async: bool) -> None:
+    def __init__(self, kind: str) -> None:
         self.calls: list[Any] = []
         self.fails: BaseException | None = None
         self.about: Callable[[], Any] = lambda: None
         self.known: Any = None
-        self._is_async = is_async
+        self._kind = kind
 
     def function(self, value: Any) -> Any:
         self.calls.append(value)
@@ -57,30 +58,51 @@ class Library:
     async def coroutine_function(self, value: Any) -> Any:
         return self.function(value)
 
+    def generator_function(self, value: Any) -> Generator[str, None, Any]:
+        yield "waits"
+        return self.function(value)
+
     @property
     def original(self) -> Callable[..., Any]:
-        return self.coroutine_function if self._is_async else self.function
+        by_kind = {"sync": self.function, "async": self.coroutine_function, "generator": self.generator_function}
+        return by_kind[self._kind]
+
+    @property
+    def may_raise_stop_iteration(self) -> bool:
+        """Python lets neither a coroutine nor a generator do that."""
+        return self._kind == "sync"
 
     def call(self, begin: Callable[..., Any], **options: Any) -> Any:
         """Call the replacement with 4."""
-        if self._is_async:
+        if self._kind == "async":
             return asyncio.run(guarded_async("shop", self.original, begin, **options)(4))
+        if self._kind == "generator":
+            return _run(guarded_generator("shop", self.original, begin, **options)(4))
         return guarded("shop", self.original, begin, **options)(4)
 
     def call_answered(self, value_of: Callable[[Any], Any]) -> Any:
         """Call the replacement that answers at once, with 4."""
-        if self._is_async:
+        if self._kind == "async":
             return asyncio.run(answered_async("shop", self.original, value_of)(4))
-        return answered("shop", self.original, value_of)(4)
+        return answered("shop", self.function, value_of)(4)
 
     def call_lending(self, above: CallAbove[Any]) -> Any:
         """Call the replacement that is known to be called while that lasts, with 4."""
-        if self._is_async:
+        if self._kind == "async":
             return asyncio.run(lending_async("shop", self.original, above, "buy")(4))
-        return lending("shop", self.original, above, "buy")(4)
+        return lending("shop", self.function, above, "buy")(4)
 
 
-@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def _run(generator: Generator[str, None, Any]) -> Any:
+    """What a generator returns; it waits as the library's own does, where it calls that."""
+    try:
+        while True:
+            assert next(generator) == "waits"
+    except StopIteration as stop:
+        return stop.value
+
+
+@pytest.fixture(params=["sync", "async", "generator"])
 def library(request: pytest.FixtureRequest) -> Library:
     return Library(request.param)
 
@@ -149,8 +171,8 @@ def test_a_fault_after_the_call_gives_what_it_returned(library: Library) -> None
 
 @pytest.mark.parametrize("error", [OSError("refused"), StopIteration("no more"), KeyboardInterrupt()])
 def test_a_fault_after_a_failed_call_raises_what_that_raised(library: Library, error: BaseException) -> None:
-    if isinstance(error, StopIteration) and inspect.iscoroutinefunction(library.original):
-        error = LookupError("a coroutine cannot raise StopIteration")
+    if isinstance(error, StopIteration) and not library.may_raise_stop_iteration:
+        error = LookupError("neither a coroutine nor a generator can raise StopIteration")
     library.fails = error
 
     def begin(session: BaseSession, value: Any) -> Flow:

@@ -115,6 +115,10 @@ class RecordedRows(ReplayObject):
     def set_pgresult(self, *_: Any, **__: Any) -> None:
         """Nothing: the answer is known."""
 
+    def take(self, count: int | None) -> list[Any]:
+        """The next rows of a cursor on the server; all that are left where the count is None."""
+        return self._answer.take(count)
+
     def load_row(self, position: int, make_row: Callable[[Any], Any]) -> Any:
         """One row."""
         return self.load_rows(position, position + 1, make_row)[0]
@@ -173,6 +177,10 @@ class NotedRows:
         except Exception as fault:
             self._fetches.not_kept("fetch (a fault of the recorder; see its log)")
             faults.contain(f"{LIB}.fetch", fault)
+
+    def not_kept(self, what: str) -> None:
+        """The app did something with the cursor that is not recorded."""
+        self._fetches.not_kept(what)
 
     def end(self) -> None:
         """The cursor runs another statement, or was closed."""

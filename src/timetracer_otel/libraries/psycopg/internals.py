@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "OWN_ARGUMENTS",
     "RELIED_UPON",
+    "check_open",
     "connection_of",
     "how_many_results",
     "in_pipeline",
@@ -22,6 +23,7 @@ __all__ = [
     "set_described",
     "set_result",
     "stand_in_class",
+    "start_query",
     "transformer_of",
 ]
 
@@ -79,8 +81,21 @@ def in_pipeline(connection: Any) -> bool:
 
 
 def transformer_of(cursor: Any) -> Any:
-    """What makes rows of the cursor's result."""
-    return cursor._tx
+    """What makes rows of the cursor's result; None where the cursor has run nothing."""
+    return getattr(cursor, "_tx", None)
+
+
+def start_query(cursor: Any, statement: Any) -> None:
+    """Begin a statement on the stand-in for a connection, which waits for nothing: psycopg begins a transaction, and
+    the cursor forgets its last result.
+    """
+    for _ in cursor._start_query(statement):
+        raise AssertionError("a stand-in has nothing to wait for")
+
+
+def check_open(connection: Any) -> None:
+    """Raise psycopg's error where a connection is closed."""
+    connection._check_connection_ok()
 
 
 def rows_by(cursor: Any, transformer: Any) -> None:
@@ -88,16 +103,18 @@ def rows_by(cursor: Any, transformer: Any) -> None:
     cursor._tx = transformer
 
 
-def result_of(cursor: Any) -> tuple[int, bytes | None, int | None, list[list[Any]]]:
-    """Of the cursor's result: status, command tag, how many rows it changed, and the columns as libpq tells them."""
+def result_of(cursor: Any) -> tuple[int, bytes | None, int | None, list[list[Any]], int]:
+    """Of the cursor's result: status, command tag, how many rows it changed, the columns as libpq tells them, and how
+    many rows there are.
+    """
     result = cursor.pgresult
     if result is None:
-        return -1, cursor._statusmessage, cursor._rowcount, []
+        return -1, cursor._statusmessage, cursor._rowcount, [], 0
     columns = [
         [result.fname(index), result.ftype(index), result.fmod(index), result.fsize(index)]
         for index in range(result.nfields)
     ]
-    return int(result.status), result.command_status, result.command_tuples, columns
+    return int(result.status), result.command_status, result.command_tuples, columns, result.ntuples
 
 
 def how_many_results(cursor: Any) -> int:

@@ -143,7 +143,7 @@ def _command(original: Function) -> Function:
         told = connection.pgconn
         if not held.stands_in:
             yield raising(unrecorded(held.target, f"{verb} on a connection that was opened before the replay"))
-        yield AppStep(connection._check_connection_ok)
+        yield AppStep(internals.check_open, connection)
         if not isinstance(session, ReplaySession):
             if verb != "ROLLBACK":
                 yield raising(unrecorded(held.target, text))
@@ -182,11 +182,13 @@ class _Execution(StatementSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note the result as libpq tells it; rows are noted as psycopg makes them."""
-        cursor, fetches = self.fetches.cursor, self.fetches
-        result, transaction = internals.result_of(cursor), self.target.state_of(self.connection)  # type: ignore[misc]
+        fetches, cursor = self.fetches, self.fetches.cursor
+        assert cursor is not None
+        assert self.target.state_of is not None
+        result, transaction = internals.result_of(cursor), self.target.state_of(self.connection)
         several = internals.how_many_results(cursor) > 1
         super().returned(value, recording)
-        fetches.state = [transaction, *result, cursor.pgresult.ntuples if cursor.pgresult is not None else 0]
+        fetches.state = [transaction, *result]
         if self._in_pipeline or several:
             recording.not_replayable = (
                 "pipeline mode is not recorded" if self._in_pipeline else "several results are not recorded"
@@ -198,7 +200,7 @@ class _Execution(StatementSite):
 
 def _let_go(cursor: Any) -> None:
     """The event of the cursor's last statement ends, and psycopg has its own object back."""
-    rows = getattr(cursor, "_tx", None)
+    rows = internals.transformer_of(cursor)
     if isinstance(rows, NotedRows):
         rows.end()
         internals.rows_by(cursor, rows.own)
@@ -252,8 +254,7 @@ def _replayed(held: Held, session: BaseSession | None, cursor: Any, call: Cursor
     if not isinstance(session, ReplaySession) or not held.stands_in:
         yield raising(unrecorded(held.target, f"{text_of(call.statement)[:200]!r} on a connection of another time"))
     # It begins a transaction, and forgets the last result.
-    for _ in cursor._start_query(call.statement):
-        raise AssertionError("a stand-in waits for nothing")
+    yield AppStep(internals.start_query, cursor, call.statement)
     site = _Execution(held, cursor, call, raise_made_already, on_server, partial(_rebuild, cursor, on_server))
     assert session is not None
     value = yield from flow(site, session)
@@ -284,9 +285,9 @@ def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite)
 
 def _unrecorded(what: str, original: Function) -> Function:
     def begin(session: BaseSession | None, cursor: Any, *_: Any, **__: Any) -> Flow | None:
-        rows = getattr(cursor, "_tx", None)
+        rows = internals.transformer_of(cursor)
         if isinstance(rows, NotedRows):
-            rows._fetches.not_kept(what)
+            rows.not_kept(what)
         return refused(f"cursor.{what}", session, internals.connection_of(cursor))
 
     return guarded_generator(LIB, original, begin, outside=True)
@@ -312,7 +313,7 @@ def _fetch_from_server(original: Function) -> Function:
                     raising(unrecorded(held.target, "a fetch of a cursor on the server that was declared elsewhere"))
                 )
             )
-        return Done(internals.rows_made(cursor, rows._answer.take(count)))
+        return Done(internals.rows_made(cursor, rows.take(count)))
 
     return guarded_generator(LIB, original, begin, outside=True)
 
