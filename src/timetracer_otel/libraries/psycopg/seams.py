@@ -254,7 +254,8 @@ def _replayed(held: Held, session: BaseSession | None, cursor: Any, call: Cursor
     if not isinstance(session, ReplaySession) or not held.stands_in:
         yield raising(unrecorded(held.target, f"{text_of(call.statement)[:200]!r} on a connection of another time"))
     # It begins a transaction, and forgets the last result.
-    yield AppStep(internals.start_query, cursor, call.statement)
+    # No step: where a coroutine function is replaced, each step is awaited.
+    internals.start_query(cursor, call.statement)
     site = _Execution(held, cursor, call, raise_made_already, on_server, partial(_rebuild, cursor, on_server))
     assert session is not None
     value = yield from flow(site, session)
