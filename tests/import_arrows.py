@@ -84,7 +84,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
-    "kits": ("psycopg", "psycopg2", "asyncpg", "aiosqlite"),
+    "psycopg": ("psycopg",),
+    "kits": ("psycopg2", "asyncpg", "aiosqlite"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
@@ -119,6 +120,9 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 }
 """By module and word: why the kernel may name it."""
 
+_FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
+_USED_DIRECTLY = frozenset({"psycopg", "sqlite3"})
+"""Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}
 
@@ -399,7 +403,8 @@ def _third_parties(module: Module, heavy: tuple[str, int] | None) -> Iterator[Br
             continue
         owner = _client(found.target)
         if owner is not None:
-            if module.library != owner:
+            is_driver_file = module.name.startswith(_FILES_OF_DRIVERS) and owner in _USED_DIRECTLY
+            if module.library != owner and not is_driver_file:
                 yield Breach(module.path, found.line, "client", f"only libraries/{owner} may import {found.target}")
         elif top in OPTIONAL:
             if found.at_top or module.room not in OPTIONAL_ROOMS:
