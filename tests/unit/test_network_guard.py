@@ -176,11 +176,17 @@ class Drivers:
 
     @staticmethod
     def psycopg() -> None:
-        psycopg.connect("host=127.0.0.1 port=9 password=s3cret dbname=x", connect_timeout=5)
+        # Past its plugin, whose connections are let.
+        connecting = psycopg.Connection._connect_gen("host=127.0.0.1 port=9 password=s3cret dbname=x")
+        psycopg.waiting.wait_conn(connecting, interval=0.1, timeout=5)
 
     @staticmethod
     def psycopg_async() -> None:
-        asyncio.run(psycopg.AsyncConnection.connect("host=127.0.0.1 port=9 password=s3cret", connect_timeout=5))
+        async def connect() -> None:
+            connecting = psycopg.AsyncConnection._connect_gen("host=127.0.0.1 port=9 password=s3cret")
+            await psycopg.waiting.wait_conn_async(connecting, interval=0.1, timeout=5)
+
+        asyncio.run(connect())
 
     @staticmethod
     def psycopg2() -> None:
