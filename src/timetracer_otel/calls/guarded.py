@@ -186,6 +186,8 @@ def guarded(
                     # As `get_current_session` does it, without a function call.
                     session = current_context().get(SESSION_KEY)
                     if session is None or session.after is not None:
+                        # Where the next line fails, no session was found.
+                        session = None
                         session = get_current_session()
                 else:
                     session = session_of()
@@ -267,6 +269,8 @@ def guarded_async(
                     # As `get_current_session` does it, without a function call.
                     session = current_context().get(SESSION_KEY)
                     if session is None or session.after is not None:
+                        # Where the next line fails, no session was found.
+                        session = None
                         session = get_current_session()
                 else:
                     session = session_of()
