@@ -49,7 +49,7 @@ PARTS = (
     Part("stand_ins", "Replaying, beside a stand-in", "--rounds 2 --only Redis --time-only"),
     Part("sessions", "Opening and ending", "--rounds 2 --time-only"),
     Part("steps", "Long recordings, step by step", "--rounds 1 --sizes 400 800"),
-    Part("loading", "Loading, and memory", "--help"),
+    Part("loading", "Loading, and memory", "--rounds 1 --events 1200"),
     Part("growth", "Cassettes of many events", "--events 100 200", with_peers=True),
     Part(
         "compare", "Five libraries, beside other packages", "--rounds 1 --warm-up 0 --sizes '300 B'", with_peers=True

@@ -24,17 +24,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import results
+from made_calls import http
 from msgpack import Unpacker  # type: ignore[import-untyped,unused-ignore]
 from steps import HEADERS, PSEUDONYMS, cassette, item, present, pseudonymised
 
 from timetracer_otel.cassette import open_cassette, read_cassette, save_cassette
+from timetracer_otel.cassette.stores.parts import PartWriter
+from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.match.folder_index import FolderIndex
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session.trace import EventFeed
 from timetracer_otel.types import Call, Cassette
 
 EVENTS = 10_000
-LOADED_MS, FIRST_MS, FOLDER_MS, EVENT_BYTES = 40.0, 5.0, 50.0, 1024.0
+LOADED_MS, FIRST_MS, FOLDER_MS, EVENT_BYTES, PART_BYTES = 40.0, 5.0, 50.0, 1024.0, 4096.0
+IN_PART = 4
+"""Events of a part: what a request of a service has."""
+PARTS = 500
 
 
 def with_token(number: int) -> Call:
@@ -164,6 +171,41 @@ def folder_ms(folder: str, size: int, rounds: int) -> Folder:
     return Folder(first, later, changed)
 
 
+class Part(NamedTuple):
+    """Bytes of memory that an open part takes.
+
+    Attributes:
+        itself: The part, and what is known of the events in it.
+        events: The events themselves, which are made sooner than without a part.
+    """
+
+    itself: float
+    events: float
+
+
+def part_of(folder: str, parts: int) -> Part:
+    """Write parts of recordings with a few calls, as the journal does, and measure what each takes."""
+    config = TraceConfig(cassette_dir=folder)
+    sessions = [TraceSession(config) for _ in range(parts)]
+    for session in sessions:
+        for number in range(IN_PART):
+            session.call_began(http(number, with_secret=False))
+    PartWriter(sessions[0].head(), (), folder, "01234567")
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    feeds = [EventFeed(session) for session in sessions]
+    events = [feed.take(0.0) for feed in feeds]
+    made = tracemalloc.get_traced_memory()[0]
+    kept = [
+        PartWriter(session.head(), found, folder, "01234567") for session, found in zip(sessions, events, strict=True)
+    ]
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return Part((taken - made) / len(kept), (made - before) / len(kept))
+
+
 def main() -> None:
     """Print the tables, and which goals were reached."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -183,17 +225,22 @@ def main() -> None:
             print(f"| {name} | {figures[name].row}", flush=True)
         below = f"{folder}/below"
         found = folder_ms(below, events, arguments.rounds)
+        part = part_of(f"{folder}/parts", PARTS)
     print("\n| cassettes in a folder | opened the first time, ms | later | after a change |")
     print("| ---: | ---: | ---: | ---: |")
     print(f"| {events:,} | {' | '.join(f'{each:,.0f}' for each in found)} |")
+    print(f"\nAn open part with {IN_PART} events takes {part.itself:,.0f} bytes of memory,", end="")
+    print(f" and its events {part.events:,.0f}, which are made before the recording ends.")
     of_gets = figures["GET, another URL each"]
-    results.keep("loading", {name: each._asdict() for name, each in figures.items()} | {"folder": found._asdict()})
+    kept: dict[str, Any] = {name: each._asdict() for name, each in figures.items()}
+    results.keep("loading", {**kept, "folder": found._asdict(), "part": part._asdict()})
     results.state(
         [
             results.Goal(f"load {events:,} events", of_gets.opened_ms, LOADED_MS, "ms"),
             results.Goal(f"the first answer from {events:,} events", of_gets.first_ms, FIRST_MS, "ms"),
             results.Goal(f"open a folder of {events:,} cassettes, with its index", found.later, FOLDER_MS, "ms"),
             results.Goal("memory of a loaded event", of_gets.opened_bytes, EVENT_BYTES, "bytes"),
+            results.Goal(f"memory of an open part with {IN_PART} events", part.itself, PART_BYTES, "bytes"),
         ]
     )
 

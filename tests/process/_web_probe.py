@@ -146,7 +146,12 @@ def _serve_wsgi(app: Any) -> tuple[int, Callable[[], None]]:
         def get_stderr(self) -> Any:
             return open(os.devnull, "w")
 
-    server = WSGIServer(("127.0.0.1", 0), Quiet)
+    class Own(WSGIServer):
+        # Of two servers that may take an address again, and leave the port to the system, the second one is now and
+        # then given the port of the first.
+        allow_reuse_address = False
+
+    server = Own(("127.0.0.1", 0), Quiet)
     server.set_app(app)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

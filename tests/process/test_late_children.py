@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, plain
+from timetracer_otel.otel.spans import LiveSpans, live_span
 from timetracer_otel.types import Cassette
 
 _PROGRAM = """
@@ -296,6 +298,27 @@ def test_a_span_that_nobody_can_end_keeps_no_recording_waiting(tmp_path: Path) -
     )
     # The recording whose span the app still has goes on waiting.
     assert run.stdout.split() == ["1", "1"], run.stderr
+
+
+def test_spans_may_begin_while_the_writer_looks_which_are_live() -> None:
+    spans = LiveSpans(lambda: None)
+    alive = [object() for _ in range(2000)]
+    known = [live_span((span, None, None, None, False, False, 0)) for span in alive]
+    spans.by_id.update(enumerate(known))
+
+    def begin(phase: str, _: dict[str, int]) -> None:
+        """A collection of garbage lets another thread run, or code of the app's."""
+        spans.by_id[len(spans.by_id)] = known[0]
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(begin)
+    gc.set_threshold(10)
+    try:
+        assert spans.sessions() == {None}
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(begin)
+    assert len(spans.by_id) >= len(known)
 
 
 def test_a_statement_of_an_async_engine_has_one_span_and_its_recording_is_written_at_once(tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ GUARDS = frozenset(
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed _learning.<locals>.learn _learning.<locals>.learn_async",
-        "libraries/sqlalchemy/seams.py": "_set_creator _del_creator _meeting.<locals>.raw_connection",
+        "libraries/sqlalchemy/seams.py": "_set_creator _del_creator _meeting.<locals>.raw_connection "
+        # What SQLAlchemy would do with the connection without us: the app's own call, which the guard makes.
+        "_commit _rollback",
         "libraries/requests/answer.py": "_Connection.readinto",
         "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
         "libraries/kits/http1/file_bodies.py": " ".join(

@@ -33,6 +33,7 @@ from timetracer_otel.calls.guarded import (
 )
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import noting_beneath
+from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import holding
@@ -437,6 +438,21 @@ def test_a_fault_before_the_session_is_asked_for_is_contained_beside_a_replay(
 ) -> None:
     monkeypatch.setattr(hooks, "guard", object())
     assert library.call(fault, quick=fault) == 8
+
+
+def test_a_fault_in_finding_the_session_is_a_miss_beside_a_replay(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in the context need not be the session of the call. It is asked which session that is."""
+
+    ended = BaseSession()
+    ended.after = lambda: None
+    monkeypatch.setattr(hooks, "guard", object())
+    monkeypatch.setattr(kernel, "current_context", lambda: {SESSION_KEY: ended})
+    monkeypatch.setattr(kernel, "get_current_session", fault)
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        library.call(raising)
+    assert library.calls == []
 
 
 def test_a_function_beneath_a_call_is_noted_with_its_arguments() -> None:

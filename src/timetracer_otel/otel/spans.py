@@ -155,8 +155,9 @@ class LiveSpans:
         it. Of the two spans of a statement it loses the first one.
         """
         found = set()
-        # A list first: other threads change the dictionary.
-        for span_id, live in list(self.by_id.items()):
+        # Other threads change the dictionary. A copy is made in one step; a list of pairs is not, since each pair may
+        # set off a collection of garbage, and with it anybody's code.
+        for span_id, live in self.by_id.copy().items():
             if _references(live[0]) == _OURS_ALONE:
                 self.by_id.pop(span_id, None)
             else:
