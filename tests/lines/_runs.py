@@ -104,11 +104,7 @@ class Apps:
         return {way: Step(seen, account, done.stderr) for way, (seen, account) in told.items()}
 
     def _process(self, words: list[str], step: str, folder: Path, number: int, /, **variables: str) -> Any:
-        # psycopg's makes spans of what SQLAlchemy asks a server when it first connects: those are no calls of a line.
-        instrumentations = set(uses(self.code)) - {"psycopg"}
-        env = environment(
-            instrumentations, OTEL_TRACES_EXPORTER="none", PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore"
-        )
+        env = environment(uses(self.code), OTEL_TRACES_EXPORTER="none", PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
         env |= variables
         if self._traced or "TIMETRACER_MODE" in variables:
             env["PYTHONPATH"] = instrumented_path(env["PYTHONPATH"], folder)

@@ -261,7 +261,8 @@ def _connect(original: Function) -> Function:
             on_connect(record_pool(record), partial(_first_real_connection, target))
 
     def recorded(record: Any, dialect: Any) -> Flow:
-        yield AppStep(original, record)
+        # What the dialect asks its server at its first connection is no call of the app's.
+        yield from _as_upkeep(AppStep(original, record))
         note_initialized(dialect)
 
     return guarded(LIB, original, begin)
