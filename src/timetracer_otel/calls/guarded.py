@@ -357,6 +357,8 @@ def guarded_generator(
                     # As `get_current_session` does it, without a function call.
                     session = current_context().get(SESSION_KEY)
                     if session is None or session.after is not None:
+                        # Where the next line fails, no session was found.
+                        session = None
                         session = get_current_session()
                 else:
                     session = session_of()
