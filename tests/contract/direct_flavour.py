@@ -1,119 +1,111 @@
-"""Drivers that an app uses itself, in the words of the contract."""
+"""Drivers that an app uses itself, in the words of the contract: what their flavours have in common.
+
+The flavour of a driver stands in a module of its own, ``<driver>_flavour``, as ``FLAVOUR``.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import psycopg
-from psycopg import _connection_base, _cursor_base, _server_cursor_base
+from sqlalchemy.engine import URL, make_url
 
 from tests.contract.direct_cases import DIRECT_CASES
 from tests.contract.framework import Case, Flavour, methods_of
-from tests.contract.psycopg_cases import PSYCOPG_CASES
 from tests.contract.sql_observation import seen
-from tests.contract.sqlite3_cases import SQLITE3_CASES
+from tests.servers.mariadb import MariaDb
 from tests.servers.postgres import Postgres
-from timetracer_otel.plugins import disable_psycopg, disable_sqlite3, enable_psycopg, enable_sqlite3
 
-__all__ = ["PsycopgFlavour", "Sqlite3Flavour"]
-
-_CONNECT = (sqlite3.connect, sqlite3.dbapi2.connect)
-_MODULES = (psycopg, _connection_base, _cursor_base, _server_cursor_base, psycopg.sql)
-_UNTOUCHED = methods_of(*_MODULES)
+__all__ = ["DirectFlavour", "ServerFlavour"]
 
 
-class Sqlite3Flavour(Flavour):
-    """sqlite3 on a file, which is removed before a replay."""
+class DirectFlavour(Flavour):
+    """A driver that an app uses itself.
 
-    name = "sqlite3"
+    Attributes:
+        dbapi: The driver.
+        serial: The type of a primary key that the database counts.
+        own_cases: Its cases beside those for every driver of PEP 249.
+        general_cases: These; a driver of another kind has none.
+        switches: Enable its plugin, and disable it.
+        patched: The modules and classes whose functions the plugin replaces.
+    """
+
     recording = {"redact": "off"}  # noqa: RUF012
     all_replayable = True
-    dbapi: Any = sqlite3
-    serial = "INTEGER PRIMARY KEY"
+    dbapi: Any
+    serial: str
+    own_cases: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    general_cases: ClassVar[Mapping[str, Callable[[Any], Any]]] = DIRECT_CASES
+    switches: ClassVar[tuple[Callable[[], None], Callable[[], None]]]
+    patched: ClassVar[tuple[Any, ...]]
 
     def __init__(self) -> None:
-        self._file = Path()
+        self._untouched = methods_of(*self.patched)
 
     @property
     def cases(self) -> list[Case]:
         """All cases, each of which opens its own connections."""
-        return [Case(name, run) for name, run in {**DIRECT_CASES, **SQLITE3_CASES}.items()]
-
-    def connect(self, *, fails: bool = False, reads: bool = False, **options: Any) -> Any:
-        """Open a connection to the file, to one in a folder that is not there, or only to read."""
-        if reads:
-            return sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, **options)
-        return sqlite3.connect(self._file.parent / "nowhere" / "app.db" if fails else self._file, **options)
+        return [Case(name, run) for name, run in {**self.general_cases, **self.own_cases}.items()]
 
     @staticmethod
     def sql(text: str) -> str:
-        """The statement as it is."""
-        return text
-
-    def start(self, folder: Path) -> None:
-        self._file = folder / "app.db"
-
-    def reset(self) -> None:
-        self._file.unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        self.reset()
-
-    def tear_down(self) -> None:
-        self.reset()
+        """The statement with the placeholders of the driver, from one with question marks."""
+        return text.replace("?", "%s")
 
     def enable(self) -> None:
-        enable_sqlite3()
+        self.switches[0]()
 
     def disable(self) -> None:
-        disable_sqlite3()
+        self.switches[1]()
 
     def is_untouched(self) -> bool:
-        return (sqlite3.connect, sqlite3.dbapi2.connect) == _CONNECT
+        return methods_of(*self.patched) == self._untouched
 
     def perform(self, case: Case) -> Any:
         return seen(case.run(self))
 
-    def check_left(self) -> None:
-        assert not self._file.exists()
+    def told(self) -> str:
+        """What another process needs to know of the servers."""
+        raise NotImplementedError
+
+    def tell(self, told: str, folder: Path, *, gone: bool) -> None:
+        """The servers stand elsewhere.
+
+        Args:
+            told: What `told` gave there.
+            folder: The same as there.
+            gone: Whether they are there no more.
+        """
+        raise NotImplementedError
 
 
-class PsycopgFlavour(Flavour):
-    """psycopg on a PostgreSQL, which is stopped before a replay."""
+class ServerFlavour(DirectFlavour):
+    """One whose database is a server's, which is stopped before a replay.
 
-    name = "psycopg"
-    recording = {"redact": "off"}  # noqa: RUF012
-    all_replayable = True
-    dbapi: Any = psycopg
-    serial = "serial PRIMARY KEY"
+    Attributes:
+        server_kind: The class of the server.
+    """
+
+    server_kind: ClassVar[type[Postgres | MariaDb]] = Postgres
 
     def __init__(self) -> None:
-        self._server: Postgres | None = None
+        super().__init__()
+        self._server: Postgres | MariaDb | None = None
+        self._elsewhere: URL | None = None
 
     @property
-    def cases(self) -> list[Case]:
-        """All cases, each of which opens its own connections."""
-        return [Case(name, run) for name, run in {**DIRECT_CASES, **PSYCOPG_CASES}.items()]
-
-    def connect(self, *, fails: bool = False, kind: Any = psycopg.Connection, **options: Any) -> Any:
-        """Open a connection to the server, or to a port where nobody listens."""
+    def url(self) -> URL:
+        """Where the database is: with a user, a name, and a host and a port, or the folder or path of a socket."""
+        if self._elsewhere is not None:
+            return self._elsewhere
         assert self._server is not None
-        url = self._server.url("psycopg").set(drivername="postgresql")
-        if fails:
-            return kind.connect(host="127.0.0.1", port=1, dbname="app", **options)
-        connect: Callable[..., Any] = kind.connect
-        return connect(url.render_as_string(hide_password=False), **options)
-
-    @staticmethod
-    def sql(text: str) -> str:
-        """The statement with the placeholders of psycopg."""
-        return text.replace("?", "%s")
+        url = self._server.url("driver")
+        return url.set(drivername=url.get_backend_name())
 
     def start(self, folder: Path) -> None:
-        self._server = Postgres()
+        self._server = self.server_kind()
 
     def reset(self) -> None:
         assert self._server is not None
@@ -124,17 +116,12 @@ class PsycopgFlavour(Flavour):
         self._server.stop()
 
     def tear_down(self) -> None:
-        assert self._server is not None
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
 
-    def enable(self) -> None:
-        enable_psycopg()
+    def told(self) -> str:
+        return self.url.render_as_string(hide_password=False)
 
-    def disable(self) -> None:
-        disable_psycopg()
-
-    def is_untouched(self) -> bool:
-        return methods_of(*_MODULES) == _UNTOUCHED
-
-    def perform(self, case: Case) -> Any:
-        return seen(case.run(self))
+    def tell(self, told: str, folder: Path, *, gone: bool) -> None:
+        url = make_url(told)
+        self._elsewhere = url.set(port=1) if gone else url

@@ -1,7 +1,8 @@
 """Run in a process of its own, under a hash seed of its own: one side of the cases of several libraries.
 
 Usage: ``hash_seed_program.py record|replay FOLDER`` with, by library, the URL of its database or an empty text, and
-the names of its cases or null for a sample, as JSON on the standard input. The folder holds one cassette for each
+the names of its cases or null for a sample, as JSON on the standard input. Drivers that are used directly are called
+``direct psycopg`` and the like. The folder holds one cassette for each
 case, and what the recording side tells the other one of its servers. Prints, by library and case, what was seen; in a
 replay also what was missed and what was left.
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.contract.direct_flavour import Sqlite3Flavour
+from tests.contract.direct_flavour import DirectFlavour
 from tests.contract.framework import Case, Flavour
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import sampled
@@ -40,7 +41,7 @@ _HTTP = {
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 
-_WITHOUT_SERVERS = (SqlFlavour, Sqlite3Flavour)
+_WITHOUT_SERVERS = (SqlFlavour, DirectFlavour)
 """Flavours of files, or whose servers stand elsewhere."""
 
 
@@ -53,7 +54,10 @@ def _flavour(name: str) -> tuple[Flavour, list[Case]]:
     if name == "redis":
         module = importlib.import_module("tests.contract.redis_contract")
         return module.RedisFlavour(asynchronous=False), importlib.import_module("tests.contract.redis_cases").CASES
-    sql: Any = Sqlite3Flavour() if name == "sqlite3" else SqlFlavour(name)
+    if name.startswith("direct "):
+        direct: DirectFlavour = importlib.import_module(f"tests.contract.{name.split()[1]}_flavour").FLAVOUR()
+        return direct, direct.cases
+    sql = SqlFlavour(name)
     return sql, sql.cases
 
 
@@ -74,7 +78,10 @@ class Side:
 
     def _start(self) -> None:
         flavour: Any = self.flavour
-        if isinstance(flavour, _WITHOUT_SERVERS):
+        if isinstance(flavour, DirectFlavour):
+            given = "" if self._url is None else self._url.render_as_string(hide_password=False)
+            flavour.tell(given, self.folder, gone=not self.records)
+        elif isinstance(flavour, SqlFlavour):
             flavour._file = self.folder / "app.db"
         elif self.records:
             flavour.start(self.folder)
@@ -133,7 +140,7 @@ class Side:
 
     def _seen(self, case: Case) -> list[str]:
         try:
-            if self._url is not None:
+            if self._url is not None and isinstance(self.flavour, SqlFlavour):
                 url = self._url if self.records else self._url.set(port=1)
                 return pformat(SqlFlavour.perform_with(case, url)).splitlines()
             return pformat(self.flavour.perform(case)).splitlines()

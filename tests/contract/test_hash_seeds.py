@@ -5,8 +5,10 @@ The contract's classes record and replay in one process. Here each side is a pro
 
 from __future__ import annotations
 
+import importlib
 import json
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,24 @@ from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
 from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
 from tests.servers.postgres import Postgres
+
+
+@contextmanager
+def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
+    """The URL of a database of its own, as long as it is there."""
+    server = kind()
+    url = server.url("driver")
+    try:
+        yield url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+    finally:
+        server.close()
+
+
+DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "sqlite3": lambda: nullcontext(""),
+    "psycopg": lambda: _server(Postgres),
+}
+"""By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
 """By library: the URL of its database or an empty text, and the names of its cases, or None for a sample."""
@@ -36,7 +56,7 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
     mysql = ["pymysql"] if with_mysql else []
-    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite", "sqlite3"], ["asyncpg", *mysql]]
+    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite", "direct sqlite3"], ["asyncpg", *mysql]]
     others = drawn(kinds, "hash seeds")
     asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
     postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]
@@ -50,6 +70,19 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
         seen = _both(asked, tmp_path)
     for name, (_, names) in asked.items():
         assert len(seen[name]) >= SAMPLE if names is None else sorted(seen[name]) == sorted(names)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("driver", DIRECT)
+def test_drivers_that_are_used_directly_replay_under_another_hash_seed(driver: str, tmp_path: Path) -> None:
+    with DIRECT[driver]() as url:
+        seen = _both({f"direct {driver}": (url, None if not WHOLE else _names(driver))}, tmp_path)
+    assert len(seen[f"direct {driver}"]) >= SAMPLE
+
+
+def _names(driver: str) -> list[str]:
+    flavour = importlib.import_module(f"tests.contract.{driver}_flavour").FLAVOUR()
+    return [case.name for case in flavour.cases]
 
 
 def _both(asked: Asked, folder: Path) -> dict[str, Any]:

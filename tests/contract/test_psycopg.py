@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pytest
 
-from tests.contract.direct_flavour import PsycopgFlavour
 from tests.contract.framework import Contract
+from tests.contract.psycopg_flavour import PsycopgFlavour
 
 # The first test makes all runs that need the database: on a busy machine that takes minutes.
 pytestmark = pytest.mark.timeout(1200)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.contract.direct_flavour import Sqlite3Flavour
 from tests.contract.framework import AddingContract
+from tests.contract.sqlite3_flavour import Sqlite3Flavour
 
 
 class TestSqlite3(AddingContract):
