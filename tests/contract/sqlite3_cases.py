@@ -245,3 +245,14 @@ def from_another_thread(database: Database) -> Any:
     thread.join()
     shared.close()
     return found
+
+
+@on_sqlite3
+def a_dump(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 2)
+    connection.execute("CREATE VIEW cheap AS SELECT * FROM item WHERE price < 15")
+    cursor = connection.execute("SELECT id AS number, name FROM item")
+    found = [cursor.description, list(connection.iterdump())]
+    connection.close()
+    return seen(found)

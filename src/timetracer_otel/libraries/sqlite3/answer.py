@@ -145,6 +145,12 @@ class _ReplayCursor(ReplayCursor):
     # The class of cursors that it stands for: `isinstance` says so.
     __class__: Any = property(lambda self: self._own or type(self))
 
+    @property
+    def description(self) -> Any:
+        """As recorded, in the types that sqlite3 has for it."""
+        found = super().description
+        return found if found is None else tuple(map(tuple, found))
+
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement from the cassette."""
         self._check()

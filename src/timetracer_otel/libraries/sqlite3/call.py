@@ -22,13 +22,14 @@ class FileTarget(Target):
         sqlite3: The module.
         database: As the app gives it to ``connect``.
         is_uri: Whether it may be a URI.
+        lib: The plugin.
     """
 
     refuses_empty_fetch = False
 
-    def __init__(self, sqlite3: Any, database: Any, is_uri: bool) -> None:
+    def __init__(self, sqlite3: Any, database: Any, is_uri: bool, lib: str) -> None:
         name = _file_name(database, is_uri)
-        super().__init__(LIB, f"{drivers.SQLITE.packages[0]}:///{name}", sqlite3, name)
+        super().__init__(lib, f"{drivers.SQLITE.packages[0]}:///{name}", sqlite3, name)
 
     @property
     def address(self) -> str | None:

@@ -27,12 +27,12 @@ _SURFACE: Final = Surface(
         *("create_aggregate", "create_collation", "create_function", "create_window_function"),
         *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
     ),
-    unrecorded=("backup", "blobopen", "deserialize", "iterdump", "load_extension", "serialize"),
+    unrecorded=("backup", "blobopen", "deserialize", "load_extension", "serialize"),
     ends_when_left=ENDS_BY_ITSELF,
 )
 
 
-def _authorize(_: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def _authorize(_: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
     held = held_by(connection)
     if held is None or not held.stands_in:
         return None

@@ -134,7 +134,7 @@ def connected(
 
 
 def begin_cursor(
-    original: Function, session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any
+    original: Function, session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any
 ) -> Flow | Noted | None:
     """The app asks a connection for a cursor.
 
@@ -188,6 +188,7 @@ def begin_shortcut(
     cursor_of: Callable[[Any], Any],
     session: BaseSession | None,
     connection: Any,
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Flow | None:
