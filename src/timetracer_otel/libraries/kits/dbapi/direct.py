@@ -155,12 +155,12 @@ def begin_cursor(
 
 def _replayed_cursor(held: Held, session: BaseSession | None, live: AppStep) -> Flow:
     # It raises where the connection is closed, where another thread asks, or where an argument is wrong.
-    yield live
+    shown = yield live
     connection, *args = live.args
     twin = held.twin
     if isinstance(session, ReplaySession):
         twin.plain_in = session if session.recorder is None else None
-    cursor = twin.library_cursor(*args, **live.keywords)
+    cursor = twin.cursor_like(shown, *args, **live.keywords)
     cursor.connection = connection
     return cursor
 
