@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -16,11 +17,11 @@ _PEOPLE = "SELECT id, name FROM people ORDER BY id"
 
 
 def sqlite3_direct(servers: Servers) -> list[str]:
-    import os
     import sqlite3
 
-    path = f"{servers.folder}/direct-{os.getpid()}.db"
-    connection = sqlite3.connect(path)
+    file = Path(servers.folder, "direct.db")
+    file.unlink(missing_ok=True)
+    connection = sqlite3.connect(file)
 
     def filled() -> Any:
         connection.executescript(
