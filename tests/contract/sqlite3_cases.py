@@ -212,9 +212,24 @@ def classes_of_the_app(database: Database) -> Any:
 def in_memory(database: Database) -> Any:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE t (n)")
-    connection.execute("INSERT INTO t VALUES (1)")
-    found = connection.execute("SELECT * FROM t").fetchall()
+    connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    connection.create_function("twice", 1, lambda value: value * 2)
+    connection.row_factory = sqlite3.Row
+    with connection:
+        found: list[Any] = [tuple(row) for row in connection.execute("SELECT twice(n) FROM t")]
+    found += [connection.in_transaction, attempt(connection.execute, "SELECT * FROM nowhere")]
     connection.close()
+    return seen(found)
+
+
+@on_sqlite3
+def in_memory_and_shared(database: Database) -> Any:
+    address = "file:shop?mode=memory&cache=shared"
+    first, second = (sqlite3.connect(address, uri=True) for _ in range(2))
+    items(database, first, 2)
+    found = second.execute("SELECT name FROM item ORDER BY id").fetchall()
+    first.close()
+    second.close()
     return seen(found)
 
 

@@ -139,6 +139,60 @@ def test_what_is_not_recorded_is_refused(tmp_path: Path) -> None:
             work(use)
 
 
+def _in_memory() -> Any:
+    with closing(sqlite3.connect(":memory:")) as connection, connection:
+        connection.execute("CREATE TABLE t (n)")
+        connection.execute("INSERT INTO t VALUES (1)")
+        return connection.execute("SELECT count(*) FROM t").fetchall()
+
+
+def test_a_database_in_memory_is_the_process_s_own(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack") as recording:
+        assert _in_memory() == [(1,)]
+    assert recording.events == []
+    with replay(tmp_path / "x.msgpack") as session:
+        assert _in_memory() == [(1,)]
+    assert session.verdict().live == {}
+
+
+def test_a_database_in_memory_is_recorded_where_the_user_says_so(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack", memory_databases=True) as recording:
+        assert _in_memory() == [(1,)]
+    assert [event.signature.method for event in recording.events] == [
+        "CONNECT",
+        "CREATE",
+        "INSERT",
+        "SELECT",
+        "COMMIT",
+    ]
+    # The recording says it: a replay answers what stands there, without the setting.
+    with replay(tmp_path / "x.msgpack") as session:
+        assert _in_memory() == [(1,)]
+    assert len(session.verdict().hits) == 5
+
+
+def test_a_database_in_memory_that_attaches_a_file(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (n)")
+
+    def work() -> Any:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("ATTACH ? AS app", (str(tmp_path / "app.db"),))
+            return connection.execute("SELECT count(*) FROM app.t").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
+    assert sum(read_cassette(tmp_path / "x.msgpack").stats.dropped.values()) == 1
+    refused = pytest.raises(ReplayMismatchError, match=r"(?s)reaches a file.*memory_databases=True")
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), refused:
+        work()
+    with record(tmp_path / "y.msgpack", memory_databases=True):
+        assert work() == [(0,)]
+    (tmp_path / "app.db").unlink()
+    with replay(tmp_path / "y.msgpack"):
+        assert work() == [(0,)]
+
+
 def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> None:
     with record(tmp_path / "x.msgpack"):
         sqlite3.connect(tmp_path / "app.db").close()

@@ -7,7 +7,8 @@ from functools import lru_cache
 from threading import get_ident
 from typing import Any
 
-from timetracer_otel.calls.guarded import Begin, Flow
+from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.calls.guarded import Begin, Flow, only, raising
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
@@ -25,6 +26,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, shape_of
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.libraries.sqlite3.call import reaches_file
 from timetracer_otel.session import BaseSession
 
 __all__ = ["Twin", "wrapped_cursor"]
@@ -52,9 +54,25 @@ def _is_usable(notes: Any) -> bool:
 
 def _usable(begin: Begin) -> Begin:
     def begin_if_usable(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Any:
-        return begin(session, cursor, *args, **kwargs) if _is_usable(cursor._self_notes) else None
+        notes = cursor._self_notes
+        if not _is_usable(notes):
+            return None
+        if not notes.target.takes_part(session):
+            return _attaching(session, notes.target, *args) if args and reaches_file(args[0]) else None
+        return begin(session, cursor, *args, **kwargs)
 
     return begin_if_usable
+
+
+def _attaching(session: BaseSession, target: Target, statement: str, *_: Any) -> Flow | None:
+    """A database that takes no part is given a file: what is read there from now on cannot be told from its own."""
+    refusal = pass_or_refuse(
+        target.lib,
+        f"a database in memory, which takes no part in this replay, reaches a file: {statement[:200]}",
+        "record with memory_databases=True: its statements are answered from the cassette then.",
+        session,
+    )
+    return only(raising(refusal)) if refusal is not None else None
 
 
 def _begin_script(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
