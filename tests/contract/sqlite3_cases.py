@@ -271,3 +271,26 @@ def a_dump(database: Database) -> Any:
     found = [cursor.description, list(connection.iterdump())]
     connection.close()
     return seen(found)
+
+
+@on_sqlite3
+def blobs_in_pieces(database: Database) -> Any:
+    connection = database.connect()
+    if not hasattr(connection, "blobopen"):  # It came with Python 3.11.
+        connection.close()
+        return None
+    connection.execute("CREATE TABLE t (data BLOB)")
+    connection.execute("INSERT INTO t VALUES (?)", (bytes(range(20)),))
+    connection.commit()
+    with connection.blobopen("t", "data", 1) as blob:
+        found = [type(blob).__name__, len(blob), blob.read(3), blob.tell(), blob[5], blob[6:9]]
+        blob.seek(0)
+        blob.write(b"new")
+    with connection.blobopen("t", "data", 1, readonly=True) as blob:
+        found += [blob.read(4), attempt(blob.write, b"x")]
+    found += [attempt(connection.blobopen, "t", "data", 9), attempt(connection.blobopen, "nowhere", "data", 1)]
+    found.append(attempt(connection.blobopen, "t"))
+    connection.commit()
+    left = connection.blobopen("t", "data", 1)
+    connection.close()
+    return seen([*found, attempt(left.read)])

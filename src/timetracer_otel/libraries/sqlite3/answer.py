@@ -260,6 +260,14 @@ class Twin(SqliteConnection):
         self.state: Any = [False, 0]
         self.thread = get_ident()
         """The one that opened it, or was the first to use it in a replay."""
+        self.blobs: list[Any] = []
+        """The connections in memory that its blobs are of."""
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close it, and its blobs."""
+        for each in self.blobs:
+            outside(each.close)
+        super().close(*args, **kwargs)
 
     def cursor_like(self, shown: Any, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor of the same class, with what an app's class has set when it was made."""

@@ -14,6 +14,7 @@ from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
 from timetracer_otel.libraries.sqlite3.answer import Twin, wrapped_cursor
+from timetracer_otel.libraries.sqlite3.blobs import begin_blob
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
 from timetracer_otel.libraries.sqlite3.internals import ENDS_BY_ITSELF
 from timetracer_otel.session import BaseSession
@@ -28,7 +29,7 @@ _SURFACE: Final = Surface(
         *("create_aggregate", "create_collation", "create_function", "create_window_function"),
         *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
     ),
-    unrecorded=("backup", "blobopen", "deserialize", "load_extension", "serialize"),
+    unrecorded=("backup", "deserialize", "load_extension", "serialize"),
     ends_when_left=ENDS_BY_ITSELF,
 )
 
@@ -53,7 +54,7 @@ CONNECTIONS: Final = DerivedClass(
     _SURFACE,
     twin=Twin,
     wrapped=wrapped_cursor,
-    methods={"set_authorizer": _authorize},
+    methods={"blobopen": begin_blob, "set_authorizer": _authorize},
 )
 
 
