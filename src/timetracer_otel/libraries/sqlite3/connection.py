@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
-from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
+from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by, refused
 from timetracer_otel.libraries.sqlite3.answer import Twin, wrapped_cursor
 from timetracer_otel.libraries.sqlite3.blobs import begin_blob
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
@@ -29,9 +29,16 @@ _SURFACE: Final = Surface(
         *("create_aggregate", "create_collation", "create_function", "create_window_function"),
         *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
     ),
-    unrecorded=("backup", "deserialize", "load_extension", "serialize"),
+    unrecorded=("deserialize", "load_extension", "serialize"),
     ends_when_left=ENDS_BY_ITSELF,
 )
+
+
+def _back_up(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
+    # sqlite3 says by itself that something else is no connection.
+    target = args[0] if args else kwargs.get("target")
+    is_right = len(args) <= 1 and isinstance(target, sqlite3.Connection)
+    return refused("connection.backup", session, connection) if is_right else None
 
 
 def _authorize(_: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
@@ -54,7 +61,7 @@ CONNECTIONS: Final = DerivedClass(
     _SURFACE,
     twin=Twin,
     wrapped=wrapped_cursor,
-    methods={"blobopen": begin_blob, "set_authorizer": _authorize},
+    methods={"backup": _back_up, "blobopen": begin_blob, "set_authorizer": _authorize},
 )
 
 

@@ -142,7 +142,7 @@ def _noted(lib: str, own: type[Any], surface: Surface, methods: Mapping[str, Cal
             for name in surface.shortcuts
         },
         **{name: partial(_registering, name, getattr(own, name, None)) for name in surface.registering},
-        **{name: partial(_unrecorded, name) for name in surface.unrecorded},
+        **{name: partial(_unrecorded, name, own.cursor) for name in surface.unrecorded},
     }
     if surface.ends_when_left:
         begins["__exit__"] = partial(_leave, own.__exit__)
@@ -180,8 +180,10 @@ def _leave(original: Any, session: BaseSession | None, connection: Any, *error: 
     return begin_end(method, _ExitSite, AppStep(original, connection, *error), session, connection)
 
 
-def _unrecorded(name: str, session: BaseSession | None, connection: Any, /, *_: Any, **__: Any) -> Flow | None:
-    return refused(f"connection.{name}", session, connection)
+def _unrecorded(
+    name: str, cursor: Any, session: BaseSession | None, connection: Any, /, *_: Any, **__: Any
+) -> Flow | None:
+    return refused(f"connection.{name}", session, connection, AppStep(cursor, connection))
 
 
 def _registering(

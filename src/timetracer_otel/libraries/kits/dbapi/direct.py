@@ -245,12 +245,23 @@ def begin_end(
     return flow(site, session)
 
 
-def refused(what: str, session: BaseSession | None, connection: Any) -> Flow | None:
-    """The app asks something of a connection that is not recorded. A replay refuses it; otherwise it is just made."""
+def refused(what: str, session: BaseSession | None, connection: Any, first: AppStep | None = None) -> Flow | None:
+    """The app asks something of a connection that is not recorded. A replay refuses it; otherwise it is just made.
+
+    Args:
+        what: The app asks.
+        session: The current session.
+        connection: The app's.
+        first: Raises what the driver raises where the connection is closed, or where another thread asks.
+    """
     held = held_by(connection)
-    if held is None or not held.replays(session):
-        return None
-    return only(raising(unrecorded(held.target, what)))
+    return _refusing(held.target, what, first) if held is not None and held.replays(session) else None
+
+
+def _refusing(target: Target, what: str, first: AppStep | None) -> Flow:
+    if first is not None:
+        yield first
+    yield raising(unrecorded(target, what))
 
 
 def _nothing() -> None:
