@@ -193,6 +193,26 @@ def test_a_database_in_memory_that_attaches_a_file(tmp_path: Path) -> None:
         assert work() == [(0,)]
 
 
+def test_outside_sessions_a_connection_has_the_driver_s_own_methods(tmp_path: Path) -> None:
+    program = """if True:
+        import sqlite3, sys
+        from timetracer_otel import record, replay
+        from timetracer_otel.plugins import enable_sqlite3
+        enable_sqlite3()
+        connection = sqlite3.connect(sys.argv[1] + "/app.db")
+        own = sqlite3.Connection.execute
+        found = [type(connection).execute is own]
+        with record(sys.argv[1] + "/x.msgpack"):
+            found += [type(connection).execute is own, connection.execute("SELECT 1").fetchall()]
+        found.append(type(connection).execute is own)
+        with replay(sys.argv[1] + "/x.msgpack"):
+            found.append(connection.execute("SELECT 1").fetchall())
+        print(found)
+    """
+    done = forks.run("-c", program, str(tmp_path), env=os.environ, cwd=ROOT)
+    assert done.stdout.strip() == "[True, False, [(1,)], True, [(1,)]]", done.stderr
+
+
 def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> None:
     with record(tmp_path / "x.msgpack"):
         sqlite3.connect(tmp_path / "app.db").close()

@@ -84,6 +84,8 @@ class LibraryPlugin:
     Only for patches of methods that the library looks up at each call: whoever took a reference while the seams were
     out would go past them in a session."""
     _explicit: bool = field(default=False, init=False)
+    _above: int = field(default=0, init=False)
+    """How many enabled plugins stand on it."""
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
     _switched_on: list[Any] = field(default_factory=list, init=False)
@@ -126,7 +128,7 @@ class LibraryPlugin:
         with _lock:
             if not self._explicit:
                 for plugin in self._beneath():
-                    plugin.activate()
+                    plugin.carry(1)
             self._explicit = True
             self._seams.install()
             self._rest_or_wake()
@@ -138,11 +140,21 @@ class LibraryPlugin:
         with _lock:
             if self._explicit:
                 for plugin in self._beneath():
-                    plugin.deactivate()
+                    plugin.carry(-1)
             self._explicit = False
             while self._switched_on:
                 self._switched_on.pop().uninstrument()
             self._remove_unused()
+
+    def carry(self, more: int) -> None:
+        """So many more enabled plugins stand on this one, or less: it is enabled as long as any does."""
+        with _lock:
+            self._above += more
+            if self._above:
+                self._seams.install()
+                self._rest_or_wake()
+            else:
+                self._remove_unused()
 
     def activate(self) -> None:
         """Install the seams for a session, now or when the library is imported."""
@@ -157,7 +169,7 @@ class LibraryPlugin:
         """Undo one `activate`."""
         with _lock:
             self._holds = max(self._holds - 1, 0)
-            if not self._seams.awaits(self._explicit or self._holds > 0):
+            if not self._seams.awaits(self.is_wanted):
                 self._remove_unused()
 
     def instrument_left_out(self) -> None:
@@ -182,7 +194,7 @@ class LibraryPlugin:
     @property
     def is_wanted(self) -> bool:
         """Whether anything keeps the seams installed."""
-        return self._explicit or self._holds > 0
+        return self._explicit or self._above > 0 or self._holds > 0
 
     def _beneath(self) -> Iterator[LibraryPlugin]:
         if self.stands_on:
@@ -200,7 +212,7 @@ class LibraryPlugin:
         if not self.rests:
             return
         with _lock:
-            if self._holds or holding.present or not self._explicit:
+            if self._holds or holding.present or not (self._explicit or self._above):
                 self._seams.wake()
             else:
                 self._seams.rest()

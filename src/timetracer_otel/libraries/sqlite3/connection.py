@@ -62,6 +62,7 @@ CONNECTIONS: Final = DerivedClass(
     twin=Twin,
     wrapped=wrapped_cursor,
     methods={"backup": _back_up, "blobopen": begin_blob, "set_authorizer": _authorize},
+    rests=True,
 )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
@@ -40,9 +40,10 @@ def patches(module: ModuleType) -> list[Undoable]:
     registering: Any = importlib.import_module("_sqlite3").register_converter
     return [
         # Innermost, where OpenTelemetry's instrumentor has wrapped them; and the names of other modules.
-        *(Patch(owner, "connect", lambda _: replacement) for owner in (module, beneath)),
-        Rebound(connect_in_c(), replacement),
-        Rebound(registering, _register_converter(registering)),
+        *(Staying(Patch(owner, "connect", lambda _: replacement)) for owner in (module, beneath)),
+        Staying(Rebound(connect_in_c(), replacement)),
+        Staying(Rebound(registering, _register_converter(registering))),
+        *CONNECTIONS.seams,
     ]
 
 
@@ -55,14 +56,15 @@ def _connect(module: Any, original: Function) -> Function:
         if "database" not in given:
             return None
         asked = given.get("factory", module.Connection)
-        kind = CONNECTIONS.of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
+        is_known = isinstance(asked, type) and issubclass(asked, module.Connection)
+        kinds = [CONNECTIONS.of(asked, stands_in=stands_in) for stands_in in (False, True)] if is_known else [None]
         target = FileTarget(module, given["database"], bool(given.get("uri")), lib or LIB)
-        if kind is None:
+        if None in kinds:
             return _unseen(session, target.lib)
         opens = AppStep(original, *args, **kwargs)
-        noted = _with((args, kwargs), "factory", kind)
+        noted, standing = (_with((args, kwargs), "factory", kind) for kind in kinds)
         live, stand_in = (
-            AppStep(original, *less, **named) for less, named in (noted, _with(noted, "database", _MEMORY))
+            AppStep(original, *less, **named) for less, named in (noted, _with(standing, "database", _MEMORY))
         )
         return connected(target, session, live, lambda: stand_in, partial(hold, target, opens))
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
+from timetracer_otel.base.patching import Undoable
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
@@ -67,6 +68,11 @@ class DerivedClass:
         twin: The class of what answers in a replay.
         wrapped: Makes the cursor of a recording, of one of the driver's.
         methods: The driver's own ways: by name of a method, what begins its calls (see `calls.guarded.Begin`).
+        rests: Whether the guards of real connections are put in by `seams`, which may rest. Those of a replay's
+            connections always stay.
+
+    Attributes:
+        seams: Put the guards of real connections in; none where they stay.
     """
 
     def __init__(
@@ -78,28 +84,39 @@ class DerivedClass:
         twin: Callable[[Target, RealConnection], ReplayConnection],
         wrapped: Callable[[Any, Target], RecordingCursor],
         methods: Mapping[str, Callable[..., Any]],
+        rests: bool = False,
     ) -> None:
         self._twin = twin
         self._wrapped = wrapped
         self._settings = [name for name in surface.settings if hasattr(own, name)]
-        self._made = _noted(lib, own, surface, methods)
-        self._asked: dict[type[Any], type[Any] | None] = {}
+        guards = _guards(lib, own, surface, methods)
+        slots = (HELD,) if own.__weakrefoffset__ else (HELD, "__weakref__")
+        names = {"__module__": own.__module__, "__slots__": slots}
+        self._made: type[Any] = type(own.__name__, (own,), names if rests else {**names, **guards})
+        self._standing: type[Any] = (
+            type(own.__name__, (self._made,), {**names, "__slots__": (), **guards}) if rests else self._made
+        )
+        self.seams: list[Undoable] = [_Guard(self._made, name, guards[name]) for name in guards] if rests else []
+        self._asked: dict[tuple[type[Any], bool], type[Any] | None] = {}
 
-    def of(self, asked: type[Any]) -> type[Any] | None:
+    def of(self, asked: type[Any], *, stands_in: bool = False) -> type[Any] | None:
         """The class to make a connection of; None where none can be derived of the one that the app asks for.
 
         Args:
             asked: The driver's class, or one that the app derived of it.
+            stands_in: Whether the connection is one of a replay, with nothing behind it.
         """
-        if asked not in self._asked:
+        key = asked, stands_in
+        if key not in self._asked:
+            ours = self._standing if stands_in else self._made
             names = {"__module__": asked.__module__, "__qualname__": asked.__qualname__, "__slots__": ()}
-            bases = (self._made,) if asked in self._made.__mro__ else (asked, self._made)
+            bases = (ours,) if asked in ours.__mro__ else (asked, ours)
             try:
-                self._asked[asked] = type(asked.__name__, bases, names)
+                self._asked[key] = type(asked.__name__, bases, names)
             except TypeError:
                 # Its slots are in the way.
-                self._asked[asked] = None
-        return self._asked[asked]
+                self._asked[key] = None
+        return self._asked[key]
 
     def hold(self, target: Target, opens: Callable[[], Any], connection: Any, stands_in: bool) -> Held:
         """Note whose a new connection is.
@@ -130,15 +147,31 @@ class DerivedClass:
         return connection
 
 
-def _noted(lib: str, own: type[Any], surface: Surface, methods: Mapping[str, Callable[..., Any]]) -> type[Any]:
-    slots = (HELD,) if own.__weakrefoffset__ else (HELD, "__weakref__")
-    made: type[Any] = type(own.__name__, (own,), {"__module__": own.__module__, "__slots__": slots})
+class _Guard:
+    """A guard that a class of ours has as long as this is applied. Both are harmless when repeated."""
+
+    def __init__(self, owner: type[Any], name: str, guard: Any) -> None:
+        self._owner = owner
+        self._name = name
+        self._guard = guard
+
+    def apply(self) -> None:
+        """Put it in."""
+        setattr(self._owner, self._name, self._guard)
+
+    def undo(self) -> None:
+        """Take it out: the class has what it inherits."""
+        if self._name in vars(self._owner):
+            delattr(self._owner, self._name)
+
+
+def _guards(lib: str, own: type[Any], surface: Surface, methods: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     begins: dict[str, Callable[..., Any]] = {
         "cursor": partial(begin_cursor, own.cursor),
         "close": partial(_close, own),
         **{name: partial(_end, name, getattr(own, name)) for name in ("commit", "rollback")},
         **{
-            name: partial(begin_shortcut, name, lambda connection: made.cursor(connection))
+            name: partial(begin_shortcut, name, lambda connection: guards["cursor"](connection))
             for name in surface.shortcuts
         },
         **{name: partial(_registering, name, getattr(own, name, None)) for name in surface.registering},
@@ -146,17 +179,16 @@ def _noted(lib: str, own: type[Any], surface: Surface, methods: Mapping[str, Cal
     }
     if surface.ends_when_left:
         begins["__exit__"] = partial(_leave, own.__exit__)
-    for name, begin in {**begins, **methods}.items():
-        if hasattr(own, name):
-            method = guarded(lib, getattr(own, name), begin, outside=True)
-            method.__name__ = name
-            setattr(made, name, method)
-    for place, name in enumerate(surface.told):
-        setattr(made, name, _told(lib, name, getattr(own, name), place))
-    for name in surface.settings:
-        if hasattr(own, name):
-            setattr(made, name, _set(lib, name, getattr(own, name)))
-    return made
+    guards: dict[str, Any] = {
+        name: guarded(lib, getattr(own, name), begin, outside=True)
+        for name, begin in {**begins, **methods}.items()
+        if hasattr(own, name)
+    }
+    for name, method in guards.items():
+        method.__name__ = name
+    guards |= {name: _told(lib, name, getattr(own, name), place) for place, name in enumerate(surface.told)}
+    guards |= {name: _set(lib, name, getattr(own, name)) for name in surface.settings if hasattr(own, name)}
+    return guards
 
 
 def _end(name: str, original: Any, session: BaseSession | None, connection: Any) -> Flow | None:
