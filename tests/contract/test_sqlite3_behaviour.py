@@ -204,6 +204,9 @@ def test_outside_sessions_a_connection_has_the_driver_s_own_methods(tmp_path: Pa
         found = [type(connection).execute is own]
         with record(sys.argv[1] + "/x.msgpack"):
             found += [type(connection).execute is own, connection.execute("SELECT 1").fetchall()]
+        # Each hundredth call looks whether a session is left.
+        for _ in range(200):
+            connection.execute("SELECT 1")
         found.append(type(connection).execute is own)
         with replay(sys.argv[1] + "/x.msgpack"):
             found.append(connection.execute("SELECT 1").fetchall())
