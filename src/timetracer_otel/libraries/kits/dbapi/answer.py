@@ -98,7 +98,10 @@ class Fetches:
         if self._columns is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
-            return self._late
+            if not self._late:
+                # It ends now. The recording has the call, which has this object: no circle is left behind.
+                self._recording = None
+                return False
         return True
 
     def took(self, cursor: Any, how: str, rows: Any, asked: int | None) -> None:
