@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import Begin, Flow, only, raising
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
@@ -29,7 +30,11 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.sqlite3.call import reaches_file
 from timetracer_otel.session import BaseSession
 
-__all__ = ["Twin", "wrapped_cursor"]
+__all__ = ["Twin", "in_script", "wrapped_cursor"]
+
+
+in_script: Final[CallAbove[bool]] = CallAbove("sqlite3 script")
+"""Whether a script is run now."""
 
 
 def _script(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CursorCall | None:
@@ -76,7 +81,13 @@ def _attaching(session: BaseSession, target: Target, statement: str, *_: Any) ->
 
 
 def _begin_script(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-    return recorded_run(session, cursor, "executescript", _script(args, kwargs))
+    steps = recorded_run(session, cursor, "executescript", _script(args, kwargs))
+    return _in_script(steps) if steps is not None else None
+
+
+def _in_script(steps: Flow) -> Flow:
+    with in_script.making(True):
+        return (yield from steps)
 
 
 class _Notes(CursorNotes):

@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
-from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by, refused
-from timetracer_otel.libraries.sqlite3.answer import Twin, wrapped_cursor
+from timetracer_otel.libraries.kits.dbapi.direct import Held, begin_end, held_by, refused
+from timetracer_otel.libraries.sqlite3.answer import Twin, in_script, wrapped_cursor
 from timetracer_otel.libraries.sqlite3.blobs import begin_blob
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
-from timetracer_otel.libraries.sqlite3.internals import ENDS_BY_ITSELF
+from timetracer_otel.libraries.sqlite3.internals import SCRIPTS_CALL_COMMIT
 from timetracer_otel.session import BaseSession
 
 __all__ = ["CONNECTIONS", "hold"]
@@ -30,7 +31,7 @@ _SURFACE: Final = Surface(
         *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
     ),
     unrecorded=("deserialize", "load_extension", "serialize"),
-    ends_when_left=ENDS_BY_ITSELF,
+    ends_when_left=True,
 )
 
 
@@ -39,6 +40,12 @@ def _back_up(session: BaseSession | None, connection: Any, /, *args: Any, **kwar
     target = args[0] if args else kwargs.get("target")
     is_right = len(args) <= 1 and isinstance(target, sqlite3.Connection)
     return refused("connection.backup", session, connection) if is_right else None
+
+
+def _commit(session: BaseSession | None, connection: Any) -> Flow | None:
+    # What a script does is one call.
+    live = AppStep(sqlite3.Connection.commit, connection)
+    return None if in_script.get() else begin_end("COMMIT", PlainSite, live, session, connection)
 
 
 def _authorize(_: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
@@ -61,7 +68,12 @@ CONNECTIONS: Final = DerivedClass(
     _SURFACE,
     twin=Twin,
     wrapped=wrapped_cursor,
-    methods={"backup": _back_up, "blobopen": begin_blob, "set_authorizer": _authorize},
+    methods={
+        "backup": _back_up,
+        "blobopen": begin_blob,
+        "set_authorizer": _authorize,
+        **({"commit": _commit} if SCRIPTS_CALL_COMMIT else {}),
+    },
     rests=True,
 )
 
