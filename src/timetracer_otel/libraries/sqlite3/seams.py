@@ -18,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.direct import connected
 from timetracer_otel.libraries.kits.dbapi.owners import opening
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
-from timetracer_otel.libraries.sqlite3.connection import class_of, hold
+from timetracer_otel.libraries.sqlite3.connection import CONNECTIONS, hold
 from timetracer_otel.libraries.sqlite3.internals import connect_in_c, opened_by_aiosqlite
 from timetracer_otel.session import BaseSession
 
@@ -54,7 +54,7 @@ def _connect(module: Any, original: Function) -> Function:
         if "database" not in given:
             return None
         asked = given.get("factory", module.Connection)
-        kind = class_of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
+        kind = CONNECTIONS.of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
         target = FileTarget(module, given["database"], bool(given.get("uri")))
         if kind is None:
             return _unseen(session)
