@@ -159,11 +159,6 @@ def _noted(lib: str, own: type[Any], surface: Surface, methods: Mapping[str, Cal
     return made
 
 
-def _cursor_by(made: Any) -> Callable[[Any], Any]:
-    """A cursor of the class itself: an app's class may have a ``cursor`` of its own, which a shortcut does not call."""
-    return lambda connection: made.cursor(connection)
-
-
 def _end(name: str, original: Any, session: BaseSession | None, connection: Any) -> Flow | None:
     return begin_end(name.upper(), PlainSite, AppStep(original, connection), session, connection)
 
