@@ -24,9 +24,11 @@ from timetracer_otel.types import DependencyEvent
 __all__ = [
     "CursorNotes",
     "RecordingCursor",
+    "begin_callproc",
     "begin_execute",
     "begin_executemany",
     "is_used_directly",
+    "listed",
     "recorded_method",
     "recorded_run",
     "recording_cursor",
@@ -71,28 +73,29 @@ def begin_execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) 
 def begin_executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     """Decides about an ``executemany`` of a cursor."""
     if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
-        return _listed(cursor, args, kwargs)
+        return listed(cursor.executemany, args, kwargs)
     return recorded_run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
 
 
-def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def begin_callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    """Decides about a ``callproc`` of a cursor."""
     call = cursor_call(args, kwargs)
     named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
     return recorded_run(session, cursor, "callproc", named)
 
 
-def _listed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+def listed(again: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
     """The call again with lists. An iterator can be read only once: were it read under the guard, a bare call after a
     fault would find it empty.
     """
-    listed, named = [*args], dict(kwargs)
+    given, named = [*args], dict(kwargs)
     for index, value in enumerate(args):
         if index and isinstance(value, Iterator):
-            listed[index] = yield partial(list, value)
+            given[index] = yield partial(list, value)
     for name, value in kwargs.items():
         if isinstance(value, Iterator):
             named[name] = yield partial(list, value)
-    return (yield AppStep(cursor.executemany, *listed, **named))
+    return (yield AppStep(again, *given, **named))
 
 
 def _executemany_by(
@@ -132,7 +135,7 @@ def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> Stat
         noted.context,
         target.connection_of(wrapped),
         live,
-        Fetches(wrapped),
+        noted.fetches_by(wrapped),
         _refuse,
         may_be_new=True,
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
@@ -151,6 +154,8 @@ class CursorNotes:
         target: The database.
     """
 
+    fetches_by: type[Fetches] = Fetches
+    """The class of what notes an answer."""
     context: Any = None
     """What the library has bound the cursor to."""
     fetches: Fetches | None = None
@@ -247,7 +252,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     executemany = recorded_method(
         "executemany", "Run one statement with many sets of values (PEP 249), and record it.", begin_executemany
     )
-    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
+    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", begin_callproc)
     _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.

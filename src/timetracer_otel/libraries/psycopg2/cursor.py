@@ -1,0 +1,266 @@
+"""The class of an app's cursors: derived of psycopg2's own, or of the class that the app asks for.
+
+It stands beneath the app's class, so that what this does by itself (logging, spans, rows of its own) is done in a
+replay, too. What a cursor fetches is made into rows here, whether the server or the cassette gives the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any, Final
+from weakref import ref
+
+from psycopg2 import extensions
+
+from timetracer_otel.calls.flow import Recording
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
+from timetracer_otel.libraries.kits.dbapi.answer import Fetches
+from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
+    CursorNotes,
+    begin_callproc,
+    begin_execute,
+    begin_executemany,
+    listed,
+)
+from timetracer_otel.libraries.psycopg2.answer import Answers
+from timetracer_otel.libraries.psycopg2.call import LIB
+from timetracer_otel.libraries.psycopg2.internals import calls_the_next_class
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = ["NotedCursor", "class_of"]
+
+_Cursor: Final = extensions.cursor
+_NOTES: Final = "_self_notes"
+
+
+class _Fetches(Fetches):
+    """What one execution gave, with what cursors of psycopg2 tell besides."""
+
+    _status: Any = None
+
+    def opened(self, value: Any, recording: Recording) -> bool:
+        """The execution returned."""
+        self._status = self.cursor.statusmessage  # type: ignore[union-attr]
+        return super().opened(value, recording)
+
+    def reply(self) -> dict[str, Any]:
+        """The answer as the cassette holds it."""
+        made = super().reply()
+        made["statusmessage"] = self._status
+        if self._columns is not None:
+            made["tables"] = [[column.table_oid, column.table_column] for column in self._columns]
+        return made
+
+
+class _Notes(CursorNotes):
+    """What is noted of one cursor.
+
+    Args:
+        cursor: The app's.
+        held: What is noted of its connection.
+    """
+
+    fetches_by = _Fetches
+    answers: Answers | None = None
+    """What gives the rows in a replay; None where the server gives them."""
+    ran: Callable[[], bytes] | None = None
+    """Gives the text of the last statement of a replay."""
+
+    def __init__(self, cursor: Any, held: Held) -> None:
+        self._of = ref(cursor)
+        self.target = held.target
+        self.held = held
+        self.transactions = held.transactions
+        self.context = cursor.name is not None
+
+    @property
+    def cursor(self) -> Any:  # type: ignore[override]
+        """The app's cursor as psycopg2's own. It would be a circle if it was kept."""
+        return super(NotedCursor, self._of())  # type: ignore[arg-type]
+
+
+def _notes_of(cursor: Any) -> _Notes | None:
+    """What is noted of a cursor; None where its connection is another library's."""
+    found: _Notes | None = vars(cursor).get(_NOTES)
+    if found is None:
+        held = held_by(cursor.connection)
+        if held is None:
+            return None
+        found = vars(cursor)[_NOTES] = _Notes(cursor, held)
+    return None if found.is_another_s else found
+
+
+def _running(name: str, begin: Begin) -> Any:
+    """A method that runs a statement."""
+
+    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        notes = _notes_of(cursor)
+        if notes is None or _Cursor.closed.__get__(cursor):
+            return None
+        notes.end()
+        if notes.held.replays(session):
+            return _answered(name, notes, session, cursor, args, kwargs)
+        notes.answers = None
+        if session is None:
+            return None
+        if name == "executemany" and any(isinstance(value, Iterator) for value in (*args, *kwargs.values())):
+            return listed(partial(NotedCursor.executemany, cursor), args, kwargs)
+        return begin(session, cursor, *args, **kwargs)
+
+    return guarded(LIB, _beneath(name), decided, outside=True)
+
+
+def _beneath(name: str) -> Callable[..., Any]:
+    """A method of the class beneath: psycopg2's own, or the app's where ours is above that."""
+
+    def beneath(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(NotedCursor, cursor), name)(*args, **kwargs)
+
+    return beneath
+
+
+def _answered(
+    name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Flow:
+    twin: Any = notes.held.twin
+    twin.plain_in = session if isinstance(session, ReplaySession) and session.recorder is None else None
+    if notes.answers is None:
+        asked = {"withhold": cursor.withhold, "scrollable": cursor.scrollable} if notes.context else {}
+        notes.answers = twin.library_cursor(*((cursor.name,) if notes.context else ()), **asked)
+        notes.answers._self_bind(notes.context)
+    answers = notes.answers
+    notes.ran = partial(_sent, cursor, name, args, kwargs)
+    try:
+        value = yield AppStep(getattr(answers, name), *args, **kwargs)
+    finally:
+        twin.as_real()
+    return None if value is answers else value
+
+
+def _sent(cursor: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """What a statement looks like to the server, as ``query`` tells it."""
+    given = [*args, *kwargs.values()]
+    if name == "executemany":
+        given[1:] = [list(given[1])[-1]] if len(given) > 1 and given[1] else []
+    if name == "callproc":
+        values = given[1] if len(given) > 1 else ()
+        given = [f"SELECT * FROM {given[0]}({','.join(['%s'] * len(values))})", list(values)]
+    text: bytes = _Cursor.mogrify(cursor, *given)
+    if cursor.name is None:
+        return text
+    scrolls = {None: "", True: "SCROLL ", False: "NO SCROLL "}[cursor.scrollable]
+    hold = "WITH" if cursor.withhold else "WITHOUT"
+    name = extensions.quote_ident(cursor.name, cursor)
+    return f"DECLARE {name} {scrolls}CURSOR {hold} HOLD FOR ".encode() + text
+
+
+def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
+    """A method that fetches. Each part of it is a guard (see `CursorNotes`)."""
+    own = _beneath(name)
+
+    def fetch(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        notes: _Notes | None = vars(cursor).get(_NOTES)
+        answers = notes.answers if notes is not None else None
+        if notes is None or (answers is None and notes.fetches is None):
+            return own(cursor, *args, **kwargs)
+        factory = _Cursor.row_factory.__get__(cursor)
+        if answers is not None:
+            if _Cursor.closed.__get__(cursor) or not answers.gives_rows:
+                # psycopg2 says so.
+                return own(cursor, *args, **kwargs)
+            asked = asked_of(cursor, *args, **kwargs)
+            given = answers.fetchmany(asked) if how == "many" else getattr(answers, name)()
+        else:
+            if factory is not None:
+                _Cursor.row_factory.__set__(cursor, None)
+            try:
+                given = notes.fetch(own, cursor, *args, **kwargs)
+            except StopIteration:
+                notes.took(how, (), 1)
+                raise
+            finally:
+                if factory is not None:
+                    _Cursor.row_factory.__set__(cursor, factory)
+            notes.took(how, given if how != "one" else () if given is None else [given], asked_of(cursor, *args, **kwargs))
+        if factory is None or given is None:
+            return given
+        return _made(factory, cursor, given) if how == "one" else [_made(factory, cursor, row) for row in given]
+
+    fetch.__name__ = name
+    return fetch
+
+
+def _made(factory: Any, cursor: Any, values: tuple[Any, ...]) -> Any:
+    """A row of a class that the app has asked for, made as psycopg2 makes it."""
+    row = factory(cursor)
+    for place, value in enumerate(values):
+        row[place] = value
+    return row
+
+
+def _told(name: str, in_replay: Callable[[Any], Any]) -> property:
+    """What a cursor tells of its last statement."""
+    own = getattr(_Cursor, name)
+
+    def told(cursor: Any) -> Any:
+        notes: _Notes | None = vars(cursor).get(_NOTES)
+        return own.__get__(cursor) if notes is None or notes.answers is None else in_replay(notes)
+
+    return property(told)
+
+
+def _close(_: BaseSession | None, cursor: Any) -> None:
+    notes = vars(cursor).get(_NOTES)
+    if notes is not None:
+        notes.end()
+
+
+class NotedCursor(extensions.cursor):
+    """A cursor whose statements are recorded, or answered in a replay."""
+
+    __wrapped__ = property(lambda self: super(NotedCursor, self))
+    execute = _running("execute", begin_execute)
+    executemany = _running("executemany", begin_executemany)
+    callproc = _running("callproc", begin_callproc)
+    fetchone = _fetching("fetchone", "one", lambda _: 1)
+    __next__ = _fetching("__next__", "one", lambda _: 1)
+    fetchall = _fetching("fetchall", "all", lambda _: None)
+    fetchmany = _fetching("fetchmany", "many", lambda cursor, size=None: cursor.arraysize if size is None else size)
+    close = guarded(LIB, _beneath("close"), _close, outside=True)
+
+    description = _told("description", lambda notes: notes.answers.columns)
+    lastrowid = _told("lastrowid", lambda notes: notes.answers.lastrowid or 0)
+    query = _told("query", lambda notes: notes.ran())
+    rowcount = _told("rowcount", lambda notes: notes.answers.rowcount)
+    statusmessage = _told("statusmessage", lambda notes: notes.answers.status)
+
+    def __del__(self) -> None:
+        # Half-read, and let go by the app: nothing more will be fetched.
+        notes = vars(self).get(_NOTES)
+        if notes is not None and notes.fetches is not None:
+            notes.end()
+
+
+_BENEATH: Final = ("execute", "executemany", "callproc", "fetchone", "fetchmany", "fetchall")
+
+
+# OpenTelemetry's instrumentor makes a class for each connection.
+@lru_cache(maxsize=256)
+def class_of(asked: type[Any]) -> type[Any] | None:
+    """The class to make a cursor of where an app asks for one; None where none can be derived of it.
+
+    It stands beneath the app's class. Where that does not go on by ``super()``, it stands above.
+    """
+    if issubclass(asked, NotedCursor):
+        return asked
+    above = all(
+        calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH
+    )
+    bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if above else (NotedCursor, asked)
+    try:
+        return type(asked.__name__, bases, {"__module__": asked.__module__, "__qualname__": asked.__qualname__})
+    except TypeError:
+        # Its slots are in the way.
+        return None
