@@ -140,14 +140,17 @@ class LibraryPlugin:
         """Install the seams for a session, now or when the library is imported."""
         with _lock:
             self._holds += 1
-            self._seams.wake()
-            self._seams.install()
+            # Most plugins are of libraries that the app does not use.
+            if not self._seams.awaits(True):
+                self._seams.wake()
+                self._seams.install()
 
     def deactivate(self) -> None:
         """Undo one `activate`."""
         with _lock:
             self._holds = max(self._holds - 1, 0)
-            self._remove_unused()
+            if not self._seams.awaits(self._explicit or self._holds > 0):
+                self._remove_unused()
 
     def instrument_left_out(self) -> None:
         """Switch on the instrumentors that ``opentelemetry-instrument`` left out, as they do not declare the
