@@ -37,6 +37,7 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
+    "psycopg2": lambda: _server(Postgres),
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from psycopg2 import extensions
 
 from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.libraries.kits.dbapi.answer import RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
+from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 
 __all__ = ["Answers", "Twin"]
 
@@ -19,6 +23,17 @@ _NO_TABLE: Final = (None, None)
 
 class Answers(ReplayCursor):
     """What a cursor of psycopg2's gets its answers from. The app has that cursor, and not this one."""
+
+    def copy(self, copy: Copy) -> list[Any]:
+        """Answer a ``COPY``: gives what came, as the app's file takes it."""
+        self._statement = partial(CopySite, copy)
+        try:
+            self._run(CursorCall(copy.text), copy.with_file)
+        finally:
+            del self._statement
+        answer = self._answer
+        came = answer.event.result.reply.get("came", ()) if isinstance(answer, RecordedAnswer) else ()
+        return list(map(copy.as_written, came))
 
     @property
     def columns(self) -> Any:
@@ -38,6 +53,11 @@ class Answers(ReplayCursor):
         return answer.event.result.reply.get("statusmessage") if answer is not None else None  # type: ignore[union-attr]
 
     @property
+    def last_oid(self) -> int:
+        """The number that the server gave the last row; 0 for none, which is what servers of today give."""
+        return int(self.lastrowid or 0)
+
+    @property
     def gives_rows(self) -> bool:
         """Whether there is something to fetch."""
         return isinstance(self._answer, RecordingCursor) or (self._answer is not None and self._answer.gives_rows)
@@ -46,8 +66,11 @@ class Answers(ReplayCursor):
 class Twin(Psycopg2Connection):
     """What answers for a connection in a replay."""
 
-    cursor_class = Answers
     shows_itself = False
+
+    def library_cursor(self, *args: Any, **kwargs: Any) -> Answers:
+        """What answers for a cursor that the app asked for with these arguments."""
+        return Answers(self._target, self, asked=(args, kwargs))
 
     @property
     def shown(self) -> Any:

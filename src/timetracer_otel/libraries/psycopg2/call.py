@@ -17,7 +17,7 @@ _STATUSES = (
     *("server_version", "server_encoding", "client_encoding", "DateStyle", "TimeZone", "integer_datetimes"),
     *("standard_conforming_strings", "IntervalStyle", "application_name", "is_superuser", "session_authorization"),
 )
-_SECRET = frozenset({"passfile", "password", "sslpassword"})
+_SECRET = frozenset({"password", "sslpassword"})
 
 
 class ServerTarget(Target):

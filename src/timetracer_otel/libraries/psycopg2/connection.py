@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import ref
 
 from psycopg2 import extensions
 
-from timetracer_otel.calls.flow import flow, pass_or_refuse
+from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, only, raising
+from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by, claimed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
@@ -21,15 +23,19 @@ from timetracer_otel.libraries.psycopg2.call import LIB, ServerTarget
 from timetracer_otel.libraries.psycopg2.cursor import class_of
 from timetracer_otel.libraries.psycopg2.peer import Peer
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["CONNECTIONS"]
 
 _Connection: Final = extensions.connection
+_POLL: Final = "POLL"
+_HEARD: Final = 2
+"""Where notices and notifications stand in `ServerTarget.state_of`."""
 _CURSOR_NAMES: Final = ("name", "cursor_factory", "withhold", "scrollable")
 """The arguments of ``cursor`` by position."""
 
 
-class _Info(extensions.ConnectionInfo):
+class ConnectionInfo(extensions.ConnectionInfo):
     """What a connection of a replay tells of its server: as the recorded one did."""
 
     def __init__(self, connection: Any, facts: Any) -> None:
@@ -49,7 +55,7 @@ def _peer_of(connection: Any) -> Peer | None:
 
 def _info(connection: Any) -> Any:
     peer = _peer_of(connection)
-    return _Connection.info.__get__(connection) if peer is None else _Info(connection, peer.facts)
+    return _Connection.info.__get__(connection) if peer is None else ConnectionInfo(connection, peer.facts)
 
 
 def _dsn(connection: Any) -> Any:
@@ -130,6 +136,64 @@ def _with(shown: AppStep, answered: Flow) -> Flow:
     return value
 
 
+class _Heard(PlainSite):
+    """What came without being asked for: notifications, and notices with them."""
+
+    heard: Any = None
+
+    def result(self, recording: Recording) -> EventResult:
+        """What came."""
+        made = super().result(recording)
+        made.reply["state"] = self.heard
+        return made
+
+    def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        """Let the connection of the replay have it."""
+        if event is not None:
+            self.connection.state = event.result.reply["state"]
+        return super().rebuild(event, session)
+
+
+def _poll(session: BaseSession | None, connection: Any) -> Flow | None:
+    held = held_by(connection)
+    if held is None or session is None:
+        return None
+    return _replayed_poll(held, session, connection) if held.replays(session) else _polled(held, session, connection)
+
+
+def _polled(held: Held, session: BaseSession, connection: Any) -> Flow:
+    """An app looks whether something came. How often it looks in vain differs in each run."""
+    value = yield AppStep(_Connection.poll, connection)
+    state = held.target.state_of(connection)  # type: ignore[misc]
+    if any(state[_HEARD:]):
+        site = _Heard(held.target, _POLL, AppStep(int, value))
+        site.heard = state
+        yield from flow(site, session)
+    return value
+
+
+def _replayed_poll(held: Held, session: BaseSession, connection: Any) -> Flow:
+    assert isinstance(session, ReplaySession)
+    value = yield AppStep(_Connection.poll, connection)
+    site = _Heard(held.target, _POLL, AppStep(int, value), held.twin)
+    event = claimed(site, session)
+    if event is not None:
+        yield from answered_by(site, session, event)
+        _wake(session, connection)
+    return value
+
+
+def _wake(session: BaseSession | None, connection: Any) -> None:
+    """An app waits until it can read from the socket. It can where there is a notification in the cassette."""
+    held = held_by(connection)
+    if held is None or not held.stands_in or not isinstance(session, ReplaySession):
+        return
+    site, target = _Heard(held.target, _POLL, AppStep(int), held.twin), cast(ServerTarget, held.target)
+    if session.upcoming(site.redacted(session), hooks.whereabouts(None).path()) is not None:
+        assert target.peer is not None
+        target.peer.wake()
+
+
 def _cancel(_: BaseSession | None, connection: Any) -> Flow | None:
     return Done(None) if _peer_of(connection) is not None else None
 
@@ -145,7 +209,7 @@ CONNECTIONS: Final = DerivedClass(
     Surface(
         settings=("autocommit", "isolation_level", "readonly", "deferrable"),
         registering=("set_session", "set_isolation_level", "set_client_encoding", "reset"),
-        unrecorded=("lobject",),
+        unrecorded=("lobject", "tpc_recover"),
     ),
     twin=Twin,
     wrapped=recording_cursor,
@@ -153,6 +217,8 @@ CONNECTIONS: Final = DerivedClass(
         "__init__": _open,
         "cursor": _cursor,
         "cancel": _cancel,
+        "fileno": _wake,
+        "poll": _poll,
         "get_dsn_parameters": _dsn_parameters,
         **{name: partial(_two_phases, name) for name in ("tpc_begin", "tpc_prepare", "tpc_commit", "tpc_rollback")},
     },

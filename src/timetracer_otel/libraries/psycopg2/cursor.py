@@ -13,7 +13,7 @@ from weakref import ref
 
 from psycopg2 import extensions
 
-from timetracer_otel.calls.flow import Recording
+from timetracer_otel.calls.flow import Recording, flow
 from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
@@ -23,11 +23,14 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     begin_execute,
     begin_executemany,
     listed,
+    site_of,
 )
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
 from timetracer_otel.libraries.psycopg2.answer import Answers
 from timetracer_otel.libraries.psycopg2.call import LIB
+from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 from timetracer_otel.libraries.psycopg2.internals import calls_the_next_class
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["NotedCursor", "class_of"]
 
@@ -65,6 +68,8 @@ class _Notes(CursorNotes):
     fetches_by = _Fetches
     answers: Answers | None = None
     """What gives the rows in a replay; None where the server gives them."""
+    given = 0
+    """How many rows a replay has given; a ``scroll`` counts, too."""
     ran: Callable[[], bytes] | None = None
     """Gives the text of the last statement of a replay."""
 
@@ -100,13 +105,15 @@ def _running(name: str, begin: Begin) -> Any:
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
         notes.end()
-        if notes.held.replays(session):
-            return _answered(name, notes, session, cursor, args, kwargs)
-        notes.answers = None
-        if session is None:
+        replays = notes.held.replays(session)
+        if session is None and not replays:
+            notes.answers = None
             return None
         if name == "executemany" and any(isinstance(value, Iterator) for value in (*args, *kwargs.values())):
             return listed(partial(NotedCursor.executemany, cursor), args, kwargs)
+        if replays:
+            return _answered(name, notes, session, cursor, args, kwargs)
+        notes.answers = None
         return begin(session, cursor, *args, **kwargs)
 
     return guarded(LIB, _beneath(name), decided, outside=True)
@@ -124,19 +131,72 @@ def _beneath(name: str) -> Callable[..., Any]:
 def _answered(
     name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Flow:
+    answers = _answers(notes, session, cursor)
+    notes.ran = partial(_sent, cursor, name, args, kwargs)
+    try:
+        value = yield AppStep(getattr(answers, name), *args, **kwargs)
+    finally:
+        notes.held.twin.as_real()  # type: ignore[attr-defined]
+    if notes.context and (peer := notes.target.peer) is not None:  # type: ignore[attr-defined]
+        peer.declared.add(cursor.name)
+    return None if value is answers else value
+
+
+def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers:
+    """What answers for a cursor in a replay."""
     twin: Any = notes.held.twin
     twin.plain_in = session if isinstance(session, ReplaySession) and session.recorder is None else None
     if notes.answers is None:
         asked = {"withhold": cursor.withhold, "scrollable": cursor.scrollable} if notes.context else {}
         notes.answers = twin.library_cursor(*((cursor.name,) if notes.context else ()), **asked)
         notes.answers._self_bind(notes.context)
-    answers = notes.answers
-    notes.ran = partial(_sent, cursor, name, args, kwargs)
+    notes.given = 0
+    return notes.answers
+
+
+def _copying(name: str) -> Any:
+    """A method that copies from or into a file of the app's."""
+
+    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        notes = _notes_of(cursor)
+        if notes is None or _Cursor.closed.__get__(cursor):
+            return None
+        notes.end()
+        try:
+            copy = Copy(name, args, kwargs)
+        except TypeError:
+            # psycopg2 says what is wrong.
+            return None
+        if notes.held.replays(session):
+            return _copied(notes, session, cursor, copy)
+        notes.answers = None
+        if not isinstance(session, TraceSession):
+            return None
+        live = AppStep(_beneath(name), cursor, **copy.noted(session.limits))
+        site = site_of(notes, CursorCall(copy.text), live, partial(CopySite, copy))
+        return flow(site, session)
+
+    return guarded(LIB, _beneath(name), decided, outside=True)
+
+
+def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy) -> Flow:
+    while copy.sends:
+        try:
+            piece = yield AppStep(copy.file.read, copy.size)
+        except Exception:
+            # psycopg2 tells the server, which ends the call by an error.
+            break
+        if not piece:
+            break
+        copy.pieces.append(piece)
+    answers = _answers(notes, session, cursor)
+    notes.ran = copy.text.encode
     try:
-        value = yield AppStep(getattr(answers, name), *args, **kwargs)
+        came = yield AppStep(answers.copy, copy)
     finally:
-        twin.as_real()
-    return None if value is answers else value
+        notes.held.twin.as_real()  # type: ignore[attr-defined]
+    for piece in came:
+        yield AppStep(copy.file.write, piece)
 
 
 def _sent(cursor: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -172,6 +232,7 @@ def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
                 return own(cursor, *args, **kwargs)
             asked = asked_of(cursor, *args, **kwargs)
             given = answers.fetchmany(asked) if how == "many" else getattr(answers, name)()
+            notes.given += 0 if given is None else 1 if how == "one" else len(given)
         else:
             if factory is not None:
                 _Cursor.row_factory.__set__(cursor, None)
@@ -190,6 +251,21 @@ def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
 
     fetch.__name__ = name
     return fetch
+
+
+def _scroll(cursor: Any, value: Any, mode: Any = "relative") -> Any:
+    """Move in the set of rows. Each part of it is a guard."""
+    notes: _Notes | None = vars(cursor).get(_NOTES)
+    own = super(NotedCursor, cursor).scroll
+    if notes is None or (notes.answers is None and notes.fetches is None):
+        return own(value, mode)
+    if notes.answers is None:
+        return notes.move(own, value, mode)
+    if _Cursor.closed.__get__(cursor) or not notes.answers.gives_rows:
+        return own(value, mode)
+    notes.answers.scroll(value, mode)
+    notes.given = value if mode == "absolute" else notes.given + value
+    return None
 
 
 def _made(factory: Any, cursor: Any, values: tuple[Any, ...]) -> Any:
@@ -228,11 +304,16 @@ class NotedCursor(extensions.cursor):
     __next__ = _fetching("__next__", "one", lambda _: 1)
     fetchall = _fetching("fetchall", "all", lambda _: None)
     fetchmany = _fetching("fetchmany", "many", lambda cursor, size=None: cursor.arraysize if size is None else size)
+    scroll = _scroll
+    copy_expert = _copying("copy_expert")
+    copy_from = _copying("copy_from")
+    copy_to = _copying("copy_to")
     close = guarded(LIB, _beneath("close"), _close, outside=True)
 
     description = _told("description", lambda notes: notes.answers.columns)
-    lastrowid = _told("lastrowid", lambda notes: notes.answers.lastrowid or 0)
+    lastrowid = _told("lastrowid", lambda notes: notes.answers.last_oid)
     query = _told("query", lambda notes: notes.ran())
+    rownumber = _told("rownumber", lambda notes: notes.given)
     rowcount = _told("rowcount", lambda notes: notes.answers.rowcount)
     statusmessage = _told("statusmessage", lambda notes: notes.answers.status)
 

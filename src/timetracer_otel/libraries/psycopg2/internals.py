@@ -14,10 +14,9 @@ __all__ = ["RELIED_UPON", "calls_the_next_class", "connect_of"]
 
 RELIED_UPON = (
     "psycopg2:connect",
-    # A context manager calls `commit` or `rollback` of its object; `tpc_recover` calls `cursor`.
+    # A context manager calls `commit` or `rollback` of its object.
     "psycopg2.extensions:connection.__exit__",
     "psycopg2.extensions:connection.cursor_factory",
-    "psycopg2.extensions:connection.tpc_recover",
     # The constructor takes the numbers of the table and its column as well.
     "psycopg2.extensions:Column.table_oid",
     "psycopg2.extensions:ConnectionInfo.host",

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import psycopg2
 from psycopg2 import extensions
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
@@ -43,7 +44,7 @@ _LETTERS: Final = {0: "I", 1: "T", 2: "T", 3: "E"}
 """By status of a transaction as libpq has it: the letter in the message ``ReadyForQuery``."""
 _STATE: Final = "SET timetracer.transaction TO "
 """The statement, with one of these letters behind it, by which a connection is brought into another state."""
-_SETS: Final = frozenset({"CLOSE", "RESET", "SAVEPOINT", "SET"})
+_SETS: Final = frozenset({"CLOSE", "DISCARD", "RESET", "SET"})
 _BEGINS: Final = frozenset({"BEGIN", "START"})
 _ENDS: Final = frozenset({"ABORT", "COMMIT", "PREPARE", "ROLLBACK"})
 _OPEN_CURSORS: Final = "SELECT 1 FROM pg_catalog.pg_cursors"
@@ -66,6 +67,8 @@ class Peer(ReplayObject):
         self.facts = facts
         self.shown_dsn = ""
         """How the app connects, as psycopg2 tells it."""
+        self.declared: set[str] = set()
+        """Names of the cursors that a server would have."""
         self._folder: str | None = None
         self._socket: Any = None
         self._process = os.getpid()
@@ -121,12 +124,16 @@ class Peer(ReplayObject):
         self.ready()
         outside(extensions.cursor.execute, extensions.cursor(connection), _STATE + _LETTERS.get(transaction, "I"))
 
+    def wake(self) -> None:
+        """Let the app find something to read, which psycopg2 then passes over."""
+        self._socket.sendall(_message(b"S", _texts("timetracer", "")))
+
     def hang_up(self, connection: Any) -> None:
         """Let the connection be lost."""
         self._socket.shutdown(_socket.SHUT_RDWR)
         try:
             extensions.cursor.execute(extensions.cursor(connection), _STATE)
-        except extensions.connection.Error:
+        except psycopg2.Error:
             # It knows by now.
             pass
 
@@ -146,12 +153,27 @@ class Peer(ReplayObject):
 
     def _serve(self) -> None:
         state = b"I"
-        while message := self._read(1):
-            kind, text = message[:1], message[1:].rstrip(b"\0").decode("utf-8", "replace")
-            if kind != b"Q":
-                return
-            answer, state = _answer(text, state)
+        while (message := self._read(1))[:1] == b"Q":
+            answer, state = self._answer(message[1:].rstrip(b"\0").decode("utf-8", "replace"), state)
             self._socket.sendall(answer + _message(b"Z", state))
+        self._socket.close()
+
+    def _answer(self, text: str, state: bytes) -> tuple[bytes, bytes]:
+        """The answer to a statement, and the state of the transaction behind it."""
+        verb = text.split(None, 1)[0].upper() if text.strip() else ""
+        if text.startswith(_OPEN_CURSORS):
+            empty = struct.pack("!H", 0)
+            row = _message(b"D", empty) if any(repr(name) in text for name in self.declared) else b""
+            return _message(b"T", empty) + row + _message(b"C", _texts("SELECT")), state
+        if verb in _BEGINS:
+            state = b"T"
+        elif verb in _ENDS and " TO " not in text.upper():
+            state = b"I"
+        elif text.startswith(_STATE):
+            state = text[len(_STATE) :].encode() or state
+        elif verb not in _SETS:
+            return _message(b"E", b"SERROR\0C0A000\0M" + _texts(f"{_REFUSAL}: {text[:200]}") + b"\0"), state
+        return _message(b"C", _texts(verb)), state
 
     def _read(self, kind_bytes: int) -> bytes:
         """One message, without its length; empty where the connection was closed."""
@@ -171,22 +193,6 @@ class Peer(ReplayObject):
                 return b""
             found += more
         return found
-
-
-def _answer(text: str, state: bytes) -> tuple[bytes, bytes]:
-    """The answer to a statement, and the state of the transaction behind it."""
-    verb = text.lstrip().split(None, 1)[0].upper() if text.strip() else ""
-    if text.startswith(_OPEN_CURSORS):
-        return _message(b"T", struct.pack("!H", 0)) + _message(b"C", _texts("SELECT 0")), state
-    if verb in _BEGINS:
-        state = b"T"
-    elif verb in _ENDS and " TO " not in text.upper():
-        state = b"I"
-    elif text.startswith(_STATE):
-        state = text[len(_STATE) :].encode() or state
-    elif verb not in _SETS:
-        return _message(b"E", b"SERROR\0C0A000\0M" + _texts(f"{_REFUSAL}: {text[:200]}") + b"\0"), state
-    return _message(b"C", _texts(verb)), state
 
 
 def _message(kind: bytes, body: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import wrapt
 
@@ -32,7 +32,10 @@ __all__ = [
     "recorded_method",
     "recorded_run",
     "recording_cursor",
+    "site_of",
 ]
+
+S = TypeVar("S", bound=StatementSite)
 
 
 _GROUP = "db"
@@ -127,9 +130,21 @@ def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep
 
 
 def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> StatementSite:
+    return site_of(noted, call, live, StatementSite)
+
+
+def site_of(noted: CursorNotes, call: CursorCall, live: Callable[[], Any], kind: Callable[..., S]) -> S:
+    """The site of a statement that a cursor runs.
+
+    Args:
+        noted: Of the cursor.
+        call: The statement.
+        live: Runs it.
+        kind: The class of the site.
+    """
     noted.end()
     wrapped, target, transactions = noted.cursor, noted.target, noted.transactions
-    return StatementSite(
+    return kind(
         target,
         call,
         noted.context,
@@ -141,6 +156,10 @@ def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> Stat
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
         transaction=None if transactions is None else transactions.current,
     )
+
+
+def _moved(value: Any = None, mode: Any = "relative") -> tuple[Any, Any]:
+    return value, mode
 
 
 class CursorNotes:
@@ -191,6 +210,23 @@ class CursorNotes:
                 self.fetches.took(self.cursor, how, rows, asked)
         except Exception as fault:
             self.give_up(fault)
+
+    def move(self, scroll: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Move in the set of rows, and note it."""
+        error: BaseException | None = None
+        try:
+            return scroll(*args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            try:
+                if self.fetches is not None:
+                    self.fetches.moved(*_moved(*args, **kwargs), error)
+            except Exception as fault:
+                self.give_up(fault)
+            # The exception refers to this frame.
+            error = None
 
     def not_kept(self, what: str) -> None:
         """Note that the app did something which is not recorded."""
@@ -320,9 +356,9 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return self.__wrapped__.nextset(*args, **kwargs)
 
     def scroll(self, *args: Any, **kwargs: Any) -> Any:
-        """Move in the set of rows; what is fetched from then on is noted as out of order."""
-        self._self_notes.not_kept("scroll")
-        return self.__wrapped__.scroll(*args, **kwargs)
+        """Move in the set of rows; it is noted."""
+        notes = self._self_notes
+        return notes.move(notes.cursor.scroll, *args, **kwargs)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the driver's cursor; nothing more is noted."""

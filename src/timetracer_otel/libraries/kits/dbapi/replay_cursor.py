@@ -50,6 +50,8 @@ class ReplayCursor(ReplayObject):
     server_side: bool
     _wrapped = staticmethod(recording_cursor)
     """Makes the cursor that records, of the real one for a new call."""
+    _statement: Callable[..., StatementSite] = StatementSite
+    """Makes the site of a statement."""
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
     # The defaults stand in the class, since an object is made for each statement.
@@ -170,6 +172,15 @@ class ReplayCursor(ReplayObject):
             raise StopIteration
         return row
 
+    def scroll(self, value: Any, mode: Any = "relative") -> Any:
+        """Move in the recorded set of rows as the recorded app did (PEP 249)."""
+        answer = self._rows()
+        if isinstance(answer, RecordingCursor):
+            return outside(answer.scroll, value, mode)
+        if not isinstance(answer, RecordedAnswer):
+            self._refuse("scroll")
+        return answer.scroll(value, mode)
+
     def nextset(self) -> Any:
         """Go to the next recorded set of rows (PEP 249)."""
         return outside(self._answer.nextset) if isinstance(self._answer, RecordingCursor) else None
@@ -247,7 +258,7 @@ class ReplayCursor(ReplayObject):
         return run(flow(site, session))
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
-        return StatementSite(
+        return self._statement(
             self._target,
             call,
             self._context,
