@@ -7,22 +7,44 @@ from typing import Any, Final
 
 from psycopg2 import extensions
 
+from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.whose_error import outside
-from timetracer_otel.libraries.kits.dbapi.answer import RecordedAnswer
+from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 
-__all__ = ["Answers", "Twin"]
+__all__ = ["Answers", "Told", "Twin"]
 
 _Connection: Final = extensions.connection
 _NO_TABLE: Final = (None, None)
 
 
+class Told(Fetches):
+    """What one execution gave, with what cursors of psycopg2 tell besides."""
+
+    _status: Any = None
+
+    def opened(self, value: Any, recording: Recording) -> bool:
+        """The execution returned."""
+        self._status = self.cursor.statusmessage  # type: ignore[union-attr]
+        return super().opened(value, recording)
+
+    def reply(self) -> dict[str, Any]:
+        """The answer as the cassette holds it."""
+        made = super().reply()
+        made["statusmessage"] = self._status
+        if self._columns is not None:
+            made["tables"] = [[column.table_oid, column.table_column] for column in self._columns]
+        return made
+
+
 class Answers(ReplayCursor):
     """What a cursor of psycopg2's gets its answers from. The app has that cursor, and not this one."""
+
+    _fetches_by = Told
 
     def copy(self, copy: Copy) -> list[Any]:
         """Answer a ``COPY``: gives what came, as the app's file takes it."""

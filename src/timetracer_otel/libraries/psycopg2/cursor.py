@@ -13,9 +13,8 @@ from weakref import ref
 
 from psycopg2 import extensions
 
-from timetracer_otel.calls.flow import Recording, flow
+from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
-from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     CursorNotes,
@@ -26,7 +25,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     site_of,
 )
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
-from timetracer_otel.libraries.psycopg2.answer import Answers
+from timetracer_otel.libraries.psycopg2.answer import Answers, Told
 from timetracer_otel.libraries.psycopg2.call import LIB
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 from timetracer_otel.libraries.psycopg2.internals import calls_the_next_class
@@ -38,25 +37,6 @@ _Cursor: Final = extensions.cursor
 _NOTES: Final = "_self_notes"
 
 
-class _Fetches(Fetches):
-    """What one execution gave, with what cursors of psycopg2 tell besides."""
-
-    _status: Any = None
-
-    def opened(self, value: Any, recording: Recording) -> bool:
-        """The execution returned."""
-        self._status = self.cursor.statusmessage  # type: ignore[union-attr]
-        return super().opened(value, recording)
-
-    def reply(self) -> dict[str, Any]:
-        """The answer as the cassette holds it."""
-        made = super().reply()
-        made["statusmessage"] = self._status
-        if self._columns is not None:
-            made["tables"] = [[column.table_oid, column.table_column] for column in self._columns]
-        return made
-
-
 class _Notes(CursorNotes):
     """What is noted of one cursor.
 
@@ -65,7 +45,7 @@ class _Notes(CursorNotes):
         held: What is noted of its connection.
     """
 
-    fetches_by = _Fetches
+    fetches_by = Told
     answers: Answers | None = None
     """What gives the rows in a replay; None where the server gives them."""
     given = 0

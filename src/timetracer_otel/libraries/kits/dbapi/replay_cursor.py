@@ -52,6 +52,8 @@ class ReplayCursor(ReplayObject):
     """Makes the cursor that records, of the real one for a new call."""
     _statement: Callable[..., StatementSite] = StatementSite
     """Makes the site of a statement."""
+    _fetches_by: type[Fetches] = Fetches
+    """The class of what notes the answer of a new one."""
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
     # The defaults stand in the class, since an object is made for each statement.
@@ -253,7 +255,7 @@ class ReplayCursor(ReplayObject):
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
-        fetches = Fetches()
+        fetches = self._fetches_by()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
         return run(flow(site, session))
 

@@ -21,7 +21,6 @@ from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import (
     range_parts,
     recorded_rows,
 )
-from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
@@ -108,7 +107,6 @@ def function_patches() -> list[Undoable]:
         Rebound(extensions.register_type, _register_type(extensions.register_type)),
         Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
         asking_patch(extras),
-        made_by(extras),
         *caster_patches(extras),
     ]
 
