@@ -16,7 +16,7 @@ from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
-from timetracer_otel.libraries.psycopg2.internals import RELIED_UPON
+from timetracer_otel.libraries.psycopg2.internals import RELIED_UPON, traced_cursor
 
 __all__ = ["disable_psycopg2", "enable_psycopg2", "plugin"]
 
@@ -29,12 +29,20 @@ def _patches(module: ModuleType) -> Sequence[Any]:
     return patches(module)
 
 
+def _captures() -> bool:
+    from timetracer_otel.libraries.psycopg2.cursor import NotedCursor, notes_of
+
+    cursor = traced_cursor()
+    return cursor is None or (isinstance(cursor, NotedCursor) and notes_of(cursor) is not None)
+
+
 plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="db",
     modules=("psycopg2",),
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
+    captures=_captures,
     form=STATEMENT,
     knows={"psycopg2": "2.9"},
     instrumentors=("opentelemetry.instrumentation.psycopg2:Psycopg2Instrumentor",),

@@ -31,7 +31,7 @@ from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 from timetracer_otel.libraries.psycopg2.internals import calls_the_next_class
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["NotedCursor", "class_of"]
+__all__ = ["NotedCursor", "class_of", "notes_of"]
 
 _Cursor: Final = extensions.cursor
 _NOTES: Final = "_self_notes"
@@ -66,7 +66,7 @@ class _Notes(CursorNotes):
         return super(NotedCursor, self._of())  # type: ignore[arg-type]
 
 
-def _notes_of(cursor: Any) -> _Notes | None:
+def notes_of(cursor: Any) -> _Notes | None:
     """What is noted of a cursor; None where its connection is another library's."""
     found: _Notes | None = vars(cursor).get(_NOTES)
     if found is None:
@@ -81,7 +81,7 @@ def _running(name: str, begin: Begin) -> Any:
     """A method that runs a statement."""
 
     def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Any:
-        notes = _notes_of(cursor)
+        notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
         notes.end()
@@ -138,7 +138,7 @@ def _copying(name: str) -> Any:
     """A method that copies from or into a file of the app's."""
 
     def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        notes = _notes_of(cursor)
+        notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
         notes.end()

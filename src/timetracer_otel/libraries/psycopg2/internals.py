@@ -7,10 +7,14 @@ so; otherwise they send to the server by themselves.
 from __future__ import annotations
 
 import inspect
+import sys
 from types import FunctionType
 from typing import Any
 
-__all__ = ["RELIED_UPON", "calls_the_next_class", "connect_of"]
+__all__ = ["RELIED_UPON", "calls_the_next_class", "connect_of", "traced_cursor"]
+
+_FRAMES = 30
+"""How many callers are looked at: what begins a span stands between."""
 
 RELIED_UPON = (
     "psycopg2:connect",
@@ -39,3 +43,18 @@ def calls_the_next_class(method: Any) -> bool:
     if type(method) is not FunctionType:
         return True
     return "super" in method.__code__.co_names
+
+
+def traced_cursor() -> Any:
+    """The cursor of the call for which OpenTelemetry's instrumentor begins a span now; None where it is not known.
+
+    The function of the instrumentor that begins it has the cursor as an argument.
+    """
+    frame: Any = sys._getframe(1)
+    for _ in range(_FRAMES):
+        if frame is None:
+            return None
+        if frame.f_code.co_name == "traced_execution":
+            return frame.f_locals.get("cursor")
+        frame = frame.f_back
+    return None
