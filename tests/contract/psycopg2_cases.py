@@ -11,7 +11,7 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 from psycopg2 import errors, extensions, extras, pool, sql
 
 from tests.contract.direct_cases import Case, Database, items
@@ -48,7 +48,7 @@ class Item:
         return f"Item({self.values})"
 
 
-class Loud(extensions.cursor):
+class Loud(extensions.cursor):  # type: ignore[misc]
     """A cursor of the app's, which does something before each statement, in the way of psycopg2's documentation."""
 
     said: list[bytes]
@@ -63,7 +63,7 @@ class Loud(extensions.cursor):
         return [name for (name,) in self.fetchall()]
 
 
-class Explicit(extensions.cursor):
+class Explicit(extensions.cursor):  # type: ignore[misc]
     """The same, past ``super()``."""
 
     def execute(self, query: Any, vars: Any = None) -> Any:  # noqa: A002
@@ -99,7 +99,7 @@ def classes_of_the_app(database: Database) -> Any:
     connection.close()
     log: list[str] = []
 
-    class Shop(extensions.connection):
+    class Shop(extensions.connection):  # type: ignore[misc]
         """A connection of the app's."""
 
         def __init__(self, dsn: str) -> None:
@@ -114,13 +114,15 @@ def classes_of_the_app(database: Database) -> Any:
     logged = database.connect(connection_factory=extras.LoggingConnection)
     handler = logging.Handler()
     handler.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.Logger("app", logging.DEBUG)
+    logger = logging.getLogger("of an app with psycopg2")
+    logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)
     logged.initialize(logger)
     with logged.cursor() as cursor:
         cursor.execute("SELECT %s", (1,))
         found.append(cursor.fetchall())
     logged.close()
+    logger.removeHandler(handler)
     return seen([*found, log])
 
 
@@ -131,7 +133,10 @@ def what_a_cursor_tells(database: Database) -> Any:
     cursor = connection.cursor()
     for statement, values in (
         ("CREATE TABLE t (n numeric(8, 3), v varchar(7), d timestamptz)", None),
-        ("INSERT INTO t VALUES (%s, %s, %s)", (Decimal("1.5"), "it's", dt.datetime(2024, 2, 29, tzinfo=dt.timezone.utc))),
+        (
+            "INSERT INTO t VALUES (%s, %s, %s)",
+            (Decimal("1.5"), "it's", dt.datetime(2024, 2, 29, tzinfo=dt.timezone.utc)),
+        ),
         ("SELECT *, 1 AS one FROM t", None),
         ("SELECT * FROM t WHERE false", None),
     ):
@@ -148,7 +153,15 @@ def what_a_cursor_tells(database: Database) -> Any:
 def what_a_connection_tells(database: Database) -> Any:
     with database.connect() as connection:
         info = connection.info
-        found = [info.dbname, info.user, info.host, info.port, info.server_version, info.backend_pid > 0, connection.dsn]
+        found = [
+            info.dbname,
+            info.user,
+            info.host,
+            info.port,
+            info.server_version,
+            info.backend_pid > 0,
+            connection.dsn,
+        ]
         found += [info.parameter_status("DateStyle"), connection.encoding, connection.server_version, info.status]
         found += [connection.protocol_version, connection.get_parameter_status("server_encoding"), info.ssl_in_use]
         found += [sorted(connection.get_dsn_parameters().items()), sorted(info.dsn_parameters.items())]
@@ -262,7 +275,11 @@ def values_of_its_types(database: Database) -> Any:
     found += [cursor.fetchone(), type(place.type).__name__, place.type._fields]
     extras.register_default_json(connection, loads=lambda text: ["of the app", json.loads(text)])
     cursor.execute("SELECT '{\"a\": 1}'::json")
-    found += [cursor.fetchone(), attempt(cursor.execute, "SELECT %s", (object,)), attempt(cursor.execute, "SELECT %s", ())]
+    found += [
+        cursor.fetchone(),
+        attempt(cursor.execute, "SELECT %s", (object,)),
+        attempt(cursor.execute, "SELECT %s", ()),
+    ]
     connection.close()
     return seen(found)
 
@@ -277,11 +294,20 @@ def what_functions_in_c_ask_of_it(database: Database) -> Any:
     binary = extensions.adapt(b"\x00\\")
     binary.prepare(connection)
     statement = sql.SQL("SELECT {column} FROM {table} WHERE id = {number} AND name <> {text}").format(
-        column=sql.Identifier("na" + "me"), table=sql.Identifier("item"), number=sql.Literal(2), text=sql.Literal("it's")
+        column=sql.Identifier("na" + "me"),
+        table=sql.Identifier("item"),
+        number=sql.Literal(2),
+        text=sql.Literal("it's"),
     )
     cursor.execute(statement)
     found = [
-        *(quoted.getquoted(), quoted.encoding, binary.getquoted(), cursor.fetchall(), statement.as_string(connection)),
+        *(
+            quoted.getquoted(),
+            quoted.encoding,
+            binary.getquoted(),
+            cursor.fetchall(),
+            statement.as_string(connection),
+        ),
         *(extensions.quote_ident('a"b', connection), extensions.quote_ident('a"b', cursor)),
         extensions.encrypt_password("pw", "user", connection, "md5"),
         *(cursor.cast(23, "17"), statement.as_string(cursor)),
@@ -301,7 +327,9 @@ def transactions_and_their_status(database: Database) -> Any:
     cursor = connection.cursor()
 
     def status(what: str) -> None:
-        found.append([what, connection.status, connection.get_transaction_status(), connection.info.transaction_status])
+        found.append(
+            [what, connection.status, connection.get_transaction_status(), connection.info.transaction_status]
+        )
 
     status("new")
     with connection:
@@ -413,7 +441,9 @@ def notifications(database: Database) -> Any:
         found.append(listening.poll())
         while listening.notifies:
             notify = listening.notifies.pop(0)
-            found.append([notify.channel, notify.payload, notify.pid == telling.get_backend_pid(), type(notify).__name__])
+            found.append(
+                [notify.channel, notify.payload, notify.pid == telling.get_backend_pid(), type(notify).__name__]
+            )
     found.append(select.select([listening], [], [], 0.05)[0])
     listening.cursor().execute("NOTIFY news, 'own'")
     found.append([one.payload for one in listening.notifies])
@@ -465,7 +495,14 @@ def errors_and_what_they_tell(database: Database) -> Any:
         cursor.execute("INSERT INTO item (name) VALUES ('item 1')")
     except errors.UniqueViolation as error:
         diag = error.diag
-        found += [error.pgcode, error.pgerror, diag.table_name, diag.constraint_name, diag.message_detail, diag.source_file]
+        found += [
+            error.pgcode,
+            error.pgerror,
+            diag.table_name,
+            diag.constraint_name,
+            diag.message_detail,
+            diag.source_file,
+        ]
         found += [isinstance(error, psycopg2.IntegrityError), type(error).__name__, str(error)]
     connection.rollback()
     found.append(attempt(cursor.execute, "SELECT 1/0"))

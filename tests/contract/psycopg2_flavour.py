@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 from psycopg2 import extensions, extras
 
 from tests.contract.direct_flavour import ServerFlavour

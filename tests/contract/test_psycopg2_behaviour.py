@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 import pytest
 import sqlalchemy as sa
 from psycopg2 import extensions, extras
@@ -178,7 +178,7 @@ def test_nothing_is_left_of_connections_of_a_replay(postgres: Postgres, tmp_path
     with record(tmp_path / "x.msgpack"):
         for _ in range(5):
             work().close()
-    open_before, threads = len(os.listdir("/dev/fd")), _thread._count()
+    open_before, threads = len(list(Path("/dev/fd").iterdir())), _thread._count()
     with replay(tmp_path / "x.msgpack"):
         for number in range(5):
             made = work()
@@ -188,7 +188,7 @@ def test_nothing_is_left_of_connections_of_a_replay(postgres: Postgres, tmp_path
             del made
     gc.collect()
     threading.Event().wait(0.2)
-    assert len(os.listdir("/dev/fd")) <= open_before
+    assert len(list(Path("/dev/fd").iterdir())) <= open_before
     assert _thread._count() <= threads
 
 
@@ -256,7 +256,7 @@ def test_waiting_with_gevent_is_answered(postgres: Postgres, tmp_path: Path) -> 
     program = """
         from gevent import monkey; monkey.patch_all()
         import sys
-        import psycopg2
+        import psycopg2  # type: ignore[import-untyped]
         from timetracer_otel import record, replay
 
         def work():

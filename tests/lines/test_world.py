@@ -176,8 +176,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
         # Calls that are refused have no spans, but for those that gRPC has begun before it asks for a connection.
         without_span = sum(
-            event.is_observed_only and event.signature.lib not in {"grpc", "mysqlclient"}
-            for event in events
+            event.is_observed_only and event.signature.lib not in {"grpc", "mysqlclient"} for event in events
         )
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.

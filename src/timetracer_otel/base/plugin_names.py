@@ -57,9 +57,7 @@ def installed() -> Mapping[str, EntryPoint]:
     return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def register(
-    name: str, group: str, scopes: Collection[str] = (), captures: Callable[[], bool] | None = None
-) -> None:
+def register(name: str, group: str, scopes: Collection[str] = (), captures: Callable[[], bool] | None = None) -> None:
     """Say that a plugin belongs to a group; the last word counts.
 
     Args:

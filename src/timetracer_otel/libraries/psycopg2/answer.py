@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any, Final
-
-from psycopg2 import extensions
 
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.whose_error import outside
@@ -18,7 +17,8 @@ from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
 
 __all__ = ["Answers", "Told", "Twin"]
 
-_Connection: Final = extensions.connection
+extensions: Any = importlib.import_module("psycopg2.extensions")
+_Connection: Final[Any] = extensions.connection
 _NO_TABLE: Final = (None, None)
 
 
@@ -29,7 +29,8 @@ class Told(Fetches):
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned."""
-        self._status = self.cursor.statusmessage  # type: ignore[union-attr]
+        cursor: Any = self.cursor
+        self._status = cursor.statusmessage
         return super().opened(value, recording)
 
     def reply(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class ServerTarget(Target):
         """Whether the rows stay on the server."""
         return _ON_SERVER if context else NO_FACTS
 
-    def state_of(self, connection: Any) -> list[Any]:
+    def state_of(self, connection: Any) -> list[Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Its status, that of its transaction, and the notices and notifications that came since the last time."""
         notices = self._new("notices", connection)
         notified = [[one.pid, one.channel, one.payload] for one in self._new("notifies", connection)]
@@ -81,9 +81,7 @@ class ServerTarget(Target):
             "backend_pid": info.backend_pid,
             "statuses": {name: info.parameter_status(name) for name in _STATUSES},
             **{name: getattr(info, name) for name in ("user", "dbname", "host", "port")},
-            "parameters": {
-                name: value for name, value in info.dsn_parameters.items() if name not in _SECRET
-            },
+            "parameters": {name: value for name, value in info.dsn_parameters.items() if name not in _SECRET},
         }
 
 

@@ -1,4 +1,4 @@
-"""The class of the connections that an app opens: derived of psycopg2's own, or of the class that the app asks for."""
+"""The class of an app's connections: derived of psycopg2's own, or of the class that the app asks for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from functools import partial
 from typing import Any, Final, cast
 from weakref import ref
 
-from psycopg2 import extensions
-
-from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, only, raising
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by, claimed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
@@ -27,7 +25,8 @@ from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["CONNECTIONS"]
 
-_Connection: Final = extensions.connection
+extensions: Any = importlib.import_module("psycopg2.extensions")
+_Connection: Final[Any] = extensions.connection
 _POLL: Final = "POLL"
 _HEARD: Final = 2
 """Where notices and notifications stand in `ServerTarget.state_of`."""
@@ -35,7 +34,7 @@ _CURSOR_NAMES: Final = ("name", "cursor_factory", "withhold", "scrollable")
 """The arguments of ``cursor`` by position."""
 
 
-class ConnectionInfo(extensions.ConnectionInfo):
+class ConnectionInfo(extensions.ConnectionInfo):  # type: ignore[misc]
     """What a connection of a replay tells of its server: as the recorded one did."""
 
     def __init__(self, connection: Any, facts: Any) -> None:
@@ -63,7 +62,7 @@ def _dsn(connection: Any) -> Any:
     return _Connection.dsn.__get__(connection) if peer is None else peer.shown_dsn
 
 
-class _Shown(_Connection):
+class _Shown(extensions.connection):  # type: ignore[misc]
     """psycopg2's connection, whose own end of the socket is shown in a replay as the recorded one."""
 
     __slots__ = ()

@@ -66,7 +66,7 @@ class Copy:
     @property
     def options(self) -> dict[str, Any]:
         """What the call is matched by besides the text."""
-        given = {name: self._given[name] for name in ("sep", "null") if name in self._given}
+        given: dict[str, Any] = {name: self._given[name] for name in ("sep", "null") if name in self._given}
         if self.sends:
             given["sent"] = b"".join(_as_bytes(piece) for piece in self.pieces)
         return given

@@ -6,12 +6,11 @@ replay, too. What a cursor fetches is made into rows here, whether the server or
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
-
-from psycopg2 import extensions
 
 from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
@@ -33,7 +32,8 @@ from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["NotedCursor", "class_of", "notes_of"]
 
-_Cursor: Final = extensions.cursor
+extensions: Any = importlib.import_module("psycopg2.extensions")
+_Cursor: Final[Any] = extensions.cursor
 _NOTES: Final = "_self_notes"
 
 
@@ -61,9 +61,10 @@ class _Notes(CursorNotes):
         self.context = cursor.name is not None
 
     @property
-    def cursor(self) -> Any:  # type: ignore[override]
+    def cursor(self) -> Any:
         """The app's cursor as psycopg2's own. It would be a circle if it was kept."""
-        return super(NotedCursor, self._of())  # type: ignore[arg-type]
+        of: Any = self._of()
+        return super(NotedCursor, of)
 
 
 def notes_of(cursor: Any) -> _Notes | None:
@@ -126,12 +127,13 @@ def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers
     """What answers for a cursor in a replay."""
     twin: Any = notes.held.twin
     twin.plain_in = session if isinstance(session, ReplaySession) and session.recorder is None else None
-    if notes.answers is None:
+    answers = notes.answers
+    if answers is None:
         asked = {"withhold": cursor.withhold, "scrollable": cursor.scrollable} if notes.context else {}
-        notes.answers = twin.library_cursor(*((cursor.name,) if notes.context else ()), **asked)
-        notes.answers._self_bind(notes.context)
+        notes.answers = answers = twin.library_cursor(*((cursor.name,) if notes.context else ()), **asked)
+        answers._self_bind(notes.context)
     notes.given = 0
-    return notes.answers
+    return answers
 
 
 def _copying(name: str) -> Any:
@@ -181,12 +183,12 @@ def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy)
 
 def _sent(cursor: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """What a statement looks like to the server, as ``query`` tells it."""
-    given = [*args, *kwargs.values()]
+    given: list[Any] = [*args, *kwargs.values()]
     if name == "executemany":
         given[1:] = [list(given[1])[-1]] if len(given) > 1 and given[1] else []
     if name == "callproc":
         values = given[1] if len(given) > 1 else ()
-        given = [f"SELECT * FROM {given[0]}({','.join(['%s'] * len(values))})", list(values)]
+        given = [" ".join(("SELECT * FROM", f"{given[0]}({','.join(['%s'] * len(values))})")), list(values)]
     text: bytes = _Cursor.mogrify(cursor, *given)
     if cursor.name is None:
         return text
@@ -224,7 +226,9 @@ def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
             finally:
                 if factory is not None:
                     _Cursor.row_factory.__set__(cursor, factory)
-            notes.took(how, given if how != "one" else () if given is None else [given], asked_of(cursor, *args, **kwargs))
+            notes.took(
+                how, given if how != "one" else () if given is None else [given], asked_of(cursor, *args, **kwargs)
+            )
         if factory is None or given is None:
             return given
         return _made(factory, cursor, given) if how == "one" else [_made(factory, cursor, row) for row in given]
@@ -236,13 +240,13 @@ def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
 def _scroll(cursor: Any, value: Any, mode: Any = "relative") -> Any:
     """Move in the set of rows. Each part of it is a guard."""
     notes: _Notes | None = vars(cursor).get(_NOTES)
-    own = super(NotedCursor, cursor).scroll
+    own = _beneath("scroll")
     if notes is None or (notes.answers is None and notes.fetches is None):
-        return own(value, mode)
+        return own(cursor, value, mode)
     if notes.answers is None:
-        return notes.move(own, value, mode)
+        return notes.move(partial(own, cursor), value, mode)
     if _Cursor.closed.__get__(cursor) or not notes.answers.gives_rows:
-        return own(value, mode)
+        return own(cursor, value, mode)
     notes.answers.scroll(value, mode)
     notes.given = value if mode == "absolute" else notes.given + value
     return None
@@ -273,10 +277,14 @@ def _close(_: BaseSession | None, cursor: Any) -> None:
         notes.end()
 
 
-class NotedCursor(extensions.cursor):
+class NotedCursor(extensions.cursor):  # type: ignore[misc]
     """A cursor whose statements are recorded, or answered in a replay."""
 
-    __wrapped__ = property(lambda self: super(NotedCursor, self))
+    @property
+    def __wrapped__(self) -> Any:
+        """The cursor as psycopg2's own."""
+        return super()
+
     execute = _running("execute", begin_execute)
     executemany = _running("executemany", begin_executemany)
     callproc = _running("callproc", begin_callproc)
@@ -316,9 +324,7 @@ def class_of(asked: type[Any]) -> type[Any] | None:
     """
     if issubclass(asked, NotedCursor):
         return asked
-    above = all(
-        calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH
-    )
+    above = all(calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH)
     bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if above else (NotedCursor, asked)
     try:
         return type(asked.__name__, bases, {"__module__": asked.__module__, "__qualname__": asked.__qualname__})

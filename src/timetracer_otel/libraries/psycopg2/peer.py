@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import importlib
 import os
 import shutil
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
-
-import psycopg2
-from psycopg2 import extensions
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside
 
 __all__ = ["Peer"]
 
+extensions: Any = importlib.import_module("psycopg2.extensions")
 _PORT: Final = "5432"
 _TIMEOUT_S: Final = "10"
 _KEPT: Final = frozenset({"application_name", "client_encoding", "dbname", "options", "password", "user"})
@@ -103,11 +103,16 @@ class Peer(ReplayObject):
         self.shown_dsn = extensions.make_dsn(**{**parameters, **hidden}) if hidden else given
         known = {name: self.facts[name] for name in ("user", "dbname") if self.facts.get(name)}
         own = {name: value for name, value in parameters.items() if name in _KEPT}
-        return extensions.make_dsn(
+        dsn: str = extensions.make_dsn(
             **{**known, **own},
-            **{"host": host, "hostaddr": "", "port": port, "connect_timeout": _TIMEOUT_S},
-            **{"sslmode": "disable", "gssencmode": "disable"},
+            host=host,
+            hostaddr="",
+            port=port,
+            connect_timeout=_TIMEOUT_S,
+            sslmode="disable",
+            gssencmode="disable",
         )
+        return dsn
 
     def connected(self) -> None:
         """The connection is there: nobody else connects."""
@@ -131,11 +136,8 @@ class Peer(ReplayObject):
     def hang_up(self, connection: Any) -> None:
         """Let the connection be lost."""
         self._socket.shutdown(_socket.SHUT_RDWR)
-        try:
+        with suppress(importlib.import_module("psycopg2").Error):
             extensions.cursor.execute(extensions.cursor(connection), _STATE)
-        except psycopg2.Error:
-            # It knows by now.
-            pass
 
     def ready(self) -> None:
         """Answer in this process. A connection may be older than its process, which has no thread of its parent's."""

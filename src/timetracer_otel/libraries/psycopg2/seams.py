@@ -62,9 +62,14 @@ def _connect(module: Any, original: Function) -> Function:
 
 
 def _made_by(
-    module: Any, kind: Any, dsn: Any = None, connection_factory: None = None, cursor_factory: Any = None, **kwargs: Any
+    module: Any,
+    kind: Any,
+    dsn: Any = None,
+    connection_factory: None = None,
+    cursor_factory: Any = None,
+    **kwargs: Any,
 ) -> Flow:
-    """Do as ``connect`` does, but for the function in C, which no replay may call (see ``guard/c_connections.py``)."""
+    """Do as ``connect`` does, but for the function in C, which no replay may call (``guard/c_connections.py``)."""
     connection = yield AppStep(kind, (yield AppStep(module.extensions.make_dsn, dsn, **kwargs)))
     if cursor_factory is not None:
         yield AppStep(setattr, connection, "cursor_factory", cursor_factory)

@@ -75,8 +75,8 @@ class Fetches:
     _late = False
     _not_kept = False
     _moves: list[Any] | None = None
-    """Each ``scroll``: how many rows were fetched before it, whether the last one was seen, its arguments, and what it
-    raised."""
+    """Each ``scroll``: how many rows were fetched before it, whether the last one was seen, its arguments, and what
+    it raised."""
     state: Any = None
     """What the connection told of itself behind the statement (`Target.state_of`)."""
     unread: Any = None
