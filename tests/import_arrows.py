@@ -86,7 +86,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
     "aiosqlite": ("aiosqlite",),
-    "kits": ("psycopg2", "asyncpg"),
+    "psycopg2": ("psycopg2",),
+    "kits": ("asyncpg",),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
@@ -122,7 +123,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "sqlite3"})
+_USED_DIRECTLY = frozenset({"psycopg", "psycopg2", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}

@@ -38,6 +38,7 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
+    "psycopg2": lambda: _server(Postgres),
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 

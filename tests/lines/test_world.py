@@ -40,7 +40,6 @@ PLACES = {
     **dict.fromkeys(
         ("urllib.request", "http.client", "urllib3", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"
     ),
-    "psycopg2": "postgres",
     **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
     **dict.fromkeys(("mysqlclient", "pyodbc"), "mariadb"),
 }
@@ -56,10 +55,10 @@ LIBRARIES = {
 """By line, where it is not called after its library."""
 STEPS = {
     **{name: (library, PLACES[library]) for name, library in LIBRARIES.items() if name == "urllib"},
-    **{name: (name, PLACES[name]) for name in ("http.client", "psycopg2")},
+    **{name: (name, PLACES[name]) for name in ("http.client",)},
 }
 """By step of an app whose calls interleave: the library without a plugin, and whom it asks."""
-OF_DRIVERS = {"SELECT": 1, "select": 0, "show": 0}
+OF_DRIVERS = {"SELECT": 2, "select": 0, "show": 0}
 """By name of their spans: how many drivers make of calls of the app's that are not refused. The others are of
 SQLAlchemy's calls, or of refused ones of drivers without a plugin."""
 REFUSED = "builtins:type <class 'timetracer_otel.exceptions.NetworkBlockedError'>"
@@ -177,8 +176,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
         # Calls that are refused have no spans, but for those that gRPC has begun before it asks for a connection.
         without_span = sum(
-            event.is_observed_only and event.signature.lib not in {"grpc", "psycopg2", "mysqlclient"}
-            for event in events
+            event.is_observed_only and event.signature.lib not in {"grpc", "mysqlclient"} for event in events
         )
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.
@@ -197,7 +195,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
             assert unlike(seen, closed.seen[line]) == []
 
 
-KEPT = {**PLACES, "psycopg": "postgres"}
+KEPT = {**PLACES, "psycopg": "postgres", "psycopg2": "postgres"}
 """By library: whom its connections of before go to. psycopg has a plugin, which did not see this one open."""
 WARM = {"kept.by_urllib3": "urllib3", "kept.by_psycopg": "psycopg", "kept_mysql.by_mysqlclient": "mysqlclient"}
 """By line: the library that had a connection before, and is refused before it uses that."""
@@ -307,7 +305,7 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "sqlalchemy"}
+    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy"}
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (
@@ -391,7 +389,7 @@ def _check_what_a_recording_says(
 ) -> None:
     """It says once, at its end and in the commands, which libraries no replay answers."""
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
-    assert counts.keys() - {"mysqlclient"} == {"grpc", "psycopg2", "urllib3"}
+    assert counts.keys() - {"mysqlclient"} == {"grpc", "urllib3"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
     # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
     libraries = {_asked(line)[0] for line in recorded.seen}

@@ -65,6 +65,9 @@ class LibraryPlugin:
     it, the packages of ``modules``."""
     connectors: Mapping[str, Connectors] = field(default_factory=dict)
     """By module: its functions by which Python asks C code for a connection. ``block_network`` refuses them."""
+    captures: Callable[[], bool] | None = None
+    """Whether the seams see the call whose span begins now. Asked in a replay, where the library has objects that are
+    older than the seams, and that these cannot reach. Without it, they see all."""
     form: forms.CallForm | None = None
     """How arguments, results and errors of its calls are redacted and compared. Without it, as the group declares;
     and where the group declares nothing, as plain values."""
@@ -105,7 +108,8 @@ class LibraryPlugin:
             knows=self.knows,
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
         )
-        plugin_names.register(self.name, self.group, [path.partition(":")[0] for path in self.instrumentors])
+        scopes = [path.partition(":")[0] for path in self.instrumentors]
+        plugin_names.register(self.name, self.group, scopes, self.captures)
         forms.declare(self.name, self.form)
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
         if self.rests:

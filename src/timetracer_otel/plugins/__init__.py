@@ -11,6 +11,7 @@ from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
 from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
+from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
 from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
@@ -21,6 +22,7 @@ __all__ = [
     "disable_aiosqlite",
     "disable_httpx",
     "disable_psycopg",
+    "disable_psycopg2",
     "disable_redis",
     "disable_requests",
     "disable_sqlalchemy",
@@ -29,6 +31,7 @@ __all__ = [
     "enable_aiosqlite",
     "enable_httpx",
     "enable_psycopg",
+    "enable_psycopg2",
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import wrapt
 
@@ -24,13 +24,17 @@ from timetracer_otel.types import DependencyEvent
 __all__ = [
     "CursorNotes",
     "RecordingCursor",
+    "begin_callproc",
     "begin_execute",
     "begin_executemany",
     "is_used_directly",
     "recorded_method",
     "recorded_run",
     "recording_cursor",
+    "site_of",
 ]
+
+S = TypeVar("S", bound=StatementSite)
 
 
 _GROUP = "db"
@@ -74,7 +78,8 @@ def begin_executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: A
     return recorded_run(session, cursor, "executemany", call)
 
 
-def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def begin_callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    """Decides about a ``callproc`` of a cursor."""
     call = cursor_call(args, kwargs)
     named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
     return recorded_run(session, cursor, "callproc", named)
@@ -109,20 +114,36 @@ def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep
 
 
 def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> StatementSite:
+    return site_of(noted, call, live, StatementSite)
+
+
+def site_of(noted: CursorNotes, call: CursorCall, live: Callable[[], Any], kind: Callable[..., S]) -> S:
+    """The site of a statement that a cursor runs.
+
+    Args:
+        noted: Of the cursor.
+        call: The statement.
+        live: Runs it.
+        kind: The class of the site.
+    """
     noted.end()
     wrapped, target, transactions = noted.cursor, noted.target, noted.transactions
-    return StatementSite(
+    return kind(
         target,
         call,
         noted.context,
         target.connection_of(wrapped),
         live,
-        Fetches(wrapped),
+        noted.fetches_by(wrapped),
         _refuse,
         may_be_new=True,
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
         transaction=None if transactions is None else transactions.current,
     )
+
+
+def _moved(value: Any = None, mode: Any = "relative") -> tuple[Any, Any]:
+    return value, mode
 
 
 class CursorNotes:
@@ -136,6 +157,8 @@ class CursorNotes:
         target: The database.
     """
 
+    fetches_by: type[Fetches] = Fetches
+    """The class of what notes an answer."""
     context: Any = None
     """What the library has bound the cursor to."""
     fetches: Fetches | None = None
@@ -171,6 +194,23 @@ class CursorNotes:
                 self.fetches.took(self.cursor, how, rows, asked)
         except Exception as fault:
             self.give_up(fault)
+
+    def move(self, scroll: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Move in the set of rows, and note it."""
+        error: BaseException | None = None
+        try:
+            return scroll(*args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            try:
+                if self.fetches is not None:
+                    self.fetches.moved(*_moved(*args, **kwargs), error)
+            except Exception as fault:
+                self.give_up(fault)
+            # The exception refers to this frame.
+            error = None
 
     def not_kept(self, what: str) -> None:
         """Note that the app did something which is not recorded."""
@@ -232,7 +272,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     executemany = recorded_method(
         "executemany", "Run one statement with many sets of values (PEP 249), and record it.", begin_executemany
     )
-    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
+    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", begin_callproc)
     _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
@@ -300,9 +340,9 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return self.__wrapped__.nextset(*args, **kwargs)
 
     def scroll(self, *args: Any, **kwargs: Any) -> Any:
-        """Move in the set of rows; what is fetched from then on is noted as out of order."""
-        self._self_notes.not_kept("scroll")
-        return self.__wrapped__.scroll(*args, **kwargs)
+        """Move in the set of rows; it is noted."""
+        notes = self._self_notes
+        return notes.move(notes.cursor.scroll, *args, **kwargs)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the driver's cursor; nothing more is noted."""

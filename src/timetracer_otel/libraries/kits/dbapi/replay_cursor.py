@@ -51,6 +51,10 @@ class ReplayCursor(ReplayObject):
     server_side: bool
     _wrapped = staticmethod(recording_cursor)
     """Makes the cursor that records, of the real one for a new call."""
+    _statement: Callable[..., StatementSite] = StatementSite
+    """Makes the site of a statement."""
+    _fetches_by: type[Fetches] = Fetches
+    """The class of what notes the answer of a new one."""
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
     # The defaults stand in the class, since an object is made for each statement.
@@ -186,6 +190,15 @@ class ReplayCursor(ReplayObject):
             raise StopIteration
         return row
 
+    def scroll(self, value: Any, mode: Any = "relative") -> Any:
+        """Move in the recorded set of rows as the recorded app did (PEP 249)."""
+        answer = self._rows()
+        if isinstance(answer, RecordingCursor):
+            return outside(answer.scroll, value, mode)
+        if not isinstance(answer, RecordedAnswer):
+            self._refuse("scroll")
+        return answer.scroll(value, mode)
+
     def nextset(self) -> Any:
         """Go to the next recorded set of rows (PEP 249)."""
         return outside(self._answer.nextset) if isinstance(self._answer, RecordingCursor) else None
@@ -258,12 +271,12 @@ class ReplayCursor(ReplayObject):
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
-        fetches = Fetches()
+        fetches = self._fetches_by()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
         return run(flow(site, session))
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
-        return StatementSite(
+        return self._statement(
             self._target,
             call,
             self._context,

@@ -21,7 +21,6 @@ from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import (
     range_parts,
     recorded_rows,
 )
-from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
@@ -79,11 +78,18 @@ class Psycopg2Connection(TwoPhaseConnection):
         state = {"autocommit": level == 0, "isolation_level": None if level == 0 else level}
         self.configure("set_isolation_level", level, **state)
 
-    def set_session(self, **settings: Any) -> None:
+    def set_session(
+        self, isolation_level: Any = None, readonly: Any = None, deferrable: Any = None, autocommit: Any = None
+    ) -> None:
         """Set several settings of the transactions that follow."""
-        for name, value in settings.items():
+        settings = {"isolation_level": isolation_level, "readonly": readonly, "deferrable": deferrable}
+        for name, value in {**settings, "autocommit": autocommit}.items():
             if value is not None:
                 setattr(self, name, value)
+
+    def reset(self) -> None:
+        """Undo what was set, and roll back."""
+        self.real.do("reset")
 
     def set_client_encoding(self, encoding: str) -> None:
         """Set the encoding of texts; a replay's texts have none."""
@@ -101,7 +107,6 @@ def function_patches() -> list[Undoable]:
         Rebound(extensions.register_type, _register_type(extensions.register_type)),
         Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
         asking_patch(extras),
-        made_by(extras),
         *caster_patches(extras),
     ]
 

@@ -14,12 +14,13 @@ from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Shared
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
+from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
 from timetracer_otel.libraries.kits.dbapi.statements import text_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -34,14 +35,23 @@ _COMPOSITE: Final = "psycopg2.composite"
 _RANGE: Final = "psycopg2.range"
 
 
-def caster_patches(extras: ModuleType) -> list[Patch]:
-    """The patches of the classes (of psycopg2 2.9) whose objects make values of composite types and of ranges."""
+def caster_patches(extras: ModuleType) -> list[Shared]:
+    """The patches of what makes values by classes of the app's or of psycopg2's (2.9): of composite types, of ranges,
+    and rows that are named tuples.
+    """
+    return [Shared(change, users) for change, users in _caster_patches(extras)]
+
+
+@lru_cache(maxsize=1)
+def _caster_patches(extras: ModuleType) -> list[tuple[Patch, set[Shared]]]:
     composites = extras.CompositeCaster
-    return [
+    patches = [
+        made_by(extras),
         Patch(composites, "__init__", partial(_registering_composite, composites)),
         Patch(composites, "parse", partial(_parsing, composites)),
         Patch(extras.RangeCaster, "__init__", _registering_range),
     ]
+    return [(patch, set()) for patch in patches]
 
 
 def _registering_composite(own: Any, original: Function) -> Function:
