@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.suite_injection.servers import Servers, seen, seen_async
 
-__all__ = ["DIRECT"]
+__all__ = ["DIRECT", "DIRECT_MYSQL"]
 
 _TAKEN = "INSERT INTO people (name) VALUES ('Ada')"
 _PEOPLE = "SELECT id, name FROM people ORDER BY id"
@@ -101,6 +101,133 @@ def psycopg_direct_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def psycopg2_direct(servers: Servers) -> list[str]:
+    import psycopg2  # type: ignore[import-untyped,unused-ignore]
+    from psycopg2 import extras
+
+    connection = psycopg2.connect(f"postgresql://{servers.postgres}")
+
+    def rows() -> Any:
+        with connection.cursor(cursor_factory=extras.RealDictCursor) as cursor:
+            cursor.execute(_PEOPLE)
+            return dict(cursor.fetchone()), [dict(row) for row in cursor], cursor.description[0].name
+
+    def on_server() -> Any:
+        with connection.cursor("people") as cursor:
+            cursor.execute(_PEOPLE)
+            return cursor.fetchone(), list(cursor)
+
+    def inserted() -> Any:
+        with connection.cursor() as cursor:
+            extras.execute_values(cursor, "INSERT INTO people (name) VALUES %s", [("Cem",), ("Dia",)])
+            return cursor.rowcount
+
+    def taken() -> Any:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_TAKEN)
+
+    def nobody() -> Any:
+        return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
+
+    works = (rows, on_server, inserted, connection.rollback, taken, connection.commit, nobody, connection.close)
+    return [seen(work) for work in works]
+
+
+def asyncpg_direct(servers: Servers) -> list[str]:
+    import asyncpg
+
+    async def main() -> list[str]:
+        connection = await asyncpg.connect(f"postgresql://{servers.postgres}")
+
+        async def rows() -> Any:
+            return await connection.fetch(_PEOPLE), await connection.fetchval("SELECT count(*) FROM people")
+
+        async def prepared() -> Any:
+            statement = await connection.prepare("SELECT name FROM people WHERE id > $1 ORDER BY id")
+            return await statement.fetch(0), await statement.fetchrow(1)
+
+        async def by_cursor() -> Any:
+            async with connection.transaction():
+                return [row["name"] async for row in connection.cursor(_PEOPLE)]
+
+        async def taken() -> Any:
+            async with connection.transaction():
+                return await connection.execute(_TAKEN)
+
+        async def pooled() -> Any:
+            async with asyncpg.create_pool(f"postgresql://{servers.postgres}", min_size=1, max_size=1) as pool:
+                return await pool.fetchval("SELECT name FROM people ORDER BY id LIMIT 1")
+
+        found = [await seen_async(work) for work in (rows, prepared, by_cursor, taken, pooled)]
+        return [*found, await seen_async(connection.close)]
+
+    return asyncio.run(main())
+
+
+def pymysql_direct(servers: Servers) -> list[str]:
+    import pymysql  # type: ignore[import-untyped,unused-ignore]
+    from pymysql.cursors import DictCursor, SSCursor  # type: ignore[import-untyped,unused-ignore]
+
+    connection = pymysql.connect(**_of_mysql(servers))
+
+    def rows() -> Any:
+        with connection.cursor(DictCursor) as cursor:
+            count = cursor.execute("SELECT name, born FROM people WHERE id > %s ORDER BY id", (0,))
+            return count, cursor.fetchone(), cursor.fetchall(), cursor.description
+
+    def unbuffered() -> Any:
+        with connection.cursor(SSCursor) as cursor:
+            cursor.execute(_PEOPLE)
+            return cursor.fetchone(), cursor.fetchall()
+
+    def inserted() -> Any:
+        with connection.cursor() as cursor:
+            return cursor.executemany("INSERT INTO people (name) VALUES (%s)", [("Cem",), ("Dia",)])
+
+    def taken() -> Any:
+        with connection.cursor() as cursor:
+            return cursor.execute(_TAKEN)
+
+    works = (rows, unbuffered, inserted, connection.rollback, taken, connection.commit, connection.close)
+    return [seen(work) for work in works]
+
+
+def aiomysql_direct(servers: Servers) -> list[str]:
+    import aiomysql  # type: ignore[import-untyped,unused-ignore]
+
+    async def main() -> list[str]:
+        where = _of_mysql(servers)
+        where["db"] = where.pop("database")
+        connection = await aiomysql.connect(**where)
+
+        async def rows() -> Any:
+            async with connection.cursor() as cursor:
+                await cursor.execute(_PEOPLE)
+                return await cursor.fetchone(), await cursor.fetchall()
+
+        async def taken() -> Any:
+            async with connection.cursor() as cursor:
+                return await cursor.execute(_TAKEN)
+
+        found = [await seen_async(work) for work in (rows, taken, connection.rollback)]
+        connection.close()
+        return found
+
+    return asyncio.run(main())
+
+
+def _of_mysql(servers: Servers) -> dict[str, Any]:
+    from sqlalchemy.engine import make_url
+
+    url = make_url(f"mysql://{servers.mysql}")
+    given = {"user": url.username, "password": url.password or "", "host": url.host, "database": url.database}
+    return {**given, **({"port": url.port} if url.port else {}), **url.query}
+
+
 DIRECT: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work for work in (sqlite3_direct, psycopg_direct, psycopg_direct_async)
+    work.__name__: work
+    for work in (sqlite3_direct, psycopg_direct, psycopg_direct_async, psycopg2_direct, asyncpg_direct)
+}
+DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {
+    work.__name__: work for work in (pymysql_direct, aiomysql_direct)
 }

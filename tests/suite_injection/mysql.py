@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.suite_injection.direct import DIRECT_MYSQL
 from tests.suite_injection.engines import by_async_engine, by_engine, inserting, raw
 from tests.suite_injection.servers import Servers
 
@@ -67,4 +68,7 @@ def aiomysql(servers: Servers) -> list[str]:
     return by_async_engine(f"mysql+aiomysql://{servers.mysql}", selected, changed)
 
 
-MYSQL: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (pymysql, aiomysql)}
+MYSQL: dict[str, Callable[[Servers], list[str]]] = {
+    **{work.__name__: work for work in (pymysql, aiomysql)},
+    **DIRECT_MYSQL,
+}
