@@ -7,7 +7,7 @@ replay, too. What a cursor fetches is made into rows here, whether the server or
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -110,6 +110,8 @@ def _answered(
     name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Flow:
     answers = _answers(notes, session, cursor)
+    if name == "executemany":
+        args, kwargs = yield from _listed(args, kwargs)
     notes.ran = partial(_sent, cursor, name, args, kwargs)
     try:
         value = yield AppStep(getattr(answers, name), *args, **kwargs)
@@ -118,6 +120,18 @@ def _answered(
     if notes.context and (peer := notes.target.peer) is not None:  # type: ignore[attr-defined]
         peer.declared.add(cursor.name)
     return None if value is answers else value
+
+
+def _listed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    """The arguments with lists. An iterator can be read only once, and ``query`` tells the last of its rows."""
+    given: list[Any] = []
+    for value in args:
+        given.append((yield AppStep(list, value)) if isinstance(value, Iterator) else value)
+    named = dict(kwargs)
+    for name, value in kwargs.items():
+        if isinstance(value, Iterator):
+            named[name] = yield AppStep(list, value)
+    return tuple(given), named
 
 
 def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers:
