@@ -134,7 +134,7 @@ def psycopg2_direct(servers: Servers) -> list[str]:
 
 
 def asyncpg_direct(servers: Servers) -> list[str]:
-    import asyncpg
+    import asyncpg  # type: ignore[import-untyped,unused-ignore]
 
     async def main() -> list[str]:
         connection = await asyncpg.connect(f"postgresql://{servers.postgres}")
