@@ -28,7 +28,7 @@ _SURFACE: Final = Surface(
     told=("in_transaction", "total_changes"),
     registering=(
         *("create_aggregate", "create_collation", "create_function", "create_window_function"),
-        *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
+        *("enable_load_extension", "set_authorizer", "set_progress_handler", "set_trace_callback"),
     ),
     unrecorded=("deserialize", "load_extension", "serialize"),
     ends_when_left=True,

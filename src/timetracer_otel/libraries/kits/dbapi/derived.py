@@ -51,7 +51,7 @@ class Surface:
     """What a connection tells of itself, in the order of `Target.state_of`. In a replay it is told as recorded."""
     registering: Sequence[str] = ()
     """Methods by which an app gives its connection something. A replay uses none of it, but may open a real
-    connection later, which then gets it."""
+    connection later, which then gets it. Those of a real connection are left alone."""
     unrecorded: Sequence[str] = ()
     """Methods that reach the database past the cursors: a replay refuses them."""
     ends_when_left: bool = False
@@ -90,13 +90,17 @@ class DerivedClass:
         self._wrapped = wrapped
         self._settings = [name for name in surface.settings if hasattr(own, name)]
         guards = _guards(lib, own, surface, methods)
+        # They do nothing for a real connection. Where a guard stands, a warning of the driver's names our file.
+        of_stand_ins = {"close", *surface.settings, *surface.registering}
         slots = (HELD,) if own.__weakrefoffset__ else (HELD, "__weakref__")
         names = {"__module__": own.__module__, "__slots__": slots}
         self._made: type[Any] = type(own.__name__, (own,), names if rests else {**names, **guards})
         self._standing: type[Any] = (
             type(own.__name__, (self._made,), {**names, "__slots__": (), **guards}) if rests else self._made
         )
-        self.seams: list[Undoable] = [_Guard(self._made, name, guards[name]) for name in guards] if rests else []
+        self.seams: list[Undoable] = (
+            [_Guard(self._made, name, guards[name]) for name in guards if name not in of_stand_ins] if rests else []
+        )
         self._asked: dict[tuple[type[Any], bool], type[Any] | None] = {}
 
     def of(self, asked: type[Any], *, stands_in: bool = False) -> type[Any] | None:
