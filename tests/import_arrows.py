@@ -86,7 +86,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
     "psycopg2": ("psycopg2",),
-    "kits": ("asyncpg", "aiosqlite"),
+    "aiosqlite": ("aiosqlite",),
+    "kits": ("asyncpg",),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""

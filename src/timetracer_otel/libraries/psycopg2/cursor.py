@@ -7,7 +7,7 @@ replay, too. What a cursor fetches is made into rows here, whether the server or
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -20,10 +20,9 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     begin_callproc,
     begin_execute,
     begin_executemany,
-    listed,
     site_of,
 )
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.psycopg2.answer import Answers, Told
 from timetracer_otel.libraries.psycopg2.call import LIB
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
@@ -81,7 +80,7 @@ def notes_of(cursor: Any) -> _Notes | None:
 def _running(name: str, begin: Begin) -> Any:
     """A method that runs a statement."""
 
-    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+    def decided(session: BaseSession | None, cursor: Any, /, *args: Any, **kwargs: Any) -> Any:
         notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
@@ -90,9 +89,10 @@ def _running(name: str, begin: Begin) -> Any:
         if session is None and not replays:
             notes.answers = None
             return None
-        if name == "executemany" and any(isinstance(value, Iterator) for value in (*args, *kwargs.values())):
-            return listed(partial(NotedCursor.executemany, cursor), args, kwargs)
         if replays:
+            if name == "executemany" and (call := cursor_call(args, kwargs, many=True)) is not None:
+                # Its values may be an iterator, which can be read once.
+                args, kwargs = call.args, dict(call.kwargs)
             return _answered(name, notes, session, cursor, args, kwargs)
         notes.answers = None
         return begin(session, cursor, *args, **kwargs)
@@ -139,7 +139,7 @@ def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers
 def _copying(name: str) -> Any:
     """A method that copies from or into a file of the app's."""
 
-    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    def decided(session: BaseSession | None, cursor: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
         notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None

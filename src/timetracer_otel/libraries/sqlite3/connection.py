@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
-from timetracer_otel.calls.guarded import Done, Flow
+from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
 from timetracer_otel.libraries.sqlite3.answer import Twin, wrapped_cursor
+from timetracer_otel.libraries.sqlite3.blobs import begin_blob
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
 from timetracer_otel.libraries.sqlite3.internals import ENDS_BY_ITSELF
 from timetracer_otel.session import BaseSession
@@ -27,19 +29,23 @@ _SURFACE: Final = Surface(
         *("create_aggregate", "create_collation", "create_function", "create_window_function"),
         *("enable_load_extension", "set_progress_handler", "set_trace_callback"),
     ),
-    unrecorded=("backup", "blobopen", "deserialize", "iterdump", "load_extension", "serialize"),
+    unrecorded=("backup", "deserialize", "load_extension", "serialize"),
     ends_when_left=ENDS_BY_ITSELF,
 )
 
 
-def _authorize(_: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def _authorize(_: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
     held = held_by(connection)
     if held is None or not held.stands_in:
         return None
-    # The stand-in keeps its own.
+    return _authorized(held, connection, *args, **kwargs)
+
+
+def _authorized(held: Held, connection: Any, *args: Any, **kwargs: Any) -> Flow:
+    # The stand-in keeps its own. It raises where it is closed, or is used in another thread.
+    yield AppStep(sqlite3.Connection.set_authorizer, connection, _only_transactions)
     twin: Any = held.twin
-    twin.set_authorizer(*args, **kwargs)
-    return Done(None)
+    yield AppStep(twin.set_authorizer, *args, **kwargs)
 
 
 CONNECTIONS: Final = DerivedClass(
@@ -48,7 +54,7 @@ CONNECTIONS: Final = DerivedClass(
     _SURFACE,
     twin=Twin,
     wrapped=wrapped_cursor,
-    methods={"set_authorizer": _authorize},
+    methods={"blobopen": begin_blob, "set_authorizer": _authorize},
 )
 
 
@@ -56,7 +62,9 @@ def hold(target: FileTarget, opens: Callable[[], Any], connection: Any, stands_i
     """Note whose a new connection is, as `DerivedClass.hold` does. A stand-in runs nothing."""
     held = CONNECTIONS.hold(target, opens, connection, stands_in)
     if stands_in:
-        sqlite3.Connection.set_authorizer(connection, _only_transactions)
+        # An app's class may not have called sqlite3's `__init__`: nothing runs on such a connection.
+        with suppress(sqlite3.ProgrammingError):
+            sqlite3.Connection.set_authorizer(connection, _only_transactions)
     return held
 
 

@@ -180,12 +180,12 @@ def _leave(original: Any, session: BaseSession | None, connection: Any, *error: 
     return begin_end(method, _ExitSite, AppStep(original, connection, *error), session, connection)
 
 
-def _unrecorded(name: str, session: BaseSession | None, connection: Any, *_: Any, **__: Any) -> Flow | None:
+def _unrecorded(name: str, session: BaseSession | None, connection: Any, /, *_: Any, **__: Any) -> Flow | None:
     return refused(f"connection.{name}", session, connection)
 
 
 def _registering(
-    name: str, original: Any, _: BaseSession | None, connection: Any, *args: Any, **kwargs: Any
+    name: str, original: Any, _: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any
 ) -> Flow | None:
     held = held_by(connection)
     if held is None or not held.stands_in:
