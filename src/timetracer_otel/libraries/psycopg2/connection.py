@@ -71,7 +71,7 @@ class _Shown(extensions.connection):  # type: ignore[misc]
     dsn = property(_dsn)
 
 
-def _open(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def _open(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
     """A connection is made, of the class that the app has asked for: this is beneath the app's own ``__init__``."""
     if kwargs or len(args) != 1:
         return None
@@ -98,7 +98,7 @@ def _open(session: BaseSession | None, connection: Any, *args: Any, **kwargs: An
     return connected(target, session, AppStep(_Connection.__init__, connection, *args), stand_in, hold)
 
 
-def _cursor(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | AppStep | None:
+def _cursor(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | AppStep | None:
     if held_by(connection) is None or len(args) > len(_CURSOR_NAMES):
         return None
     given = {**dict(zip(_CURSOR_NAMES, args, strict=False)), **kwargs}

@@ -7,7 +7,7 @@ replay, too. What a cursor fetches is made into rows here, whether the server or
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -22,7 +22,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     begin_executemany,
     site_of,
 )
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.psycopg2.answer import Answers, Told
 from timetracer_otel.libraries.psycopg2.call import LIB
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
@@ -80,7 +80,7 @@ def notes_of(cursor: Any) -> _Notes | None:
 def _running(name: str, begin: Begin) -> Any:
     """A method that runs a statement."""
 
-    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+    def decided(session: BaseSession | None, cursor: Any, /, *args: Any, **kwargs: Any) -> Any:
         notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
@@ -90,6 +90,9 @@ def _running(name: str, begin: Begin) -> Any:
             notes.answers = None
             return None
         if replays:
+            if name == "executemany" and (call := cursor_call(args, kwargs, many=True)) is not None:
+                # Its values may be an iterator, which can be read once.
+                args, kwargs = call.args, dict(call.kwargs)
             return _answered(name, notes, session, cursor, args, kwargs)
         notes.answers = None
         return begin(session, cursor, *args, **kwargs)
@@ -110,8 +113,6 @@ def _answered(
     name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Flow:
     answers = _answers(notes, session, cursor)
-    if name == "executemany":
-        args, kwargs = yield from _listed(args, kwargs)
     notes.ran = partial(_sent, cursor, name, args, kwargs)
     try:
         value = yield AppStep(getattr(answers, name), *args, **kwargs)
@@ -120,18 +121,6 @@ def _answered(
     if notes.context and (peer := notes.target.peer) is not None:  # type: ignore[attr-defined]
         peer.declared.add(cursor.name)
     return None if value is answers else value
-
-
-def _listed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
-    """The arguments with lists. An iterator can be read only once, and ``query`` tells the last of its rows."""
-    given: list[Any] = []
-    for value in args:
-        given.append((yield AppStep(list, value)) if isinstance(value, Iterator) else value)
-    named = dict(kwargs)
-    for name, value in kwargs.items():
-        if isinstance(value, Iterator):
-            named[name] = yield AppStep(list, value)
-    return tuple(given), named
 
 
 def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers:
@@ -150,7 +139,7 @@ def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers
 def _copying(name: str) -> Any:
     """A method that copies from or into a file of the app's."""
 
-    def decided(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    def decided(session: BaseSession | None, cursor: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
         notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
