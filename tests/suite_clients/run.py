@@ -91,28 +91,30 @@ def source_of(client: Client, folder: Path, given: Mapping[str, Path]) -> Path:
     """The folder with the tests of the version that is installed, without the package: that is the installed one."""
     if client.source == "given":
         return given[client.name]
-    folder = folder / client.name
+    source = folder / client.name / "source"
+    if source.exists():
+        return source
     if client.source == "python":
-        source = folder / "source"
         for part in client.tests:
             # Tests leave files where they run.
-            shutil.copytree(Path(sysconfig.get_path("stdlib")) / "test" / part, source / part, dirs_exist_ok=True)
+            shutil.copytree(Path(sysconfig.get_path("stdlib")) / "test" / part, source / part)
         return source
-    version = importlib.metadata.version(client.project)
-    source = folder / f"{client.project.replace('-', '_')}-{version}"
-    if not source.exists():
+    wanted = f"{client.project}=={version_of(client)}"
+    with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", client.project),
-                *("--dest", str(folder), f"{client.project}=={version}"),
+                *("--dest", scratch, wanted),
             ],
             check=True,
         )
-        (archive,) = folder.glob(f"{source.name}.tar.gz")
+        (archive,) = Path(scratch).glob("*.tar.gz")
         with tarfile.open(archive) as files:
-            away = tuple(f"{source.name}/{package}/" for package in (client.project, "src"))
-            wanted = [file for file in files.getmembers() if not f"{file.name}/".startswith(away)]
-            files.extractall(folder, wanted, filter="data")
+            files.extractall(scratch, filter="data")
+        (unpacked,) = (each for each in Path(scratch).iterdir() if each.is_dir())
+        for package in (client.project, "src"):
+            shutil.rmtree(unpacked / package, ignore_errors=True)
+        shutil.move(unpacked, source)
     return source
 
 
