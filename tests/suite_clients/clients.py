@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["CLIENTS", "Client"]
+__all__ = ["CLIENTS", "DRIVERS", "Client"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,9 @@ CLIENTS = (
         _SQL_OPTIONS,
         scope="block",
     ),
+)
+
+DRIVERS = (
     Client(
         "sqlite3",
         "cpython",
@@ -163,12 +166,16 @@ CLIENTS = (
             *("-p", "cacheprovider", "--cache-clear"),
             # Types are mypy's. The tests of `pq` call libpq, beneath psycopg's own connections.
             *("--ignore", "tests/test_typing.py", "--ignore", "tests/pq"),
-            *("--timeout", "60"),
+            *("-m", "not slow", "--timeout", "60"),
         ),
         scope="block",
         source="given",
         server="postgres",
-        variables={"PSYCOPG_TEST_DSN": "host={host} dbname={database} user=postgres"},
+        variables={
+            "PSYCOPG_TEST_DSN": "host={host} dbname={database} user=postgres",
+            # Some of its tests wait for sockets of their own. The server has no port.
+            "TIMETRACER_LIVE_HOSTS": "127.0.0.1",
+        },
     ),
     Client(
         "psycopg2",

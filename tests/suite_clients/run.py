@@ -1,10 +1,10 @@
 """Runs the own tests of client libraries three times and compares: traced only, recorded, replayed.
 
-``make suite-clients`` calls it. Each of the three runs is a process of its own under ``opentelemetry-instrument``,
-with a hash seed of its own, which is printed; each test has a cassette of its own. The servers of Redis and of
-PostgreSQL are stopped before the replay, SQLAlchemy's databases are in memory, and the HTTP servers are those of the
-tests. Writes the results to the file that ``--write`` names. Ends with an error where a test that passes traced does
-not pass while recording, nor when it is recorded once more.
+``make suite-clients`` calls it, and ``make suite-drivers`` for the drivers of databases. Each of the three runs is a
+process of its own under ``opentelemetry-instrument``, with a hash seed of its own, which is printed; each test has a
+cassette of its own. The servers of Redis and of PostgreSQL are stopped before the replay, SQLAlchemy's databases are in
+memory, and the HTTP servers are those of the tests. Writes the results to the file that ``--write`` names. Ends with
+an error where a test that passes traced does not pass while recording, nor when it is recorded once more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ sys.path.insert(0, str(HERE.parent.parent))
 
 from tests.servers.postgres import Postgres  # noqa: E402 - the project is no package of the environment
 from tests.servers.redis import RedisServer  # noqa: E402
-from tests.suite_clients.clients import CLIENTS, Client  # noqa: E402
+from tests.suite_clients.causes import CAUSES  # noqa: E402
+from tests.suite_clients.clients import CLIENTS, DRIVERS, Client  # noqa: E402
 
 MODES = ("traced", "record", "replay")
 SEED = os.environ.get("TEST_SEED") or str(random.randrange(2**32))
@@ -69,6 +70,10 @@ class Result:
     def lost(self, mode: str) -> list[str]:
         """Those that pass traced, and do not pass in the mode."""
         return sorted(self.passed("traced") - self.passed(mode))
+
+    def text(self, mode: str, name: str) -> str:
+        """A test's outcome, and all that it says."""
+        return " ".join(self.outcomes[mode].get(name, ["did not run"]))
 
     def why(self, mode: str, name: str) -> str:
         """What a lost test says, in a line or two."""
@@ -257,8 +262,9 @@ def compared(client: Client, folder: Path, options: list[str], given: Mapping[st
 def main() -> None:
     """Run, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ", ".join(client.name for client in CLIENTS)
-    parser.add_argument("clients", nargs="*", help=f"any of {names}; all where left out")
+    parser.add_argument("--drivers", action="store_true", help="the drivers of databases, not the clients of servers")
+    names = ", ".join(client.name for client in (*CLIENTS, *DRIVERS))
+    parser.add_argument("clients", nargs="*", help=f"any of {names}; all clients, or all drivers, where left out")
     parser.add_argument("--write", type=Path, help="the file for the results")
     parser.add_argument("--keep", type=Path, help="a folder for sources, cassettes and logs")
     parser.add_argument("--pytest", default="", help="more arguments for pytest")
@@ -272,7 +278,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     given = {name: Path(folder).resolve() for name, _, folder in (each.partition("=") for each in options.source)}
-    clients = [client for client in CLIENTS if not options.clients or client.name in options.clients]
+    clients = [client for client in (*CLIENTS, *DRIVERS) if client.name in options.clients]
+    clients = clients or list(DRIVERS if options.drivers else CLIENTS)
     for client in [each for each in clients if each.source == "given" and each.name not in given]:
         print(f"{client.name}: left out, since no --source {client.name}=FOLDER names its tests", flush=True)
         clients.remove(client)
@@ -281,7 +288,7 @@ def main() -> None:
         work = partial(compared, folder=top, options=options.pytest.split(), given=given)
         results = list(at_once.map(work, clients))
     if options.write:
-        options.write.write_text(page(results))
+        options.write.write_text((drivers_page if options.drivers else clients_page)(results))
     if any(result.lost("record") for result in results):
         raise SystemExit(1)
 
@@ -295,7 +302,7 @@ def line_of(result: Result) -> str:
     )
 
 
-def page(results: list[Result]) -> str:
+def clients_page(results: list[Result]) -> str:
     """``docs/client-suites.md``."""
     lines = [
         "# The clients' own tests",
@@ -308,19 +315,7 @@ def page(results: list[Result]) -> str:
         "The HTTP servers are those of the tests themselves, and are not called in the replay. What a test draws",
         "from `random` is the same in each run.",
         "",
-        f"Python {sys.version.split()[0]}:",
-        "",
-        "| client | version | pass traced | pass while recording | pass in replay |",
-        "|---|---|---|---|---|",
-    ]
-    for result in results:
-        passed, lost = len(result.passed("traced")), len(result.lost("replay"))
-        lines.append(
-            f"| {result.client.name} | {version_of(result.client)} | {passed} "
-            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
-        )
-    lines += [
-        "",
+        *numbers(results, "client"),
         "## Tests that pass traced and not in replay",
         "",
         "Most of these tests look at what is beneath a call: what arrived at their server, which connection was",
@@ -330,10 +325,68 @@ def page(results: list[Result]) -> str:
         "|---|---|---|",
     ]
     for result in results:
-        texts = [" ".join(result.outcomes["replay"].get(name, ["did not run"])) for name in result.lost("replay")]
-        kinds = Counter(map(kind_of, texts))
+        kinds = Counter(kind_of(result.text("replay", name)) for name in result.lost("replay"))
         lines += [f"| {result.client.name} | {number} | {kind} |" for kind, number in kinds.most_common()]
     return "\n".join(lines) + "\n"
+
+
+def drivers_page(results: list[Result]) -> str:
+    """``docs/driver-suites.md``."""
+    lines = [
+        "# The drivers' own tests",
+        "",
+        "<!-- Made by make suite-drivers. -->",
+        "",
+        "`make suite-drivers` runs the tests that the authors of the drivers wrote for them, three times: with",
+        "OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. PostgreSQL is",
+        "stopped before the replay. The tests of sqlite3 are Python's own, those of psycopg2 and asyncpg come from",
+        "their source distributions. Psycopg's distributions have no tests: they are those of a checkout of its",
+        "repository, without the tests that it marks as slow, and without those of `psycopg.pq`, which call libpq.",
+        "",
+        *numbers(results, "driver"),
+        "## Tests that pass traced and not in replay",
+        "",
+    ]
+    for result in results:
+        lines += [f"### {result.client.name}", ""]
+        groups: dict[str, Counter[str]] = {}
+        for name in result.lost("replay"):
+            groups.setdefault(cause_of(result, name), Counter())[short(name)] += 1
+        for cause, names in sorted(groups.items(), key=lambda group: -group[1].total()):
+            times = ", ".join(f"`{name}`" + (f" ({number})" if number > 1 else "") for name, number in names.items())
+            lines.append(f"- {names.total()}: {cause}: {times}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def numbers(results: list[Result], what: str) -> list[str]:
+    """The lines of the table of a page."""
+    lines = [
+        f"Python {sys.version.split()[0]}:",
+        "",
+        f"| {what} | version | pass traced | pass while recording | pass in replay |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        passed, lost = len(result.passed("traced")), len(result.lost("replay"))
+        lines.append(
+            f"| {result.client.name} | {version_of(result.client)} | {passed} "
+            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
+        )
+    return [*lines, ""]
+
+
+def short(name: str) -> str:
+    """The name of a test without its file, its class and its parameters."""
+    return name.partition("[")[0].rpartition("::")[2]
+
+
+def cause_of(result: Result, name: str) -> str:
+    """Why a test is lost in the replay, as somebody found out; or what happened, where nobody did."""
+    for cause, parts in CAUSES.get(result.client.name, {}).items():
+        if any(part in name for part in parts):
+            return cause
+    return kind_of(result.text("replay", name))
 
 
 def kind_of(text: str) -> str:
