@@ -2,7 +2,7 @@
 
 ``make suite-clients`` calls it, and ``make suite-drivers`` for the drivers of databases. Each of the three runs is a
 process of its own under ``opentelemetry-instrument``, with a hash seed of its own, which is printed; each test has a
-cassette of its own. The servers of Redis and of PostgreSQL are stopped before the replay, SQLAlchemy's databases are in
+cassette of its own. The servers of Redis and PostgreSQL are stopped before the replay, SQLAlchemy's databases are in
 memory, and the HTTP servers are those of the tests. Writes the results to the file that ``--write`` names. Ends with
 an error where a test that passes traced does not pass while recording, nor when it is recorded once more.
 """
