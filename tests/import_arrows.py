@@ -85,6 +85,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
+    "pymysql": ("pymysql",),
     "kits": ("psycopg2", "asyncpg", "aiosqlite"),
     "redis": ("redis", "fakeredis"),
 }
@@ -97,7 +98,6 @@ DRIVERS = (
     "mysql",
     "oracledb",
     "pg8000",
-    "pymysql",
     "pyodbc",
     "sqlite",
     "uvloop",
@@ -121,7 +121,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "sqlite3"})
+_USED_DIRECTLY = frozenset({"psycopg", "pymysql", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}

@@ -37,8 +37,10 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
+    "pymysql": lambda: _server(MariaDb),
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
+_MYSQL = frozenset({"pymysql"})
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
 """By library: the URL of its database or an empty text, and the names of its cases, or None for a sample."""
@@ -73,7 +75,9 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("driver", DIRECT)
+@pytest.mark.parametrize(
+    "driver", [pytest.param(name, marks=needs_mariadb if name in _MYSQL else ()) for name in DIRECT]
+)
 def test_drivers_that_are_used_directly_replay_under_another_hash_seed(driver: str, tmp_path: Path) -> None:
     with DIRECT[driver]() as url:
         seen = _both({f"direct {driver}": (url, None if not WHOLE else _names(driver))}, tmp_path)
