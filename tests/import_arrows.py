@@ -84,6 +84,9 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
+    "aiomysql": ("aiomysql",),
+    "asyncmy": ("asyncmy",),
+    "mysqlclient": ("MySQLdb", "mysqlclient"),
     "psycopg": ("psycopg",),
     "pymysql": ("pymysql",),
     "kits": ("psycopg2", "asyncpg", "aiosqlite"),
@@ -92,8 +95,6 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 """Which modules belong to which folder of ``libraries``."""
 
 DRIVERS = (
-    "aiomysql",
-    "asyncmy",
     "databricks",
     "mysql",
     "oracledb",
@@ -121,7 +122,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "pymysql", "sqlite3"})
+_USED_DIRECTLY = frozenset({"aiomysql", "asyncmy", "mysqlclient", "psycopg", "pymysql", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}

@@ -16,12 +16,16 @@ class MySqlFlavour(ServerFlavour):
 
     Attributes:
         several: The options by which a connection takes several statements at once.
+        in_sqlalchemy: What SQLAlchemy calls the driver.
+        without_reconnect: What tells ``ping`` not to open the connection again.
     """
 
     serial = "INTEGER AUTO_INCREMENT PRIMARY KEY"
     own_cases = MYSQL_CASES
     server_kind = MariaDb
     several: ClassVar[dict[str, Any]] = {}
+    in_sqlalchemy: str
+    without_reconnect: ClassVar[tuple[bool, ...]] = (False,)
 
     def where(self, fails: bool) -> dict[str, Any]:
         """The arguments of ``connect``: of the server, or of a port where nobody listens."""
@@ -34,6 +38,11 @@ class MySqlFlavour(ServerFlavour):
     def connect(self, *, fails: bool = False, **options: Any) -> Any:
         """Open a connection to the server, or to a port where nobody listens."""
         return self.dbapi.connect(**self.where(fails), **options)
+
+    @staticmethod
+    def is_open(connection: Any) -> bool:
+        """Whether a connection is open."""
+        return bool(connection.open)
 
     @staticmethod
     def instrumentor() -> Any:

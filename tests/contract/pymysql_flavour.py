@@ -18,7 +18,7 @@ __all__ = ["FLAVOUR", "PyMySqlFlavour"]
 class PyMySqlFlavour(MySqlFlavour):
     """pymysql on a MariaDB."""
 
-    name = "pymysql"
+    name = in_sqlalchemy = "pymysql"
     dbapi: Any = pymysql
     switches = enable_pymysql, disable_pymysql
     patched = (connections.Connection, connections.MySQLResult, cursors.Cursor)

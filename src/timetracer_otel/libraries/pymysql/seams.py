@@ -9,7 +9,7 @@ from typing import Any
 from timetracer_otel.base.patching import Function, Undoable
 from timetracer_otel.calls.guarded import AppStep
 from timetracer_otel.libraries.kits.mysql.call import ServerTarget
-from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams
+from timetracer_otel.libraries.kits.mysql.in_python import PythonDriver, PythonSeams
 from timetracer_otel.libraries.kits.mysql.wire import Wire
 from timetracer_otel.libraries.pymysql import internals
 
@@ -22,7 +22,7 @@ def patches(module: ModuleType) -> list[Undoable]:
     """The patches of the module ``pymysql``."""
     connections: Any = importlib.import_module(f"{module.__name__}.connections")
     cursors: Any = importlib.import_module(f"{module.__name__}.cursors")
-    driver = Driver(
+    driver = PythonDriver(
         lib=_LIB,
         target_of=lambda connection: _target_of(module, connection),
         facts_of=internals.facts_of,
@@ -30,7 +30,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         result_for=lambda _: connections.MySQLResult(None),
         close=internals.close,
     )
-    return Seams(driver, connections.Connection, cursors.Cursor, connections.MySQLResult).patches()
+    return PythonSeams(driver, connections.Connection, cursors.Cursor, connections.MySQLResult).patches()
 
 
 def _target_of(module: Any, connection: Any) -> ServerTarget:

@@ -11,17 +11,12 @@ from timetracer_otel.libraries.kits.dbapi.answer import RecordedAnswer
 __all__ = ["Field", "RecordedRows", "ResultFacts", "described", "state_of", "tables_of"]
 
 
-class ResultFacts:
-    """A result in the words of PEP 249.
+class ResultFacts(NamedTuple):
+    """A result in the words of PEP 249."""
 
-    Args:
-        result: The driver's.
-    """
-
-    def __init__(self, result: Any) -> None:
-        self.rowcount = result.affected_rows
-        self.description = result.description
-        self.lastrowid = result.insert_id
+    rowcount: Any
+    description: Any
+    lastrowid: Any
 
 
 class Field(NamedTuple):

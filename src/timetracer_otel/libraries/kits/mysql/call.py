@@ -93,7 +93,7 @@ class MySQLHeld(Held):
         stands_in: Whether it is a connection of a replay.
     """
 
-    __slots__ = ("last", "open", "part", "results", "said", "wire")
+    __slots__ = ("last", "lost", "now", "open", "part", "results", "said", "told", "waiting", "wire")
 
     def __init__(self, target: ServerTarget, wire: Wire | None, *, stands_in: bool) -> None:
         super().__init__(target, lambda: ReplayConnection(target, RealConnection(target)), stands_in=stands_in)
@@ -108,6 +108,14 @@ class MySQLHeld(Held):
         """How many results of it were read."""
         self.open: tuple[Any, Fetches] | None = None
         """The result whose rows are read one by one, and what notes them."""
+        self.now: Any = None
+        """The recorded result that a replay has put in place, where the driver keeps none itself."""
+        self.lost = False
+        """Whether a recorded error said that the server is gone, where the driver leaves the connection open."""
+        self.told: list[Any] | None = None
+        """What is noted of the last result besides its rows."""
+        self.waiting: Any = None
+        """Notes the result of a statement that was sent, once the driver asks for it."""
 
     def call_of(self, sql: Any) -> CursorCall:
         """The call that a statement is: of the cursor's arguments, or of the text where no cursor was asked."""
@@ -133,9 +141,9 @@ class MySQLHeld(Held):
     def let_go(self) -> None:
         """The event of the rows that are read one by one ends."""
         if self.open is not None:
-            result, fetches = self.open
+            fetches = self.open[1]
             self.open = None
-            fetches.closed(ResultFacts(result))
+            fetches.closed(None)
 
 
 class KnownEnd(PlainSite):

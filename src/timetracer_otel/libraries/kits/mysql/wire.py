@@ -46,6 +46,8 @@ class Wire(ReplayObject):
         """Takes what the server sends, where the driver does not read."""
         self.drop: Callable[[], object] | None = None
         """Lets the driver forget what it was fed."""
+        self.lost: Callable[[None], object] | None = None
+        """Called when the driver closes it, where the driver waits for that."""
         capabilities = facts.get("capabilities", 0) & ~_CLIENT_SSL
         self._greeting = b"".join(
             (
@@ -131,6 +133,8 @@ class Wire(ReplayObject):
     def close(self) -> None:
         """The driver closes it."""
         self._is_closed = True
+        if self.lost is not None:
+            self.lost(None)
 
     # A stream of asyncio, and its transport.
 
