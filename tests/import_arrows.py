@@ -84,22 +84,23 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
+    "aiomysql": ("aiomysql",),
+    "asyncmy": ("asyncmy",),
+    "mysqlclient": ("MySQLdb", "mysqlclient"),
     "psycopg": ("psycopg",),
     "aiosqlite": ("aiosqlite",),
     "psycopg2": ("psycopg2",),
+    "pymysql": ("pymysql",),
     "kits": ("asyncpg",),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
 
 DRIVERS = (
-    "aiomysql",
-    "asyncmy",
     "databricks",
     "mysql",
     "oracledb",
     "pg8000",
-    "pymysql",
     "pyodbc",
     "sqlite",
     "uvloop",
@@ -123,7 +124,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "psycopg2", "sqlite3"})
+_USED_DIRECTLY = frozenset({"aiomysql", "asyncmy", "mysqlclient", "psycopg", "psycopg2", "pymysql", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}

@@ -19,7 +19,7 @@ from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
-from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
+from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.postgres import Postgres
 
 
@@ -39,8 +39,16 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
     "psycopg2": lambda: _server(Postgres),
+    "aiomysql": lambda: _server(MariaDb),
+    "asyncmy": lambda: _server(MariaDb),
+    "mysqlclient": lambda: _server(MariaDb),
+    "pymysql": lambda: _server(MariaDb),
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
+_MARKS = {
+    **{name: [needs_mariadb] for name in ("aiomysql", "asyncmy", "pymysql")},
+    "mysqlclient": [needs_mariadb, needs_mysqlclient],
+}
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
 """By library: the URL of its database or an empty text, and the names of its cases, or None for a sample."""
@@ -75,7 +83,7 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("driver", DIRECT)
+@pytest.mark.parametrize("driver", [pytest.param(name, marks=_MARKS.get(name, ())) for name in DIRECT])
 def test_drivers_that_are_used_directly_replay_under_another_hash_seed(driver: str, tmp_path: Path) -> None:
     with DIRECT[driver]() as url:
         seen = _both({f"direct {driver}": (url, None if not WHOLE else _names(driver))}, tmp_path)

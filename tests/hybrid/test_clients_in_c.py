@@ -15,7 +15,7 @@ from curl_cffi import requests as curl_requests
 
 from tests.hybrid.test_closed_world import refused
 from tests.loopback import Loopback
-from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.mariadb import MariaDb, needs_mariadb
 from tests.servers.odbc import driver_of_mariadb, needs_odbc
 from tests.servers.postgres import Postgres
 from timetracer_otel import replay
@@ -78,37 +78,6 @@ class TestPsycopg:
 
 @needs_mariadb
 class TestMySQL:
-    @needs_mysqlclient
-    def test_mysqlclient(self, mariadb: MariaDb, empty: Path) -> None:
-        driver = importlib.import_module("MySQLdb")
-        url = mariadb.url("mysqldb")
-        path = str(url.query["unix_socket"])
-        where = {"user": url.username, "unix_socket": path, "database": url.database, "autocommit": True}
-
-        def insert(connection: Any) -> None:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("INSERT INTO orders VALUES (1)")
-
-        def connect() -> None:
-            with closing(driver.connect(**where)) as connection:
-                insert(connection)
-
-        with closing(driver.connect(**where)) as connection:
-            for call, what in (
-                (connect, "a connection"),
-                (lambda: insert(connection), "a call over an open connection"),
-            ):
-                error = refused(call, empty)
-                assert (error.library, error.address) == ("mysqlclient", path)
-                assert str(error).startswith(f"Blocked: {what} of mysqlclient to {path}, ")
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("SELECT count(*) FROM orders")
-                ((before,),) = cursor.fetchall()
-                assert live(empty, lambda: insert(connection), live_hosts=[path]) == {"mysqlclient": 1}
-                assert set(live(empty, connect, live_plugins=["db"])) == {"mysqlclient"}
-                cursor.execute("SELECT count(*) FROM orders")
-                assert cursor.fetchall() == ((before + 2,),)
-
     @needs_odbc
     def test_pyodbc(self, mariadb: MariaDb, empty: Path) -> None:
         pyodbc = importlib.import_module("pyodbc")

@@ -48,7 +48,7 @@ CLIENTS: Final = UncapturedClients(
             *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
-    seen_at_each_call=frozenset({"grpc", "mysqlclient", "oracledb", "psycopg"}),
+    seen_at_each_call=frozenset({"grpc", "oracledb", "psycopg"}),
     connect_for_others=frozenset({"anyio", "aiohappyeyeballs", "trio", "gevent", "eventlet"}),
     verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),

@@ -88,8 +88,8 @@ class _DatabaseSite(Site, ABC):
             self.connection.lose()
         return made
 
-    def pause(self, seconds: float) -> None:
-        self.target.pause(seconds)
+    def pause(self, seconds: float) -> Any:
+        return self.target.pause(seconds)
 
 
 class PlainSite(_DatabaseSite):

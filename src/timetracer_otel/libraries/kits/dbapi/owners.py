@@ -13,6 +13,7 @@ driver's plugin notes the calls after all, by the name that `through` gives.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
@@ -40,5 +41,7 @@ def taken_over(cursor: Any) -> None:
     if notes is not None:
         notes.is_another_s = True
     connection = getattr(cursor, "connection", None)
-    if getattr(connection, HELD, None) is not None:
-        setattr(connection, HELD, None)
+    if connection is not None and getattr(connection, HELD, connection) is not None:
+        # A connection in C, of which its driver's plugin noted nothing, takes no attribute.
+        with suppress(AttributeError):
+            setattr(connection, HELD, None)

@@ -154,6 +154,6 @@ class Target:
     def let_others_run(self) -> None:
         """Called when a call is answered from the cassette: beneath asyncio, let other tasks run once."""
 
-    def pause(self, seconds: float) -> None:
-        """Wait in the way of the library's calls."""
+    def pause(self, seconds: float) -> Any:
+        """Wait in the way of the library's calls: block, or give an awaitable where they are awaited."""
         time.sleep(seconds)
