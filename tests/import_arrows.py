@@ -85,7 +85,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
-    "kits": ("psycopg2", "asyncpg", "aiosqlite"),
+    "asyncpg": ("asyncpg",),
+    "kits": ("psycopg2", "aiosqlite"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
@@ -121,10 +122,10 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "sqlite3"})
+_USED_DIRECTLY = frozenset({"asyncpg", "psycopg", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
-_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}
+_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "urllib3": "requests"}
 
 
 @dataclass(frozen=True, slots=True)

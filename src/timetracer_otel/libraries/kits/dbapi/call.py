@@ -20,7 +20,7 @@ from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.transactions import Transaction
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
+__all__ = ["ConnectSite", "DatabaseSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -33,7 +33,7 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
     return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
 
-class _DatabaseSite(Site, ABC):
+class DatabaseSite(Site, ABC):
     """What all calls to a database have in common."""
 
     _facts: dict[str, Any] | None = None
@@ -92,7 +92,7 @@ class _DatabaseSite(Site, ABC):
         self.target.pause(seconds)
 
 
-class PlainSite(_DatabaseSite):
+class PlainSite(DatabaseSite):
     """A call without a statement, whose answer is one plain value or none: COMMIT, ROLLBACK, BEGIN.
 
     Args:
@@ -172,7 +172,7 @@ class PlainSite(_DatabaseSite):
         return (event.result.reply or {}).get("value") if event is not None else None
 
 
-class ConnectSite(_DatabaseSite):
+class ConnectSite(DatabaseSite):
     """The opening of a connection.
 
     Args:
@@ -229,11 +229,11 @@ class WarmConnectSite(ConnectSite):
         super().__init__(target, _nothing, _nothing)
 
     # The library knows its server already: what it knows is noted as for any other call.
-    returned = _DatabaseSite.returned
-    result = _DatabaseSite.result
+    returned = DatabaseSite.returned
+    result = DatabaseSite.result
 
 
-class StatementSite(_DatabaseSite):
+class StatementSite(DatabaseSite):
     """One statement, from its execution to the last row that the app fetched.
 
     Args:
