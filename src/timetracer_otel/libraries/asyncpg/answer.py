@@ -1,4 +1,4 @@
-"""What a server answered, in the form that it has in a cassette: made of its messages, and made into messages again."""
+"""What a server answered, in the form that it has in a cassette: made of its messages, and messages made of it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,18 @@ from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ANSWERED", "LIB", "PREPARE", "RECEIVED", "Database", "Exchange", "HeldConnection", "Opening", "Received", "heard_in"]
+__all__ = [
+    "ANSWERED",
+    "LIB",
+    "PREPARE",
+    "RECEIVED",
+    "Database",
+    "Exchange",
+    "HeldConnection",
+    "Opening",
+    "Received",
+    "heard_in",
+]
 
 LIB = "asyncpg"
 PREPARE: Final = "PREPARE"
@@ -140,7 +151,7 @@ class HeldConnection(Held):
     def _heard(self, protocol: Any, data: bytes) -> None:
         session, told, at = self.heard_by, [], 0
         data = self.rest + data
-        for kind, begin, at in wire.messages(data):  # noqa: B007 - the end of the last one is wanted
+        for kind, begin, at in wire.messages(data):
             if kind == b"A":
                 told.append(wire.beside_of(data, kind, begin, at))
         self.rest = data[at:]
@@ -167,15 +178,15 @@ def _note(site: _AsyncSite, session: TraceSession) -> None:
 
 
 class Heard:
-    """What a server sends by itself keeps its place among the answers of a session.
+    """What a server sends by itself keeps its place among the requests of a session.
 
     Attributes:
-        answered: How many requests have been answered.
+        begun: How many requests were begun. In a replay: how many have found their events.
         servers: In a replay: the stand-ins that may get it.
     """
 
     def __init__(self) -> None:
-        self.answered = 0
+        self.begun = 0
         self.servers: WeakSet[Any] = WeakSet()
 
 
@@ -242,7 +253,7 @@ class Received(_AsyncSite):
 
     def noted_in(self, session: TraceSession) -> None:
         """Make it an event of a recording."""
-        self._reply["after"] = heard_in(session).answered
+        self._reply["after"] = heard_in(session).begun
         _note(self, session)
 
     def result(self, recording: Recording) -> EventResult:
@@ -361,6 +372,7 @@ class Exchange(_AsyncSite):
         if self.many is None and self.supplied is None:
             self._args = self._arguments()
         held.heard_by = session
+        heard_in(session).begun += 1
         self._in_text = frozenset(held.in_text)
         if self._listens:
             self.listen(held)
@@ -386,6 +398,8 @@ class Exchange(_AsyncSite):
         if held is not None:
             self._stop(held)
             session = held.heard_by
+            if session is not None:
+                heard_in(session).begun -= 1
             if state is not None and session is not None and isinstance(outcome, BaseException):
                 # asyncpg refused the values, for which the statement was prepared.
                 _note(self.preparation(held, self.connection, state), session)
@@ -406,7 +420,6 @@ class Exchange(_AsyncSite):
         """Keep what the server sent. A cursor's event goes on while rows of it are fetched."""
         held, protocol = self._held, self.connection
         assert held is not None
-        heard_in(recording.session).answered += 1
         self._facts = untold_facts(recording.session, self.target)
         state = self._state if self._listens or value is None else internals.state_of(value)
         if state is not None:
@@ -414,7 +427,7 @@ class Exchange(_AsyncSite):
         if self.portal:
             self._recording = recording
             held.portals[self.portal] = self
-        self.fetched(held, recording, bool(self.portal) and type(value) is tuple and value[2])
+        self.fetched(held, recording, bool(self.portal) and internals.is_last(value))
         if held.portals and not protocol.is_in_transaction():
             held.let_go()
         self.let_go()
@@ -424,7 +437,9 @@ class Exchange(_AsyncSite):
         """Keep what the server sent."""
         self._stop(held)
         chunks, self._chunks = self._chunks, None
-        sizes = [len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()), *(self.supplied or ()))]
+        sizes = [
+            len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()), *(self.supplied or ()))
+        ]
         if recording.session.limits.take(sum(sizes)):
             self._noted += chunks or ()
         else:
@@ -472,8 +487,6 @@ class Exchange(_AsyncSite):
         held, state = self._held, self._state
         if held is not None:
             self._stop(held)
-            if held.heard_by is not None:
-                heard_in(held.heard_by).answered += 1
         made = super().record_error(error)
         found = Answer(self._chunks or (), False)
         described = internals.described(state) if state is not None else None

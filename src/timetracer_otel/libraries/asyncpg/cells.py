@@ -34,7 +34,7 @@ class KnownTypes:
         self._codecs: tuple[int, Codecs] | None = None
 
     def learned(self, types: Sequence[Mapping[str, Any]]) -> None:
-        """asyncpg looked types up by their numbers."""
+        """Asyncpg looked types up by their numbers."""
         for kind in types:
             self.by_oid[str(kind["oid"])] = {name: plain(value) for name, value in kind.items()}
 
@@ -107,7 +107,7 @@ class KnownTypes:
             return kept, list(map(list, zip(*made, strict=True)))
 
     def _exact(self, oids: Sequence[int], rows: Sequence[Cells]) -> list[list[Any]] | None:
-        """The columns of values; None where one of them does not give back its bytes, or has no form in a cassette."""
+        """The columns of values; None where one does not give its bytes back, or has no form in a cassette."""
         found = self._try(lambda codecs: codecs.values(oids, rows))
         if found is None:
             return None

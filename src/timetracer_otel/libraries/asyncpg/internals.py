@@ -26,6 +26,7 @@ __all__ = [
     "has_timeout",
     "is_in_doubt",
     "is_internal",
+    "is_last",
     "is_reset",
     "protocol_of",
     "settings_of",
@@ -140,7 +141,8 @@ def built_in_type(name: str) -> int | None:
     """The number of a type of PostgreSQL's own."""
     from asyncpg.protocol import BUILTIN_TYPE_NAME_MAP
 
-    return BUILTIN_TYPE_NAME_MAP.get(name)
+    found: int | None = BUILTIN_TYPE_NAME_MAP.get(name)
+    return found
 
 
 def state_of(prepared: Any) -> Any:
@@ -148,11 +150,16 @@ def state_of(prepared: Any) -> Any:
     return prepared._state
 
 
+def is_last(answer: Any) -> bool:
+    """Whether a cursor on the server has given all its rows."""
+    return bool(answer[2]) if isinstance(answer, tuple) else False
+
+
 def type_record(parts: Sequence[Any]) -> Any:
     """What asyncpg learns of a type by its name: oid, oid of its elements, kind."""
     from asyncpg import introspection
 
-    return introspection.TypeRecord(tuple(parts))  # type: ignore[arg-type]
+    return introspection.TypeRecord(tuple(parts))
 
 
 async def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> Any:

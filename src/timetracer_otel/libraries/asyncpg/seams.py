@@ -62,8 +62,8 @@ def patches(module: ModuleType) -> list[Undoable]:
 
 
 def _held(connection: Any) -> HeldConnection | None:
-    held: HeldConnection | None = held_by(internals.protocol_of(connection))
-    return held
+    found: Any = held_by(internals.protocol_of(connection))
+    return found  # type: ignore[no-any-return]
 
 
 def _connect(module: Any, original: Function) -> Function:
@@ -123,7 +123,7 @@ def _lost(original: Function) -> Function:
 
 
 def _types(original: Function) -> Function:
-    """asyncpg asks the server about types."""
+    """Asyncpg asks the server about types."""
 
     def begin(_: BaseSession | None, connection: Any, typeoids: Any, *args: Any, **kwargs: Any) -> Any:
         held = _held(connection)
@@ -164,7 +164,7 @@ class _Learned(Noted):
 
 
 def _type(original: Function) -> Function:
-    """asyncpg asks the server about a type by its name."""
+    """Asyncpg asks the server about a type by its name."""
 
     def begin(_: BaseSession | None, connection: Any, typename: str, schema: str) -> Any:
         held = _held(connection)
@@ -205,7 +205,7 @@ def _codec(original: Function) -> Function:
 
 
 def _cancel(original: Function) -> Function:
-    """asyncpg asks a server, over a connection of its own, to cancel what another one runs."""
+    """Asyncpg asks a server, over a connection of its own, to cancel what another one runs."""
 
     def begin(_: BaseSession | None, **given: Any) -> Any:
         server = server_of(given["backend_secret"])
@@ -243,7 +243,7 @@ def _prepared(site: Exchange, session: ReplaySession, live: AppStep) -> Flow:
 def _claimed(site: Exchange, session: ReplaySession) -> None:
     """A statement was prepared, for which there may be an event."""
     if claimed(site, session) is not None:
-        heard_in(session).answered += 1
+        heard_in(session).begun += 1
 
 
 def _request(method: str, original: Function) -> Function:
@@ -267,30 +267,35 @@ def _request(method: str, original: Function) -> Function:
 
 def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any]) -> Exchange | None:
     """The request as it is matched, with the app's data noted while asyncpg takes them; None for one that is not."""
-    state = given.get("state")
+    state: Any = given.get("state")
     portal = given.get("portal_name", "")
     if state is not None and internals.is_internal(state):
         return None
     if method == "prepare":
         return Exchange(held, protocol, given["query"], method=PREPARE, only_errors=True)
-    if method in ("bind_execute", "bind"):
+    if method in ("bind_execute", "bind") and state is not None:
         limit = given.get("limit")
         options = {"limit": limit} if limit and not portal else None
         return Exchange(
             *(held, protocol, state.query, given["args"]),
-            **{"options": options, "state": state, "portal": portal, "keeps_rows": True},
+            options=options,
+            state=state,
+            portal=portal,
+            keeps_rows=True,
         )
-    if method == "bind_execute_many":
+    if method == "bind_execute_many" and state is not None:
         many: list[Any] = []
         if isinstance(given["args"], Iterable):
             given["args"] = _noting_rows(given["args"], many)
         returns_rows = bool(given.get("return_rows"))
         options = {"returns_rows": True} if returns_rows else None
-        return Exchange(
-            held, protocol, state.query, many=many, options=options, state=state, keeps_rows=returns_rows
-        )
+        return Exchange(held, protocol, state.query, many=many, options=options, state=state, keeps_rows=returns_rows)
     if method == "query":
-        return None if internals.is_reset(held.connection(), given["query"]) else Exchange(held, protocol, given["query"])
+        return (
+            None
+            if internals.is_reset(held.connection(), given["query"])
+            else Exchange(held, protocol, given["query"])
+        )
     if method == "copy_out":
         site = Exchange(held, protocol, given["copy_stmt"])
         site.copied = []
@@ -383,7 +388,7 @@ class _Fetch(Noted):
         """Rows came, and whether there are more."""
         recording = self._site.recording
         if recording is not None:
-            self._site.fetched(self._held, recording, value[2])
+            self._site.fetched(self._held, recording, internals.is_last(value))
         return value
 
     def raised(self, error: BaseException) -> None:

@@ -28,7 +28,6 @@ from timetracer_otel.libraries.asyncpg.call import (
     LIB,
     PREPARE,
     RECEIVED,
-    Heard,
     Exchange,
     HeldConnection,
     Received,
@@ -50,8 +49,11 @@ _NEEDS_NO_EVENT: Final = {"BEGIN": ("BEGIN", "T"), "ROLLBACK": ("ROLLBACK", "I")
 """By verb: status and state behind a statement that a replay answers without an event where none is left."""
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d[\w.-]*\b")
 _CANCELLED: Final = {
-    **{"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceling statement due to user request"},
-    **{"F": "postgres.c", "R": "ProcessInterrupts"},
+    **dict.fromkeys("SV", "ERROR"),
+    "C": "57014",
+    "M": "canceling statement due to user request",
+    "F": "postgres.c",
+    "R": "ProcessInterrupts",
 }
 _NOT_ANSWERED: Final = {"S": "ERROR", "V": "ERROR", "C": "XX000", "M": "not replayed"}
 """Brings asyncpg's protocol to rest. The app gets another error."""
@@ -379,7 +381,7 @@ class Server(ReplayObject, asyncio.Transport):
             if site.recorded_error is None:
                 raise
             error = recorded
-        heard_in(session).answered += 1
+        heard_in(session).begun += 1
         return error, event
 
     async def _exchange(
@@ -400,7 +402,11 @@ class Server(ReplayObject, asyncio.Transport):
         method, given, types = asked.method, asked.given, site.target.types  # type: ignore[attr-defined]
         if method == "copy_out":
             copied = [wire.message(b"d", piece) for piece in reply.get("copied") or ()]
-            return [beside + wire.message(b"H", b"\0\0\0"), *copied, wire.message(b"c") + end + wire.ready(self._state)]
+            return [
+                beside + wire.message(b"H", b"\0\0\0"),
+                *copied,
+                wire.message(b"c") + end + wire.ready(self._state),
+            ]
         if site.portal:
             self._portals[site.portal] = _Portal(site, rows_of(reply, types), event)
             if method == "bind":
@@ -472,23 +478,24 @@ class Server(ReplayObject, asyncio.Transport):
         heard.servers.add(self)
         for server in list(heard.servers):
             if server._loop is self._loop and not server._closing:
-                server._receive(session, heard.answered)
+                server._receive(session, heard.begun)
 
-    def _receive(self, session: ReplaySession, answered: int) -> None:
+    def _receive(self, session: ReplaySession, begun: int) -> None:
         held = self.held
         if held is None:
             return
         while True:
             site = Received(held.target, self._protocol, [])
             event = session.upcoming(site.redacted(session), hooks.whereabouts(None).path())
-            if event is None or event.result.reply["after"] > answered or not session.claim(event):
+            if event is None or event.result.reply["after"] > begun or not session.claim(event):
                 return
-            self._send(wire.sent_beside(event.result.reply["beside"]))
-            if event.result.reply.get("lost"):
-                self._send(None)
+            lost = [None] if event.result.reply.get("lost") else []
+            # Whoever began to listen has the turn first.
+            self._loop.call_later(_TURN_S, self._send, wire.sent_beside(event.result.reply["beside"]), *lost)
 
 
 _LONG_S: Final = 3600.0
+_TURN_S: Final = 0.01
 
 
 def _redacted_text(session: ReplaySession, site: Exchange) -> str:

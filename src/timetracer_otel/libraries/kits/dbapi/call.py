@@ -20,7 +20,15 @@ from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.transactions import Transaction
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "DatabaseSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
+__all__ = [
+    "ConnectSite",
+    "DatabaseSite",
+    "PlainSite",
+    "StatementSite",
+    "WarmConnectSite",
+    "raise_made_already",
+    "unrecorded",
+]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -45,28 +53,35 @@ class DatabaseSite(Site, ABC):
         """On which the call is made: the driver's own, or one of a replay."""
 
     @abstractmethod
-    def call(self) -> Call: ...
+    def call(self) -> Call:
+        """The call, as it is matched."""
 
     @property
     def stays_in_thread(self) -> bool:
+        """As the database says."""
         return self.target.stays_in_thread
 
     @property
     def address(self) -> str | None:
+        """Of the database."""
         return self.target.address
 
     @abstractmethod
-    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The answer again."""
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """What the driver returned; the call has ended with it."""
         self._facts = untold_facts(recording.session, self.target)
         recording.close()
         return value
 
     def result(self, recording: Recording) -> EventResult:
+        """The facts of the database, where they are not told yet."""
         return EventResult(reply={"engine": self._facts} if self._facts else {})
 
     def record_error(self, error: BaseException) -> RecordedError:
+        """The error, with what the connection tells of itself behind it."""
         made = record_error(error)
         if isinstance(error, Exception) and self.target.is_gone(self.connection):
             made.attributes[DISCONNECTED] = True
@@ -81,6 +96,7 @@ class DatabaseSite(Site, ABC):
         self.connection = None
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
+        """The error again; the connection of a replay is then as the recorded one was."""
         made, disconnected = rebuild_error(error, self.target)
         if STATE in error.attributes and hasattr(self.connection, "state"):
             self.connection.state = error.attributes[STATE]
@@ -89,6 +105,7 @@ class DatabaseSite(Site, ABC):
         return made
 
     def pause(self, seconds: float) -> None:
+        """As the database waits."""
         self.target.pause(seconds)
 
 
