@@ -36,6 +36,7 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
 
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "sqlite3": lambda: nullcontext(""),
+    "asyncpg": lambda: _server(Postgres),
     "psycopg": lambda: _server(Postgres),
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""

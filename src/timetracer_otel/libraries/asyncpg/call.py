@@ -517,4 +517,8 @@ class Exchange(_AsyncSite):
         """The error, without what the server said besides."""
         self.recorded_error = error
         attributes = {name: value for name, value in error.attributes.items() if name != ANSWERED}
-        return super().rebuild_error(replace(error, attributes=attributes))
+        made = super().rebuild_error(replace(error, attributes=attributes))
+        if internals.field_of(made) is None:
+            # asyncpg raised it by itself: its class has the code.
+            vars(made).pop("sqlstate", None)
+        return made

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
-from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded_async, only, raising
 from timetracer_otel.calls.noting import noting, noting_async
 from timetracer_otel.libraries.asyncpg import internals
@@ -83,7 +83,10 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
     if not isinstance(session, ReplaySession) or not replays(LIB, session, lambda: target.address):
         connection = yield from only(live) if session is None else flow(site, session)
         target.connected(connection)
-        setattr(internals.protocol_of(connection), HELD, HeldConnection(target, connection))
+        held = HeldConnection(target, connection)
+        if records(LIB, session):
+            held.heard_by = session  # type: ignore[assignment]
+        setattr(internals.protocol_of(connection), HELD, held)
         return connection
     facts = recorded_facts(session, target)
     if facts is None:
@@ -100,6 +103,7 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
 
     connection = yield AppStep(internals.stand_in, transport, **live.keywords)
     held = made[0].held = HeldConnection(target, connection, made[0])
+    heard_in(session).servers.add(made[0])
     setattr(internals.protocol_of(connection), HELD, held)
     return connection
 
@@ -269,7 +273,9 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
     """The request as it is matched, with the app's data noted while asyncpg takes them; None for one that is not."""
     state: Any = given.get("state")
     portal = given.get("portal_name", "")
-    if state is not None and internals.is_internal(state):
+    timeout = given.get("timeout")
+    if (state is not None and internals.is_internal(state)) or (isinstance(timeout, (int, float)) and timeout <= 0):
+        # asyncpg asks for itself, or does not begin.
         return None
     if method == "prepare":
         return Exchange(held, protocol, given["query"], method=PREPARE, only_errors=True)

@@ -141,7 +141,7 @@ class Asked:
         self.problem: BaseException | None = None
         """What the app gets in the place of asyncpg's error."""
         self.came = False
-        """Whether the request was complete."""
+        """Whether the request was complete, and not given up."""
         self.executed = 0
         self.gave_up = False
         """Whether asyncpg itself failed before all was sent."""
@@ -248,7 +248,6 @@ class Server(ReplayObject, asyncio.Transport):
                 self._answering = None
             self._send(wire.ready(self._state))
         elif kind in _ENDS:
-            asked.came = True
             self._answering = self._loop.create_task(self._answer(asked, kind))
 
     def is_of(self, pid: int) -> bool:
@@ -289,18 +288,20 @@ class Server(ReplayObject, asyncio.Transport):
         try:
             pieces = await self._answer_to(asked, kind)
         except TimetracerError as miss:
-            asked.problem, pieces = miss, self._at_rest()
+            asked.problem, pieces = miss, self._at_rest(asked)
         except Exception as fault:
             faults.contain(f"{LIB}.server", fault)
-            asked.problem, pieces = refusal(LIB, asked.session, fault), self._at_rest()
+            asked.problem, pieces = refusal(LIB, asked.session, fault), self._at_rest(asked)
         self._answering = None
         if asked.method == "prepare":
             self._busy = False
         self._send(*pieces)
         self._answered(asked.session)
 
-    def _at_rest(self) -> list[bytes]:
-        return [wire.error(_NOT_ANSWERED) + wire.ready(self._state)]
+    def _at_rest(self, asked: Asked) -> list[bytes]:
+        # A client that prepares asks by itself whether the server is ready.
+        end = b"" if asked.method == "prepare" else wire.ready(self._state)
+        return [wire.error(_NOT_ANSWERED) + end]
 
     async def _answer_to(self, asked: Asked, kind: bytes) -> Sequence[bytes | BaseException | None]:
         method, given, held = asked.method, asked.given, self.held
@@ -312,6 +313,7 @@ class Server(ReplayObject, asyncio.Transport):
             return [wire.message(b"3") + wire.ready(self._state)]
         if asked.gave_up or (method == "bind_execute_many" and asked.executed < len(asked.site.many or ())):  # type: ignore[union-attr]
             return [wire.ready(self._state)]
+        asked.came = True
         if kind == _COPY_FAILED:
             # The client asks to cancel as well.
             return []
@@ -461,7 +463,7 @@ class Server(ReplayObject, asyncio.Transport):
             asked.problem = error
             if recorded.attributes.get(DISCONNECTED):
                 return [beside, None]
-            return [beside + self._at_rest()[0]]
+            return [beside, *self._at_rest(asked)]
         self._state = said.get("state") or self._failed()
         message = beside + wire.error(fields)
         if recorded.attributes.get(DISCONNECTED):
