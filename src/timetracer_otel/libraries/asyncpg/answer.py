@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from timetracer_otel.libraries.asyncpg import wire
 from timetracer_otel.libraries.asyncpg.cells import KnownTypes
 
-__all__ = ["Answer", "answer_of", "described_in", "prepared", "rows_of"]
+__all__ = ["Answer", "Described", "answer_of", "described_in", "prepared", "rows_of"]
 
 
 class Answer:
@@ -46,6 +46,7 @@ def answer_of(
     types: KnownTypes,
     in_text: Collection[int],
     keeps_rows: bool,
+    changed: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """An answer as plain data.
 
@@ -55,6 +56,7 @@ def answer_of(
         types: What is known of these.
         in_text: Types that the app's own codecs get as text.
         keeps_rows: Whether the app gets rows.
+        changed: The types of the columns, where they have changed since they were learned first.
     """
     made: dict[str, Any] = {"status": found.status, "state": found.state}
     if found.beside:
@@ -67,28 +69,40 @@ def answer_of(
                 made["suspended"] = True
             rows: list[list[Any]] = []
             if found.rows:
-                kept, rows = types.as_values(kept, found.rows, in_text)
+                kept, rows = types.as_values(kept, found.rows, in_text, changed)
             made["rows"] = rows
         made["description"] = [
             [name, oid] if oid == as_oid else [name, oid, as_oid]
             for (name, oid), as_oid in zip(columns, kept, strict=True)
         ]
         made["parameter_types"] = parameters
+        if changed:
+            made["types"] = list(changed)
     return made
 
 
-def described_in(reply: Any) -> tuple[list[list[Any]], list[int]] | None:
-    """The columns and parameters of a statement, from its answer; None where that does not tell."""
+class Described(NamedTuple):
+    """What a replay knows of a statement before it runs."""
+
+    columns: list[list[Any]]
+    """By name and type."""
+    parameters: list[int]
+    """Their types."""
+    types: list[dict[str, Any]]
+    """The types, where they have changed since they were learned first."""
+
+
+def described_in(reply: Any) -> Described | None:
+    """What an answer tells of its statement; None where it does not tell."""
     if not isinstance(reply, dict) or "description" not in reply:
         return None
-    return reply["description"], reply["parameter_types"]
+    return Described(reply["description"], reply["parameter_types"], reply.get("types", []))
 
 
-def prepared(described: tuple[list[list[Any]], list[int]]) -> bytes:
+def prepared(described: Described) -> bytes:
     """The answer to a statement that is to be prepared."""
-    columns, parameters = described
-    told = wire.rows_described(columns) if columns else wire.message(b"n")
-    return wire.message(b"1") + wire.parameters(parameters) + told
+    told = wire.rows_described(described.columns) if described.columns else wire.message(b"n")
+    return wire.message(b"1") + wire.parameters(described.parameters) + told
 
 
 def rows_of(reply: dict[str, Any], types: KnownTypes) -> list[bytes]:
@@ -96,4 +110,6 @@ def rows_of(reply: dict[str, Any], types: KnownTypes) -> list[bytes]:
     rows = reply.get("rows")
     if not rows:
         return []
-    return list(map(wire.row, types.as_cells([column[-1] for column in reply["description"]], rows)))
+    return list(
+        map(wire.row, types.as_cells([column[-1] for column in reply["description"]], rows, reply.get("types", ())))
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary, ref
@@ -299,6 +300,7 @@ class Exchange(_AsyncSite):
     recorded_error: RecordedError | None = None
     """In a replay: the error with which the request was answered."""
     _described: tuple[list[list[Any]], list[int]] | None = None
+    _changed: Sequence[Mapping[str, Any]] = ()
 
     def __init__(
         self,
@@ -400,7 +402,14 @@ class Exchange(_AsyncSite):
             session = held.heard_by
             if session is not None:
                 heard_in(session).begun -= 1
-            if state is not None and session is not None and isinstance(outcome, BaseException):
+            if session is None or not isinstance(outcome, BaseException):
+                return True
+            if self._chunks:
+                # asyncpg could make nothing of what the server answered.
+                again = copy(self)
+                again._listens, again._noted, again._chunks = False, self._chunks, []
+                _note(again, session)
+            elif state is not None:
                 # asyncpg refused the values, for which the statement was prepared.
                 _note(self.preparation(held, self.connection, state), session)
         return True
@@ -409,8 +418,13 @@ class Exchange(_AsyncSite):
     def preparation(held: HeldConnection, protocol: Any, state: Any) -> Exchange:
         """The call that prepared a statement."""
         made = Exchange(held, protocol, state.query, method=PREPARE, listens=False)
-        made._described = internals.described(state)
+        made._describe(state)
         return made
+
+    def _describe(self, state: Any) -> None:
+        self._described = columns, parameters = internals.described(state)
+        oids = {*parameters, *(oid for _, oid in columns)}
+        self._changed = self.target.types.changed(oids)  # type: ignore[attr-defined]
 
     def _stop(self, held: HeldConnection) -> None:
         if self._chunks is not None and held.chunks is self._chunks:
@@ -423,7 +437,7 @@ class Exchange(_AsyncSite):
         self._facts = untold_facts(recording.session, self.target)
         state = self._state if self._listens or value is None else internals.state_of(value)
         if state is not None:
-            self._described = internals.described(state)
+            self._describe(state)
         if self.portal:
             self._recording = recording
             held.portals[self.portal] = self
@@ -489,14 +503,17 @@ class Exchange(_AsyncSite):
             self._stop(held)
         made = super().record_error(error)
         found = Answer(self._chunks or (), False)
-        described = internals.described(state) if state is not None else None
-        made.attributes[ANSWERED] = answer_of(found, described, self.target.types, (), False)  # type: ignore[attr-defined]
+        if state is not None:
+            self._describe(state)
+        types = self.target.types  # type: ignore[attr-defined]
+        made.attributes[ANSWERED] = answer_of(found, self._described, types, (), False, self._changed)
         return made
 
     def result(self, recording: Recording) -> EventResult:
         """What the server answered."""
         found = Answer(self._noted, self._keeps_rows)
-        reply = answer_of(found, self._described, self.target.types, self._in_text, self._keeps_rows)  # type: ignore[attr-defined]
+        types = self.target.types  # type: ignore[attr-defined]
+        reply = answer_of(found, self._described, types, self._in_text, self._keeps_rows, self._changed)
         if self.copied is not None:
             reply["copied"] = self.copied
         if self._error is not None:

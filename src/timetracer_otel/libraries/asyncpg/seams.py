@@ -47,6 +47,7 @@ def patches(module: ModuleType) -> list[Undoable]:
     )
     connection, protocol = connections.Connection, protocols.Protocol
     return [
+        Staying(_HeldByProtocol(connection)),
         # A connection that is opened outside sessions may be used in one: what is known of it must be noted. Some
         # loops look these methods up once, when a connection is opened.
         Staying(Patch(opened, "_connect_addr", partial(_connect, module))),
@@ -59,6 +60,33 @@ def patches(module: ModuleType) -> list[Undoable]:
         Patch(connection, "_prepare", _prepare),
         *(Patch(protocol, method, partial(_request, method)) for method in internals.GIVEN),
     ]
+
+
+class _HeldByProtocol:
+    """Gives connections, which have slots, the attribute for what is noted of them: their protocols hold it.
+
+    Args:
+        connection: The class.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def apply(self) -> None:
+        """Add it; harmless when repeated."""
+        if HELD not in vars(self._connection):
+            setattr(self._connection, HELD, property(_held, _hold))
+
+    def undo(self) -> None:
+        """Take it away; harmless when repeated."""
+        if HELD in vars(self._connection):
+            delattr(self._connection, HELD)
+
+
+def _hold(connection: Any, held: HeldConnection | None) -> None:
+    protocol = internals.protocol_of(connection)
+    if protocol is not None:
+        setattr(protocol, HELD, held)
 
 
 def _held(connection: Any) -> HeldConnection | None:
@@ -86,7 +114,7 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
         held = HeldConnection(target, connection)
         if records(LIB, session):
             held.heard_by = session  # type: ignore[assignment]
-        setattr(internals.protocol_of(connection), HELD, held)
+        _hold(connection, held)
         return connection
     facts = recorded_facts(session, target)
     if facts is None:
@@ -104,7 +132,7 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
     connection = yield AppStep(internals.stand_in, transport, **live.keywords)
     held = made[0].held = HeldConnection(target, connection, made[0])
     heard_in(session).servers.add(made[0])
-    setattr(internals.protocol_of(connection), HELD, held)
+    _hold(connection, held)
     return connection
 
 
@@ -136,7 +164,7 @@ def _types(original: Function) -> Function:
         types = held.target.types  # type: ignore[attr-defined]
         if not held.stands_in:
             return _Learned(lambda value: types.learned(value[0]))
-        found = types.found(typeoids)
+        found = held.server.types_of(typeoids)
         if {kind["oid"] for kind in found} < set(typeoids):
             return only(raising(unrecorded(held.target, f"asking for the types {sorted(typeoids)}")))
         return Done((found, _NamedStatement))

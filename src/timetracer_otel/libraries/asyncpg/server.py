@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -22,7 +22,7 @@ from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.asyncpg import internals, wire
-from timetracer_otel.libraries.asyncpg.answer import described_in, prepared, rows_of
+from timetracer_otel.libraries.asyncpg.answer import Described, described_in, prepared, rows_of
 from timetracer_otel.libraries.asyncpg.call import (
     ANSWERED,
     LIB,
@@ -91,7 +91,7 @@ class _Statements:
         """The next event about a statement; None where none is left."""
         return next((event for event in self._found(text) if not self._session.is_taken(event)), None)
 
-    def described(self, text: str) -> tuple[list[list[Any]], list[int]] | None:
+    def described(self, text: str) -> Described | None:
         """Columns and parameters of a statement: as the next event has them, or else the last one before."""
         found = self._found(text)
         left = [event for event in found if not self._session.is_taken(event)]
@@ -105,7 +105,7 @@ class _Statements:
         return self._by_text.get(text) or self._by_text.get(_outline(text)) or ()
 
 
-def _described_by(event: DependencyEvent) -> tuple[list[list[Any]], list[int]] | None:
+def _described_by(event: DependencyEvent) -> Described | None:
     error = event.result.exception
     return described_in(event.result.reply if error is None else error.attributes.get(ANSWERED))
 
@@ -172,6 +172,7 @@ class Server(ReplayObject, asyncio.Transport):
         self._is_in = self._closing = self._paused = self._busy = False
         self._state = "I"
         self._portals: dict[str, _Portal] = {}
+        self._types: list[dict[str, Any]] = []
         self._outgoing: deque[bytes | BaseException | None] = deque()
         self._answering: asyncio.Task[Any] | None = None
 
@@ -367,7 +368,14 @@ class Server(ReplayObject, asyncio.Transport):
             # A miss.
             await self._event_of(session, site)
             raise unrecorded(site.target, "a statement whose columns are not known")
+        self._types = described.types
         return [prepared(described)]
+
+    def types_of(self, oids: Collection[int]) -> list[dict[str, Any]]:
+        """What the recorded server told of types, as they were by then."""
+        assert self.held is not None
+        since = {str(kind["oid"]): kind for kind in self._types}
+        return self.held.target.types.found(oids, since)  # type: ignore[attr-defined,no-any-return]
 
     async def _event_of(
         self, session: ReplaySession, site: Exchange

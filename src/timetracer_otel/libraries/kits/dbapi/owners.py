@@ -24,15 +24,15 @@ opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
 
 
-def taken_over(cursor: Any) -> None:
+def taken_over(cursor: Any, connection: Any) -> None:
     """A library takes a cursor. If the driver's plugin notes it already, that notes it no more, nor its connection.
 
     Args:
         cursor: Of whatever class: there may be proxies of others between.
+        connection: The driver's own.
     """
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
     if getattr(connection, HELD, None) is not None:
         setattr(connection, HELD, None)
