@@ -91,7 +91,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiosqlite": ("aiosqlite",),
     "psycopg2": ("psycopg2",),
     "pymysql": ("pymysql",),
-    "kits": ("asyncpg",),
+    "asyncpg": ("asyncpg",),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
@@ -124,10 +124,12 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"aiomysql", "asyncmy", "mysqlclient", "psycopg", "psycopg2", "pymysql", "sqlite3"})
+_USED_DIRECTLY = frozenset(
+    {"aiomysql", "asyncmy", "asyncpg", "mysqlclient", "psycopg", "psycopg2", "pymysql", "sqlite3"}
+)
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
-_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}
+_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "urllib3": "requests"}
 
 
 @dataclass(frozen=True, slots=True)

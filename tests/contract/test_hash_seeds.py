@@ -37,6 +37,7 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
+    "asyncpg": lambda: _server(Postgres),
     "psycopg": lambda: _server(Postgres),
     "psycopg2": lambda: _server(Postgres),
     "aiomysql": lambda: _server(MariaDb),

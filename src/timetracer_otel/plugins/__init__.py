@@ -11,6 +11,7 @@ from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
 from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
 from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
 from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
+from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
@@ -26,6 +27,7 @@ __all__ = [
     "disable_aiosqlite",
     "disable_aiomysql",
     "disable_asyncmy",
+    "disable_asyncpg",
     "disable_httpx",
     "disable_mysqlclient",
     "disable_psycopg",
@@ -39,6 +41,7 @@ __all__ = [
     "enable_aiosqlite",
     "enable_aiomysql",
     "enable_asyncmy",
+    "enable_asyncpg",
     "enable_httpx",
     "enable_mysqlclient",
     "enable_psycopg",

@@ -14,7 +14,7 @@ from timetracer_otel.calls.flow import answer, flow
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
-from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
+from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, DatabaseSite, PlainSite
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
@@ -28,7 +28,7 @@ def answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) ->
     return answered_by(site, session, claimed(site, session))
 
 
-def claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
+def claimed(site: DatabaseSite, session: ReplaySession) -> DependencyEvent | None:
     """The recorded event of a call, taken; None where none is left."""
     path = hooks.whereabouts(None).path()
     facts = site.as_it_is()

@@ -31,16 +31,16 @@ through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 """The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
 
 
-def taken_over(cursor: Any) -> None:
+def taken_over(cursor: Any, connection: Any) -> None:
     """A library takes a cursor. If the driver's plugin notes it already, that notes it no more, nor its connection.
 
     Args:
         cursor: Of whatever class: there may be proxies of others between.
+        connection: The driver's own.
     """
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
     if connection is not None and getattr(connection, HELD, connection) is not None:
         # A connection in C, of which its driver's plugin noted nothing, takes no attribute.
         with suppress(AttributeError):

@@ -14,6 +14,7 @@ from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
+from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.owners import taken_over
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -376,9 +377,13 @@ def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = Non
 @lru_cache(maxsize=256)
 def _class_for(own: Any) -> Any:
     made = shaped(RecordingCursor, own)
-    drivers = {base.__module__.partition(".")[0] for base in own.__mro__}
+    packages = {base.__module__.partition(".")[0] for base in own.__mro__}
+    # The cursor of an adapter is no driver's: any driver may be beneath it.
+    is_adapter = bool(_used_directly) and packages.isdisjoint(known.packages)
     return (
-        partial(_above_another, made) if issubclass(own, _PROXY) or not drivers.isdisjoint(_used_directly) else made
+        partial(_above_another, made)
+        if is_adapter or issubclass(own, _PROXY) or not packages.isdisjoint(_used_directly)
+        else made
     )
 
 
@@ -393,9 +398,9 @@ def is_used_directly(driver: str) -> None:
         _class_for.cache_clear()
 
 
-def _above_another(made: Any, wrapped: Any, *args: Any) -> Any:
-    taken_over(wrapped)
-    return made(wrapped, *args)
+def _above_another(made: Any, wrapped: Any, target: Target, *args: Any) -> Any:
+    taken_over(wrapped, target.driver_connection_of(wrapped))
+    return made(wrapped, target, *args)
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
