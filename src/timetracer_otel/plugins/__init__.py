@@ -10,6 +10,7 @@ from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
+from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
 from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
@@ -19,6 +20,7 @@ __all__ = [
     "disable_aiohttp",
     "disable_httpx",
     "disable_psycopg",
+    "disable_pymongo",
     "disable_redis",
     "disable_requests",
     "disable_sqlalchemy",
@@ -26,6 +28,7 @@ __all__ = [
     "enable_aiohttp",
     "enable_httpx",
     "enable_psycopg",
+    "enable_pymongo",
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",
