@@ -64,11 +64,12 @@ class Server:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.port = 0
-        self._numbers = itertools.count(1000)
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin anew, with the same numbers as before."""
+        self.numbers = itertools.count(1000)
+        self._ticks = itertools.count(1)
         self.client: Any = mongomock.MongoClient()
         self.cursors: dict[int, tuple[str, Iterator[Document]]] = {}
         self.before: tuple[Any, Document] | None = None
@@ -78,6 +79,9 @@ class Server:
     def reply_to(self, document: Document) -> Document:
         """Run one command."""
         name = next(iter(document))
+        if COMMANDS.get(name) is hello:
+            # A client greets as often as it likes.
+            return {**hello(self, document), "ok": 1.0}
         with self.lock:
             try:
                 self._fail(name)
@@ -90,12 +94,12 @@ class Server:
                 return {**refused.document, **self._times()}
             except errors.OperationFailure as error:
                 code = error.code or 2
-                return {"ok": 0.0, "errmsg": str(error), "code": code, "codeName": "BadValue", **self._times()}
+                return {"ok": 0.0, "errmsg": _text(error), "code": code, "codeName": "BadValue", **self._times()}
             except (NotImplementedError, errors.WriteError, ValueError, TypeError) as error:
                 return {"ok": 0.0, "errmsg": str(error), "code": 2, "codeName": "BadValue", **self._times()}
 
     def _times(self) -> Document:
-        now = bson.Timestamp(1_700_000_000, next(self._numbers))
+        now = bson.Timestamp(1_700_000_000, next(self._ticks))
         signature = {"hash": bytes(20), "keyId": Int64(0)}
         return {"$clusterTime": {"clusterTime": now, "signature": signature}, "operationTime": now}
 
@@ -143,7 +147,7 @@ class Server:
         """The reply with the first documents. The cursor stays open where there may be more."""
         name = next(iter(document.values()))
         space = f"{document['$db']}.{name if type(name) is str else '$cmd.aggregate'}"
-        number = next(self._numbers) if not single else 0
+        number = next(self.numbers) if not single else 0
         batch = list(itertools.islice(found, size)) if size else []
         if number and (len(batch) == size or not size):
             self.cursors[number] = (space, found)
@@ -266,6 +270,10 @@ def distinct(server: Server, document: Document) -> Document:
     return {"values": server.collection(document).distinct(document["key"], document.get("query") or {})}
 
 
+def _text(error: errors.OperationFailure) -> str:
+    return str(error).partition(", full error")[0]
+
+
 def _write(count: int, write: Callable[[int], None], *, ordered: bool) -> list[Document]:
     """The errors of some writes, each with its position."""
     failed: list[Document] = []
@@ -274,7 +282,7 @@ def _write(count: int, write: Callable[[int], None], *, ordered: bool) -> list[D
             write(index)
         except errors.WriteError as error:
             key = error.details or {}
-            failed.append({"index": index, "code": error.code or 11000, "errmsg": str(error.args[0]), **key})
+            failed.append({"index": index, "code": error.code or 11000, "errmsg": _text(error), **key})
             if ordered:
                 break
     return failed
@@ -435,7 +443,7 @@ def bulkWrite(server: Server, document: Document) -> Document:
                 result["n"] = gone
                 totals["nDeleted"] += gone
         except errors.DuplicateKeyError as error:
-            result = {"ok": 0.0, "idx": index, "code": 11000, "errmsg": str(error.args[0]), "n": 0}
+            result = {"ok": 0.0, "idx": index, "code": 11000, "errmsg": _text(error), "n": 0}
             totals["nErrors"] += 1
         results.append(result)
     if document.get("errorsOnly"):

@@ -194,6 +194,8 @@ class CommandSite(Site, Noted):
                 made.update(hello=plain_document(self._hello), address=list(self._address))
         except Unencodable as reason:
             recording.not_replayable = str(reason)
+        if _is_change_stream(self.call().args):
+            recording.not_replayable = "a change stream tells of others' changes, at times of its own"
         if self._too_long:
             recording.not_replayable = f"its reply or command {config.why_too_long(self._too_long)}"
         elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and failed is None):
@@ -244,6 +246,11 @@ class AnotherReply(CommandSite):
 def _reply_in(event: DependencyEvent) -> Any:
     reply = event.result.reply
     return internals.reply_of(restored_document(reply["reply"]), reply.get("flags", 0))
+
+
+def _is_change_stream(args: Any) -> bool:
+    pipeline = args.get("pipeline")
+    return bool(pipeline) and type(pipeline[0]) is dict and "$changeStream" in pipeline[0]
 
 
 def _error_in(reply: Mapping[str, Any]) -> str | None:

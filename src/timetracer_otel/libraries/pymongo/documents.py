@@ -62,7 +62,8 @@ def _plain(value: Any) -> Any:
         return {DRIVER_TYPE: _DOCUMENT, DRIVER_VALUE: list(map(list, made.items()))} if DRIVER_TYPE in made else made
     if kind is list:
         return list(map(_plain, value))
-    if kind is int64.Int64 and value not in _INT32:
+    # Python looks through a range for a number of any other class than its own.
+    if kind is int64.Int64 and int(value) not in _INT32:
         # BSON has no other type for such a number.
         return int(value)
     if kind is binary.Binary and value.subtype == binary.UUID_SUBTYPE and len(value) == _UUID_BYTES:

@@ -62,6 +62,7 @@ class Flavour(NamedTuple):
     Attributes:
         asynchronous: Which.
         pool: Its module of connections.
+        connection: Their class.
         sending: The modules that have the functions for messages.
         topology: Its module of the servers that a client knows.
         auth: Its module that signs in.
@@ -73,6 +74,7 @@ class Flavour(NamedTuple):
 
     asynchronous: bool
     pool: Any
+    connection: Any
     sending: tuple[Any, ...]
     topology: Any
     auth: Any
@@ -98,9 +100,9 @@ def flavours() -> Iterator[Flavour]:
         if find_spec(f"pymongo.{package}.network") is not None:
             sending.append(import_module(f"pymongo.{package}.network"))
         connect, send, receive = names
-        yield Flavour(
-            package == "asynchronous", pool, tuple(sending), topology, auth, connect, send, receive, executor
-        )
+        asynchronous = package == "asynchronous"
+        connection = pool.AsyncConnection if asynchronous else pool.Connection
+        yield Flavour(asynchronous, pool, connection, tuple(sending), topology, auth, connect, send, receive, executor)
 
 
 # Messages

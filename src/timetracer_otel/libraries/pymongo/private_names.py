@@ -8,20 +8,18 @@ __all__ = ["RELIED_UPON"]
 
 _OF_BOTH: Final = (
     "auth:authenticate(conn)",
-    "pool:Connection._hello",
-    "pool:Connection.address",
-    "pool:Connection.authenticate",
-    "pool:Connection.hello",
-    "pool:Connection.is_sdam",
-    "pool:Connection.performed_handshake",
-    "pool:Connection.ready",
-    "pool:Connection.send_message(message)",
     "topology:Topology.description",
     "topology:Topology.on_change(server_description)",
     "topology:Topology.select_servers(selector)",
 )
+_OF_CONNECTIONS: Final = (
+    *("_hello", "address", "authenticate", "hello", "is_sdam", "listeners", "performed_handshake", "ready"),
+    "send_message(message)",
+)
 RELIED_UPON: Final = (
     *(f"pymongo.{package}.{name}" for package in ("synchronous", "asynchronous") for name in _OF_BOTH),
+    *(f"pymongo.synchronous.pool:Connection.{name}" for name in _OF_CONNECTIONS),
+    *(f"pymongo.asynchronous.pool:AsyncConnection.{name}" for name in _OF_CONNECTIONS),
     "pymongo.synchronous.pool:_configured_socket_interface(address)",
     "pymongo.synchronous.pool:receive_message(conn)",
     "pymongo.synchronous.pool:sendall",

@@ -51,8 +51,8 @@ def patches(module: ModuleType) -> list[Undoable]:
         notes = noting_async if flavour.asynchronous else noting
         found += [
             # A connection that is opened outside sessions may be used in one.
-            Staying(Patch(pool.Connection, "_hello", partial(notes, "pymongo.hello", after=internals.note_hello))),
-            Patch(pool.Connection, "send_message", lends),
+            Staying(Patch(flavour.connection, "_hello", partial(notes, "pymongo.hello", after=internals.note_hello))),
+            Patch(flavour.connection, "send_message", lends),
             Patch(pool, flavour.connect, partial(_connect, guard, flavour)),
             Patch(topology, "select_servers", partial(_select, guard)),
             Patch(topology, "on_change", partial(_change, guard)),
