@@ -17,6 +17,8 @@ class TestPymongo(Contract):
     cases = flavour.cases
 
 
+# A monitor of pymongo's that connects while its event loop ends leaves its socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestAsyncPymongo(Contract):
     flavour: ClassVar[PymongoFlavour] = AsyncPymongoFlavour()
     cases = flavour.cases

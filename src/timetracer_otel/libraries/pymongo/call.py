@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final
 
+from pymongo.errors import ServerSelectionTimeoutError
+
 from timetracer_otel.calls.flow import Recording, Site, begun, records
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted
 from timetracer_otel.cassette import Unencodable, rebuild_error
@@ -275,8 +277,8 @@ class Selection(Noted):
         return value
 
     def raised(self, error: BaseException) -> None:
-        """No server could be chosen in time."""
-        if not records(LIB, self._session):
+        """No server could be chosen in time; or a client was closed, which a replay finds out by itself."""
+        if not isinstance(error, ServerSelectionTimeoutError) or not records(LIB, self._session):
             return
         assert isinstance(self._session, TraceSession)
         recording = begun(SelectionSite(self._topology, None), self._session)

@@ -28,6 +28,7 @@ __all__ = [
     "description_of",
     "flavours",
     "hello_of",
+    "is_closed",
     "is_for_events",
     "is_handshake",
     "note_hello",
@@ -303,6 +304,11 @@ def selects_any(topology: Any, selector: Any, address: Any) -> bool:
 def seeds_of(topology: Any) -> list[tuple[str, int | None]]:
     """The addresses that a client was given."""
     return sorted(topology._settings.seeds, key=str)
+
+
+def is_closed(topology: Any) -> bool:
+    """Whether the client was closed."""
+    return bool(topology._closed)
 
 
 def request_checks(topology: Any) -> None:

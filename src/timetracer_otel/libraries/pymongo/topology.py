@@ -64,6 +64,8 @@ def selected(session: ReplaySession, topology: Any, selector: Any, address: Any,
         address: Of the one that is wanted; None for any.
         site: This choice.
     """
+    if internals.is_closed(topology):
+        return (yield site.live)
     if session.holds_method(LIB, "SELECT") and _fails_now(session, site):
         return (yield from flow(site, session))
     vars(topology)[_HELD] = weakref.ref(session)
