@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from pymongo.synchronous import auth, pool, topology
 
 from tests.contract.framework import Case, Flavour, methods_of
 from tests.contract.pymongo_cases import CASES, run
-from tests.servers.mongo import Mongo
+from tests.servers.mongo import Mongo, forget
 from timetracer_otel.plugins import disable_pymongo, enable_pymongo
 
-__all__ = ["FLAVOUR", "AsyncPymongoFlavour", "MotorFlavour", "PymongoFlavour"]
+__all__ = ["FLAVOUR", "AsyncPymongoFlavour", "EveryClient", "MotorFlavour", "PymongoFlavour"]
 
 _MODULES = (pool, topology, auth, async_pool, async_topology, async_auth)
 
@@ -69,8 +70,10 @@ class PymongoFlavour(Flavour):
         self._server = Mongo()
 
     def reset(self) -> None:
-        assert self._server is not None
-        self._server.clear()
+        if self._server is None:
+            forget(self.url)
+        else:
+            self._server.clear()
 
     def stop(self) -> None:
         assert self._server is not None
@@ -117,4 +120,25 @@ class MotorFlavour(PymongoFlavour):
     bucket_class = AsyncIOMotorGridFSBucket
 
 
-FLAVOUR = PymongoFlavour
+class EveryClient(PymongoFlavour):
+    """All of them in turn, in one process."""
+
+    name = "all MongoDB clients"
+    _kinds = (PymongoFlavour, AsyncPymongoFlavour, MotorFlavour)
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases of each of them."""
+        return [
+            Case(f"{kind.name}, {case.name}", partial(self._with, kind, case))
+            for kind in self._kinds
+            for case in CASES.cases
+        ]
+
+    def _with(self, kind: type[PymongoFlavour], case: Case, _: Any) -> Any:
+        flavour = kind()
+        flavour._elsewhere = self.url
+        return case.run(flavour)
+
+
+FLAVOUR = EveryClient

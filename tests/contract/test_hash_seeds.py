@@ -20,6 +20,7 @@ from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
 from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
+from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 
 
@@ -34,9 +35,20 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
         server.close()
 
 
+@contextmanager
+def _mongo() -> Iterator[str]:
+    """The URL of a server of MongoDB's protocol."""
+    server = Mongo()
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
+    "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 

@@ -6,7 +6,13 @@ import pymongo
 
 from tests.servers._process import ServerProcess
 
-__all__ = ["Mongo"]
+__all__ = ["Mongo", "forget"]
+
+
+def forget(url: str) -> None:
+    """Remove everything from a server."""
+    with pymongo.MongoClient(url) as client:
+        client.admin.command("forget")
 
 
 class Mongo:
@@ -23,8 +29,7 @@ class Mongo:
     def clear(self) -> None:
         """Remove everything; nothing where it is stopped."""
         if self._process.running:
-            with pymongo.MongoClient(self.url) as client:
-                client.admin.command("forget")
+            forget(self.url)
 
     def stop(self) -> None:
         """End it. Nobody listens at its port from then on."""

@@ -24,20 +24,21 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedEr
 __all__ = [
     "LIB",
     "NEEDS_NO_ANSWER",
-    "UNRECORDED",
     "AnotherReply",
     "CommandSite",
     "Selection",
     "SelectionSite",
     "line_of",
-    "ok",
 ]
 
 LIB: Final = "pymongo"
-UNRECORDED: Final = frozenset({"endSessions", "killCursors"})
-"""What a driver sends when it cleans up, at any time, and whose answer nobody reads."""
-NEEDS_NO_ANSWER: Final = frozenset({"abortTransaction"})
-"""What a replay lets pass where no recorded event is left for it: nothing was done for real."""
+NEEDS_NO_ANSWER: Final[Mapping[str, Mapping[str, Any]]] = {
+    "abortTransaction": {},
+    "endSessions": {},
+    "killCursors": {"cursorsKilled": [], "cursorsNotFound": []},
+}
+"""What a replay lets pass where no recorded event is left for it, since there is nothing to clean up; and what stands
+in the reply then."""
 _MADE_ANEW: Final = ("lsid", "$clusterTime", "txnNumber", "$db")
 """Fields of commands that the driver makes by itself, and the database, which stands in the URL."""
 _LINE: Final = "_timetracer"
@@ -70,9 +71,8 @@ def mongo_url(address: tuple[str, int | None]) -> str:
     return f"mongodb://{host}" if port is None else f"mongodb://{host}:{port}"
 
 
-def ok(**fields: Any) -> Any:
-    """The reply that says of a command that it was done."""
-    return internals.reply_of(restored_document({**fields, "ok": 1.0}))
+def _done(name: str) -> Any:
+    return internals.reply_of(restored_document({**NEEDS_NO_ANSWER[name], "ok": 1.0}))
 
 
 @dataclass(slots=True)
@@ -125,7 +125,8 @@ class CommandSite(Site, Noted):
             self._sent = sent._replace(body=b"", sequences={})
 
     def _keeps(self, session: TraceSession, size_bytes: int) -> bool:
-        if self._too_long or not session.limits.take(size_bytes):
+        limits = session.limits
+        if self._too_long or size_bytes > limits.body_bytes or not limits.take(size_bytes):
             self._too_long = self._too_long or size_bytes
         return not self._too_long
 
@@ -219,7 +220,7 @@ class CommandSite(Site, Noted):
         line = line_of(self._connection)
         line.last = self if self._sent.flags & internals.EXHAUST_ALLOWED else None
         if not self._sent.flags & internals.MORE_TO_COME:
-            line.replies.append(ok() if event is None else _reply_in(event))
+            line.replies.append(_done(self._sent.name) if event is None else _reply_in(event))
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """What a socket raised, or pymongo."""
@@ -273,7 +274,8 @@ class Selection(Noted):
         self._began_s = time.perf_counter()
 
     def came(self, value: Any) -> Any:
-        """Nothing: what is sent to the server is recorded."""
+        """What is sent to the server is recorded, with what the client knows of it."""
+        internals.note_servers(value)
         return value
 
     def raised(self, error: BaseException) -> None:

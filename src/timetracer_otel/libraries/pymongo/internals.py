@@ -32,6 +32,7 @@ __all__ = [
     "is_for_events",
     "is_handshake",
     "note_hello",
+    "note_servers",
     "request_checks",
     "reply_bytes",
     "reply_of",
@@ -55,6 +56,7 @@ _INT32: Final = struct.Struct("<i")
 _LARGEST: Final = 48_000_000
 """Bytes of a message that servers take."""
 _HELLO: Final = "_timetracer_hello"
+_SERVER: Final = "_timetracer_server"
 
 
 class Flavour(NamedTuple):
@@ -258,7 +260,7 @@ def note_hello(greeting: Any, connection: Any, *_: Any) -> None:
 def hello_of(connection: Any) -> bytes:
     """What the server of a connection said when it was greeted, without what signs in.
 
-    For a connection that was opened before anybody looked, it is made of what the connection keeps of that.
+    For a connection that was opened before anybody looked, it is made of what the client knows of the server.
     """
     document = dict(vars(connection).get(_HELLO) or _made_hello(connection))
     for name in ("speculativeAuthenticate", "saslSupportedMechs", "$clusterTime"):
@@ -266,31 +268,50 @@ def hello_of(connection: Any) -> bytes:
     return bson.encode(document)
 
 
+def note_servers(servers: Any) -> None:
+    """Keep what a client knows of servers with their pools."""
+    for server in servers:
+        vars(server.pool)[_SERVER] = server.description
+
+
 def _made_hello(connection: Any) -> dict[str, Any]:
+    known = vars(connection.pool_ref())[_SERVER]
     made = {
         "ok": 1.0,
-        "isWritablePrimary": bool(connection.is_writable),
-        "minWireVersion": 0,
-        "maxWireVersion": connection.max_wire_version,
-        "maxBsonObjectSize": connection.max_bson_size,
-        "maxMessageSizeBytes": connection.max_message_size,
-        "maxWriteBatchSize": connection.max_write_batch_size,
+        "isWritablePrimary": known.is_writable,
+        "minWireVersion": known.min_wire_version,
+        "maxWireVersion": known.max_wire_version,
+        "maxBsonObjectSize": known.max_bson_size,
+        "maxMessageSizeBytes": known.max_message_size,
+        "maxWriteBatchSize": known.max_write_batch_size,
     }
-    if connection.supports_sessions:
-        made["logicalSessionTimeoutMinutes"] = connection.logical_session_timeout_minutes
-    if connection.is_mongos:
+    if known.logical_session_timeout_minutes is not None:
+        made["logicalSessionTimeoutMinutes"] = known.logical_session_timeout_minutes
+    if known.mongos:
         made["msg"] = "isdbgrid"
-    elif connection.is_repl:
-        host = ":".join(map(str, connection.address))
-        made.update(setName=connection.opts.replica_set_name or "", hosts=[host], me=host)
-        made.update({} if connection.is_writable else {"secondary": True})
+    if known.replica_set_name is not None:
+        hosts = sorted(_text_of(address) for address in known.all_hosts)
+        made.update(setName=known.replica_set_name, hosts=hosts, secondary=not known.is_writable)
+        made.update({name: _text_of(address) for name in ("me", "primary") if (address := getattr(known, name))})
+        others = {"tags": dict(known.tags), "setVersion": known.set_version, "electionId": known.election_id}
+        made.update({name: value for name, value in others.items() if value})
     return made
 
 
-def description_of(address: Any, document: bytes) -> Any:
-    """What is known of a server that said this when it was greeted."""
-    greeting = hello.Hello(bson.decode(document))
-    return server_description.ServerDescription(address, greeting, round_trip_time=0.0)
+def _text_of(address: tuple[str, int | None]) -> str:
+    host, port = address
+    return host if port is None else f"{host}:{port}"
+
+
+def description_of(topology: Any, address: Any, document: bytes) -> Any:
+    """What a client knows of a server that said this when it was greeted.
+
+    A client that knows of a later election, from a time before the replay, would take what was recorded for stale.
+    """
+    known = topology.description
+    elected = {"setVersion": known.max_set_version, "electionId": known.max_election_id}
+    greeting = {**bson.decode(document), **{name: value for name, value in elected.items() if value is not None}}
+    return server_description.ServerDescription(address, hello.Hello(greeting), round_trip_time=0.0)
 
 
 def selects_any(topology: Any, selector: Any, address: Any) -> bool:

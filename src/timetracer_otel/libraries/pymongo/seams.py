@@ -23,13 +23,11 @@ from timetracer_otel.libraries.pymongo import internals
 from timetracer_otel.libraries.pymongo.call import (
     LIB,
     NEEDS_NO_ANSWER,
-    UNRECORDED,
     AnotherReply,
     CommandSite,
     Selection,
     SelectionSite,
     line_of,
-    ok,
 )
 from timetracer_otel.libraries.pymongo.internals import Flavour
 from timetracer_otel.libraries.pymongo.topology import for_real_above, hello_at, is_held, release, selected
@@ -89,11 +87,6 @@ def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
         if session is None or sent is None:
             return None
         site = CommandSite(connection, sent, AppStep(original, socket, data, *args, **kwargs), pause)
-        if sent.name in UNRECORDED:
-            if not replays(LIB, session, lambda: site.address):
-                return None
-            line_of(connection).replies.append(ok(cursorsKilled=[], cursorsNotFound=[]))
-            return Done(None)
         if stand_in is not None:
             site.connects = partial(_open_for_real, flavour, connection, site, original, data)
         if sent.name in NEEDS_NO_ANSWER and isinstance(session, ReplaySession):

@@ -73,7 +73,7 @@ def selected(session: ReplaySession, topology: Any, selector: Any, address: Any,
     asked: set[Any] = set()
     while (unknown := _unknown(topology, session, asked)) is not None:
         asked.add(unknown[0])
-        yield AppStep(topology.on_change, internals.description_of(*unknown))
+        yield AppStep(topology.on_change, internals.description_of(topology, *unknown))
     if internals.selects_any(topology, selector, address):
         return (yield site.live)
     return (yield from flow(site, session))

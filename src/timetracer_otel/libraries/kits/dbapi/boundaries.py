@@ -30,7 +30,7 @@ def answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) ->
 
 def claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
     """The recorded event of a call, taken; None where none is left."""
-    path = hooks.whereabouts(None).path()
+    path = hooks.whereabouts(site.span).path()
     facts = site.as_it_is()
     event = session.match_as_recorded(site.lib, facts, path) if facts is not None else None
     if event is not None:
@@ -45,7 +45,7 @@ def claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> Dependency
 def answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Flow:
     """Replay such a call by this event, or without one."""
     if event is not None:
-        return (yield from answer(site, session, event, hooks.whereabouts(None).span))
+        return (yield from answer(site, session, event, hooks.whereabouts(site.span).span))
     if site.beside is not None:
         yield site.beside
     return site.rebuild(None, session)
