@@ -111,7 +111,10 @@ part (``requests.adapters``, ``requests:Session``)."""
 
 NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
-    ("base.settings", "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all."): "text for users",
+    (
+        "base.settings",
+        "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all.",
+    ): "text for users",
     ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
     ("constants", "REDIS"): "a kind of event; the cassette format has it",
     ("constants", "redis"): "the same, as it stands in files",

@@ -43,7 +43,10 @@ class PymongoFlavour(Flavour):
     @staticmethod
     def _functions() -> dict[Any, Any]:
         named = {(each.__name__, name): item for each in _MODULES for name, item in vars(each).items()}
-        return {**methods_of(*_MODULES, periodic_executor), **{key: named[key] for key in named if callable(named[key])}}
+        return {
+            **methods_of(*_MODULES, periodic_executor),
+            **{key: named[key] for key in named if callable(named[key])},
+        }
 
     @property
     def cases(self) -> list[Case]:

@@ -38,12 +38,14 @@ def main(folder: Path, when: str) -> None:
     server = Mongo()
 
     async def asynchronous() -> Any:
+        client: Any
         async with pymongo.AsyncMongoClient(server.url) as client:
             await client.shop.items.insert_one({"_id": "asyncio"})
             return [each async for each in client.shop.items.find({}, batch_size=2)]
 
     def run() -> tuple[Any, list[Any]]:
         seen: list[Any] = []
+        client: Any
         exporter.clear()
         with trace.get_tracer("app").start_as_current_span("work"), pymongo.MongoClient(server.url) as client:
             items = client.shop.items

@@ -11,6 +11,7 @@ __all__ = ["Mongo", "forget"]
 
 def forget(url: str) -> None:
     """Remove everything from a server."""
+    client: pymongo.MongoClient[dict[str, object]]
     with pymongo.MongoClient(url) as client:
         client.admin.command("forget")
 

@@ -1,13 +1,14 @@
 """A server that speaks MongoDB's protocol (OP_MSG), for tests; run as a module.
 
-No package on PyPI or of Debian brings a MongoDB. So this one stands in: the documents are mongomock's, the protocol,
-cursors, sessions and transactions are here. It says of itself that it is the primary of a replica set of one. What it
-does not know it refuses as MongoDB does (``CommandNotFound``).
+No registry that tests may use brings a MongoDB: PyPI, npm and Debian have clients, and programs that download a
+server from elsewhere. Of what speaks the protocol there, NeoSQLite (``nx-27017``) keeps documents as JSON, which
+lacks BSON's types, and takes an ``_id`` twice. So this one stands in: the documents are mongomock's; the protocol,
+cursors, sessions and transactions are here. It says of itself that it is the primary of a replica set. What it does
+not know it refuses as MongoDB does (``CommandNotFound``).
 
-Usage: ``python -m tests.servers.mongo_server``. Prints its port as one line of JSON, and ends with its standard input.
-
-``configureFailPoint`` with ``failCommand`` makes a command fail, by an error or by closing the connection. ``forget``
-removes everything.
+Usage: ``python -m tests.servers.mongo_server``. It prints its port as one line of JSON, and ends with its standard
+input. ``configureFailPoint`` with ``failCommand`` makes a command fail, by an error or by closing the connection.
+``forget`` removes everything.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Command = Callable[["Server", Document], Document]
 COMMANDS: dict[str, Command] = {}
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """An error of the server's, with its number, its name, and what else stands in its document."""
 
     def __init__(self, text: str, code: int, name: str, **more: Any) -> None:
@@ -48,13 +49,14 @@ class Refused(Exception):
         self.document = {"ok": 0.0, "errmsg": text, "code": code, "codeName": name, **more}
 
 
-class CutOff(Exception):
+class CutOffError(Exception):
     """The connection is closed without a reply."""
 
 
 def command(function: Command) -> Command:
-    """Add a command by its name."""
-    COMMANDS[function.__name__.rstrip("_")] = function
+    """Add a command by its name, which MongoDB writes as ``getMore``."""
+    first, *others = function.__name__.split("_")
+    COMMANDS[first + "".join(map(str.capitalize, others))] = function
     return function
 
 
@@ -88,10 +90,10 @@ class Server:
                 self._begin(name, document)
                 run = COMMANDS.get(name)
                 if run is None:
-                    raise Refused(f"no such command: '{name}'", 59, "CommandNotFound")
+                    raise CommandError(f"no such command: '{name}'", 59, "CommandNotFound")
                 return {**run(self, document), "ok": 1.0, **self._times()}
-            except Refused as refused:
-                return {**refused.document, **self._times()}
+            except CommandError as error:
+                return {**error.document, **self._times()}
             except errors.OperationFailure as error:
                 code = error.code or 2
                 return {"ok": 0.0, "errmsg": _text(error), "code": code, "codeName": "BadValue", **self._times()}
@@ -110,16 +112,17 @@ class Server:
         times = self.failing["mode"]["times"]
         self.failing = {**self.failing, "mode": {"times": times - 1}} if times > 1 else {}
         if data.get("closeConnection"):
-            raise CutOff
+            raise CutOffError
         labels = {"errorLabels": data["errorLabels"]} if "errorLabels" in data else {}
-        raise Refused("Failing command via 'failCommand' failpoint", data["errorCode"], "FailPoint", **labels)
+        raise CommandError("Failing command via 'failCommand' failpoint", data["errorCode"], "FailPoint", **labels)
 
     def _begin(self, name: str, document: Document) -> None:
         if document.get("startTransaction"):
             self.before = (document["lsid"], copy.deepcopy(self._kept()))
-        elif document.get("autocommit") is False and name not in ("commitTransaction", "abortTransaction"):
-            if self.before is None or self.before[0] != document["lsid"]:
-                raise Refused("Given transaction number does not match any", 251, "NoSuchTransaction")
+            return
+        continues = document.get("autocommit") is False and name not in ("commitTransaction", "abortTransaction")
+        if continues and (self.before is None or self.before[0] != document["lsid"]):
+            raise CommandError("Given transaction number does not match any", 251, "NoSuchTransaction")
 
     def _kept(self) -> Document:
         return {
@@ -130,9 +133,9 @@ class Server:
     def end(self, *, undo: bool) -> None:
         """End the transaction that is open."""
         if self.before is None:
-            raise Refused("No transaction started", 251, "NoSuchTransaction")
+            raise CommandError("No transaction started", 251, "NoSuchTransaction")
         if undo:
-            for base, collections in {**dict.fromkeys(self._kept(), {}), **self.before[1]}.items():
+            for base, collections in {**{base: {} for base in self._kept()}, **self.before[1]}.items():
                 for name in {*self.client[base].list_collection_names(), *collections}:
                     self.client[base][name].delete_many({})
                     if collections.get(name):
@@ -160,11 +163,24 @@ class Server:
 def hello(server: Server, document: Document) -> Document:
     me = f"127.0.0.1:{server.port}"
     return {
-        **{"helloOk": True, "isWritablePrimary": True, "ismaster": True, "secondary": False},
-        **{"setName": "rs0", "setVersion": 1, "hosts": [me], "me": me, "primary": me},
-        **{"electionId": ObjectId("7fffffff0000000000000001"), "logicalSessionTimeoutMinutes": 30},
-        **{"minWireVersion": 0, "maxWireVersion": 25, "maxBsonObjectSize": 16 * 2**20},
-        **{"maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000, "connectionId": 1, "readOnly": False},
+        "helloOk": True,
+        "isWritablePrimary": True,
+        "ismaster": True,
+        "secondary": False,
+        "setName": "rs0",
+        "setVersion": 1,
+        "hosts": [me],
+        "me": me,
+        "primary": me,
+        "electionId": ObjectId("7fffffff0000000000000001"),
+        "logicalSessionTimeoutMinutes": 30,
+        "minWireVersion": 0,
+        "maxWireVersion": 25,
+        "maxBsonObjectSize": 16 * 2**20,
+        "maxMessageSizeBytes": 48_000_000,
+        "maxWriteBatchSize": 100_000,
+        "connectionId": 1,
+        "readOnly": False,
     }
 
 
@@ -177,11 +193,11 @@ def ping(server: Server, document: Document) -> Document:
 
 
 @command
-def buildInfo(server: Server, document: Document) -> Document:
+def build_info(server: Server, document: Document) -> Document:
     return {"version": "7.0.0", "versionArray": [7, 0, 0, 0], "bits": 64}
 
 
-COMMANDS["buildinfo"] = buildInfo
+COMMANDS["buildinfo"] = build_info
 
 
 @command
@@ -191,24 +207,24 @@ def forget(server: Server, document: Document) -> Document:
 
 
 @command
-def configureFailPoint(server: Server, document: Document) -> Document:
+def configure_fail_point(server: Server, document: Document) -> Document:
     server.failing = document
     return {}
 
 
 @command
-def endSessions(server: Server, document: Document) -> Document:
+def end_sessions(server: Server, document: Document) -> Document:
     return {}
 
 
 @command
-def commitTransaction(server: Server, document: Document) -> Document:
+def commit_transaction(server: Server, document: Document) -> Document:
     server.end(undo=False)
     return {}
 
 
 @command
-def abortTransaction(server: Server, document: Document) -> Document:
+def abort_transaction(server: Server, document: Document) -> Document:
     server.end(undo=True)
     return {}
 
@@ -229,14 +245,14 @@ def _checked(filter_: Any) -> None:
     for value in filter_.values() if type(filter_) is dict else ():
         for name in value if type(value) is dict else ():
             if name == "$bogus":
-                raise Refused(f"unknown operator: {name}", 2, "BadValue")
+                raise CommandError(f"unknown operator: {name}", 2, "BadValue")
 
 
 @command
-def getMore(server: Server, document: Document) -> Document:
+def get_more(server: Server, document: Document) -> Document:
     number = document["getMore"]
     if number not in server.cursors:
-        raise Refused(f"cursor id {number} not found", 43, "CursorNotFound")
+        raise CommandError(f"cursor id {number} not found", 43, "CursorNotFound")
     space, found = server.cursors[number]
     size = document.get("batchSize") or 10_000
     batch = list(itertools.islice(found, size))
@@ -247,7 +263,7 @@ def getMore(server: Server, document: Document) -> Document:
 
 
 @command
-def killCursors(server: Server, document: Document) -> Document:
+def kill_cursors(server: Server, document: Document) -> Document:
     killed = [number for number in document["cursors"] if server.cursors.pop(number, None)]
     return {"cursorsKilled": killed, "cursorsNotFound": [], "cursorsAlive": [], "cursorsUnknown": []}
 
@@ -346,7 +362,7 @@ def delete(server: Server, document: Document) -> Document:
 
 
 @command
-def findAndModify(server: Server, document: Document) -> Document:
+def find_and_modify(server: Server, document: Document) -> Document:
     collection, query = server.collection(document), document.get("query") or {}
     options: Document = {"projection": document.get("fields")}
     if document.get("sort"):
@@ -363,7 +379,7 @@ def findAndModify(server: Server, document: Document) -> Document:
 
 
 @command
-def createIndexes(server: Server, document: Document) -> Document:
+def create_indexes(server: Server, document: Document) -> Document:
     collection = server.collection(document)
     before = max(len(collection.index_information()), 1)
     for index in document["indexes"]:
@@ -372,16 +388,16 @@ def createIndexes(server: Server, document: Document) -> Document:
 
 
 @command
-def listIndexes(server: Server, document: Document) -> Document:
+def list_indexes(server: Server, document: Document) -> Document:
     found = server.collection(document).index_information()
     if not found:
-        raise Refused(f"ns does not exist: {server.collection(document).full_name}", 26, "NamespaceNotFound")
+        raise CommandError(f"ns does not exist: {server.collection(document).full_name}", 26, "NamespaceNotFound")
     indexes = [{"v": 2, "key": dict(each["key"]), "name": name} for name, each in found.items()]
     return server.cursor(document, iter(indexes), _FIRST_BATCH)
 
 
 @command
-def dropIndexes(server: Server, document: Document) -> Document:
+def drop_indexes(server: Server, document: Document) -> Document:
     server.collection(document).drop_index(document["index"])
     return {}
 
@@ -399,13 +415,13 @@ def drop(server: Server, document: Document) -> Document:
 
 
 @command
-def dropDatabase(server: Server, document: Document) -> Document:
+def drop_database(server: Server, document: Document) -> Document:
     server.client.drop_database(document["$db"])
     return {}
 
 
 @command
-def listCollections(server: Server, document: Document) -> Document:
+def list_collections(server: Server, document: Document) -> Document:
     names = server.client[document["$db"]].list_collection_names()
     wanted = (document.get("filter") or {}).get("name")
     found = [{"name": name, "type": "collection", "options": {}} for name in names if wanted in (None, name)]
@@ -413,13 +429,13 @@ def listCollections(server: Server, document: Document) -> Document:
 
 
 @command
-def listDatabases(server: Server, document: Document) -> Document:
+def list_databases(server: Server, document: Document) -> Document:
     found = [{"name": name, "sizeOnDisk": 0, "empty": False} for name in server.client.list_database_names()]
     return {"databases": found, "totalSize": 0}
 
 
 @command
-def bulkWrite(server: Server, document: Document) -> Document:
+def bulk_write(server: Server, document: Document) -> Document:
     """Of a whole client: several collections at once."""
     spaces = [each["ns"].partition(".") for each in document["nsInfo"]]
     results: list[Document] = []
@@ -470,7 +486,7 @@ class _Connection(socketserver.StreamRequestHandler):
             flags, document = _read(data)
             try:
                 reply_document = server.reply_to(document)
-            except CutOff:
+            except CutOffError:
                 return
             if flags & _MORE_TO_COME:
                 continue

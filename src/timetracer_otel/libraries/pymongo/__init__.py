@@ -29,6 +29,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     name="pymongo",
     group="nosql",
     modules=("pymongo",),
+    packages=("pymongo", "motor"),
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     form=FORM,

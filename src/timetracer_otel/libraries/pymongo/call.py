@@ -118,7 +118,9 @@ class CommandSite(Site, Noted):
             told.add(self._address)
             self._hello = internals.hello_of(self._connection)
         sent = self._sent
-        if not self._keeps(session, len(sent.body) + sum(len(each) for one in sent.sequences.values() for each in one)):
+        if not self._keeps(
+            session, len(sent.body) + sum(len(each) for one in sent.sequences.values() for each in one)
+        ):
             call = self.call()
             args: Any = call.args
             self._call = replace(call, args={sent.name: args.get(sent.name)})
@@ -294,7 +296,6 @@ class SelectionSite(Site):
 
     lib = LIB
     marks_span = False
-    lend = None
 
     def __init__(self, topology: Any, live: AppStep | None) -> None:
         self._seeds = internals.seeds_of(topology)
@@ -328,5 +329,5 @@ class SelectionSite(Site):
         raise ValueError("a choice of a server that is an event has failed")
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        """pymongo's error, with its text."""
+        """Pymongo's error, with its text."""
         return rebuild_error(error, {LIB})

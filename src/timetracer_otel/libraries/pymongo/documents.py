@@ -11,7 +11,19 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 import bson
-from bson import binary, code, codec_options, datetime_ms, decimal128, errors, int64, max_key, min_key, objectid, regex
+from bson import (
+    binary,
+    code,
+    codec_options,
+    datetime_ms,
+    decimal128,
+    errors,
+    int64,
+    max_key,
+    min_key,
+    objectid,
+    regex,
+)
 from bson import timestamp as timestamps
 
 from timetracer_otel.cassette import Unencodable

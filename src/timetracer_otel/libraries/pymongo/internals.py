@@ -105,7 +105,9 @@ def flavours() -> Iterator[Flavour]:
         connect, send, receive = names
         asynchronous = package == "asynchronous"
         connection = pool.AsyncConnection if asynchronous else pool.Connection
-        yield Flavour(asynchronous, pool, connection, tuple(sending), topology, auth, connect, send, receive, executor)
+        yield Flavour(
+            asynchronous, pool, connection, tuple(sending), topology, auth, connect, send, receive, executor
+        )
 
 
 # Messages
@@ -157,7 +159,7 @@ def sent(data: bytes) -> Sent | None:
 
 def _decompressed(data: bytes, compressor: int) -> Any:
     try:
-        return decompress(data, compressor, _LARGEST)  # type: ignore[call-arg]
+        return decompress(data, compressor, _LARGEST)
     except TypeError:
         # Earlier releases ask for no limit.
         return decompress(data, compressor)  # type: ignore[call-arg]
@@ -173,7 +175,7 @@ def _documents(data: bytes) -> Iterator[bytes]:
 
 def reply_of(document: bytes, flags: int = 0) -> Any:
     """A reply, as the driver unpacks it."""
-    return message._OpMsg(flags, document)  # type: ignore[arg-type]
+    return message._OpMsg(flags, document)
 
 
 def reply_bytes(reply: Any) -> tuple[bytes, int]:
@@ -340,7 +342,7 @@ def request_checks(topology: Any) -> None:
 
 def is_for_events(executor: Any) -> bool:
     """Whether what runs in the background only tells the app's listeners of events."""
-    return executor._name == "pymongo_events_thread"
+    return bool(executor._name == "pymongo_events_thread")
 
 
 def span_of(connection: Any, request_id: int) -> Any:

@@ -1,4 +1,4 @@
-"""The names of pymongo that the plugin relies upon: looked for before anything is patched, without an import of it."""
+"""The names of pymongo that the plugin relies upon. They are looked for before anything is patched."""
 
 from __future__ import annotations
 

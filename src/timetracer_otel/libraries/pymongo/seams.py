@@ -89,9 +89,9 @@ def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
         site = CommandSite(connection, sent, AppStep(original, socket, data, *args, **kwargs), pause)
         if stand_in is not None:
             site.connects = partial(_open_for_real, flavour, connection, site, original, data)
-        if sent.name in NEEDS_NO_ANSWER and isinstance(session, ReplaySession):
-            if replays(LIB, session, lambda: site.address):
-                return answered_or_passed(site, session)
+        if sent.name in NEEDS_NO_ANSWER and replays(LIB, session, lambda: site.address):
+            assert isinstance(session, ReplaySession)
+            return answered_or_passed(site, session)
         return flow(site, session)
 
     return guard(original, begin)  # type: ignore[no-any-return]
@@ -117,7 +117,9 @@ def _receive(guard: Any, flavour: Flavour, original: Function) -> Function:
             return Done(line.replies.popleft())
         waiting, line.waiting = line.waiting, None
         if waiting is None and line.last is not None and session is not None:
-            return flow(AnotherReply.to(line.last, connection, AppStep(original, connection, *args, **kwargs)), session)
+            return flow(
+                AnotherReply.to(line.last, connection, AppStep(original, connection, *args, **kwargs)), session
+            )
         return waiting
 
     return guard(original, begin)  # type: ignore[no-any-return]
@@ -137,7 +139,7 @@ def _select(guard: Any, original: Function) -> Function:
         if for_real_above.get() or not replays(LIB, session, lambda: site.address):
             return None
         site.lend = partial(for_real_above.lend, True)
-        address = args[2] if len(args) > 2 else kwargs.get("address")  # noqa: PLR2004
+        address = args[2] if len(args) > 2 else kwargs.get("address")
         return selected(session, topology, selector, address, site)
 
     return guard(original, begin)  # type: ignore[no-any-return]
