@@ -92,6 +92,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "psycopg2": ("psycopg2",),
     "pymysql": ("pymysql",),
     "asyncpg": ("asyncpg",),
+    "pymongo": ("pymongo", "bson", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
@@ -113,7 +114,10 @@ part (``requests.adapters``, ``requests:Session``)."""
 
 NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
-    ("base.settings", "Groups (http, db, redis) or libraries that a replay answers; empty: all."): "text for users",
+    (
+        "base.settings",
+        "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all.",
+    ): "text for users",
     ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
     ("constants", "REDIS"): "a kind of event; the cassette format has it",
     ("constants", "redis"): "the same, as it stands in files",

@@ -20,6 +20,7 @@ from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
 from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 
 
@@ -34,6 +35,16 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
         server.close()
 
 
+@contextmanager
+def _mongo() -> Iterator[str]:
+    """The URL of a server of MongoDB's protocol."""
+    server = Mongo()
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
@@ -44,6 +55,7 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "asyncmy": lambda: _server(MariaDb),
     "mysqlclient": lambda: _server(MariaDb),
     "pymysql": lambda: _server(MariaDb),
+    "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 _MARKS = {

@@ -16,6 +16,7 @@ from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
+from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
 from timetracer_otel.libraries.pymysql import disable_pymysql, enable_pymysql
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
@@ -33,6 +34,7 @@ __all__ = [
     "disable_psycopg",
     "disable_psycopg2",
     "disable_pymysql",
+    "disable_pymongo",
     "disable_redis",
     "disable_requests",
     "disable_sqlalchemy",
@@ -47,6 +49,7 @@ __all__ = [
     "enable_psycopg",
     "enable_psycopg2",
     "enable_pymysql",
+    "enable_pymongo",
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",

@@ -39,6 +39,7 @@ CLIENTS: Final = UncapturedClients(
     names={"MySQLdb": "mysqlclient", "cimpl": "confluent_kafka"},
     groups={
         **dict.fromkeys(_DATABASES, "db"),
+        **dict.fromkeys(("pymongo", "motor"), "nosql"),
         **dict.fromkeys(("urllib3", "urllib", "http", "pycurl", "curl_cffi", "httplib2", "niquests"), "http"),
         **dict.fromkeys(("valkey", "coredis", "glide"), "redis"),
     },
