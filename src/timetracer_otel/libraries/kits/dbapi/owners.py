@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "opening", "taken_over", "through"]
+__all__ = ["HELD", "disowned", "opening", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -39,6 +39,10 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
+    disowned(getattr(cursor, "connection", None))
+
+
+def disowned(connection: Any) -> None:
+    """A library has a driver's connection: the driver's plugin notes it no more."""
     if getattr(connection, HELD, None) is not None:
         setattr(connection, HELD, None)
