@@ -111,7 +111,7 @@ def _by_sqlite3(_: str, __: str) -> None:
 def _by_aiosqlite(_: str, __: str) -> None:
     async def call() -> None:
         async with aiosqlite.connect(_SHARED, uri=True) as connection:
-            assert await connection.execute_fetchall("SELECT 1 AS one") == [(1,)]
+            assert list(await connection.execute_fetchall("SELECT 1 AS one")) == [(1,)]
 
     asyncio.run(call())
 

@@ -45,8 +45,42 @@ def sqlite3_direct(servers: Servers) -> list[str]:
         connection.rollback()
         return made, tuple(connection.execute("SELECT count(*) FROM people").fetchone())
 
-    works = (filled, rows, by_function, rolled_back, partial(connection.execute, _TAKEN), connection.close)
-    return [seen(work).partition(" object at ")[0] for work in works]
+    def in_turn() -> Any:
+        given = connection.executemany("INSERT INTO people (name) VALUES (?)", ((name,) for name in ("Dora", "Eve")))
+        return given.rowcount, list(connection.iterdump())
+
+    def in_pieces() -> Any:
+        if not hasattr(connection, "blobopen"):  # It came with Python 3.11.
+            return None
+        with connection.blobopen("people", "name", 1, readonly=True) as blob:
+            return blob.read(2), len(blob)
+
+    works = (filled, rows, by_function, rolled_back, in_turn, in_pieces, partial(connection.execute, _TAKEN))
+    return [seen(work).partition(" object at ")[0] for work in (*works, connection.close)]
+
+
+def aiosqlite_direct(servers: Servers) -> list[str]:
+    import aiosqlite
+
+    file = Path(servers.folder, "waiting.db")
+    file.unlink(missing_ok=True)
+
+    async def works() -> list[str]:
+        connection = await aiosqlite.connect(file)
+
+        async def filled() -> Any:
+            await connection.executescript("CREATE TABLE people (id INTEGER PRIMARY KEY, name UNIQUE)")
+            cursor = await connection.executemany("INSERT INTO people (name) VALUES (?)", [("Ada",), ("Bob",)])
+            await connection.commit()
+            return cursor.rowcount
+
+        async def rows() -> Any:
+            return [row async for row in await connection.execute(_PEOPLE)]
+
+        each = (filled, rows, partial(connection.execute, _TAKEN), connection.close)
+        return [(await seen_async(work)).partition(" object at ")[0] for work in each]
+
+    return asyncio.run(works())
 
 
 def psycopg_direct(servers: Servers) -> list[str]:
@@ -226,7 +260,7 @@ def _of_mysql(servers: Servers) -> dict[str, Any]:
 
 DIRECT: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
-    for work in (sqlite3_direct, psycopg_direct, psycopg_direct_async, psycopg2_direct, asyncpg_direct)
+    for work in (sqlite3_direct, aiosqlite_direct, psycopg_direct, psycopg_direct_async, psycopg2_direct, asyncpg_direct)
 }
 DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work for work in (pymysql_direct, aiomysql_direct)

@@ -73,6 +73,7 @@ GUARDS = frozenset(
         + " "
         + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end"))
         + " recorded_method.<locals>.bare",
+        "libraries/kits/dbapi/statements.py": "RowsRead.__iter__ RowsRead.__next__",
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
         + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",

@@ -6,9 +6,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["RELIED_UPON", "opening_by"]
+__all__ = ["RELIED_UPON", "connection_of", "opening_by"]
 
 RELIED_UPON = ("aiosqlite.core:Connection._connect", "aiosqlite.core:Connection._execute")
+
+
+def connection_of(connection: Any) -> Any:
+    """sqlite3's connection, which a connection of aiosqlite has in its thread."""
+    return connection._connection
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import OWN_KEYS, SUPPRESSED, current_context
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded_async
-from timetracer_otel.libraries.aiosqlite.internals import opening_by
-from timetracer_otel.libraries.kits.dbapi.owners import opening, through
+from timetracer_otel.libraries.aiosqlite.internals import connection_of, opening_by
+from timetracer_otel.libraries.kits.dbapi.owners import HELD, disowned, opening, through
 from timetracer_otel.session import BaseSession
 from timetracer_otel.threads import carrying
 
@@ -72,7 +72,10 @@ class _Queued:
 
 
 def _execute(original: Function) -> Function:
-    def begin(_: BaseSession | None, connection: Any, function: Any, *args: Any, **kwargs: Any) -> AppStep:
+    def begin(_: BaseSession | None, connection: Any, function: Any, /, *args: Any, **kwargs: Any) -> AppStep | None:
+        if getattr(connection, HELD, None) is None:
+            disowned(connection_of(connection))
+            return None
         return AppStep(original, connection, _Queued(function), *args, **kwargs)
 
     return guarded_async(_LIB, original, begin, outside=True)
@@ -83,6 +86,9 @@ def _connect(original: Function) -> Function:
         above = opening.get()
         lend = partial(through.lend, _LIB) if above is None else partial(opening.lend, above)
         with opening_by(connection, lambda opens: _Queued(opens, lend)):
-            return (yield AppStep(original, connection))
+            opened = yield AppStep(original, connection)
+        if above is None:
+            setattr(connection, HELD, _LIB)
+        return opened
 
     return guarded_async(_LIB, original, begin, outside=True)

@@ -158,11 +158,6 @@ class EngineTarget(Target):
         """The connection that a cursor belongs to."""
         return cursor_connection(cursor)
 
-    def driver_connection_of(self, cursor: Any) -> Any:
-        """The driver's own connection, also where an adapter is between."""
-        connection = cursor_connection(cursor)
-        return self.dialect.get_driver_connection(connection) if connection is not None else None
-
     def is_gone(self, connection: Any) -> bool:
         """Whether a connection, or the one beneath its adapter, says that it is closed."""
         return super().is_gone(connection) or is_closed_beneath(connection)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "opening", "taken_over", "through"]
+__all__ = ["HELD", "disowned", "opening", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -31,16 +31,20 @@ through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 """The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
 
 
-def taken_over(cursor: Any, connection: Any) -> None:
+def taken_over(cursor: Any) -> None:
     """A library takes a cursor. If the driver's plugin notes it already, that notes it no more, nor its connection.
 
     Args:
         cursor: Of whatever class: there may be proxies of others between.
-        connection: The driver's own.
     """
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
+    disowned(getattr(cursor, "connection", None))
+
+
+def disowned(connection: Any) -> None:
+    """A library has a driver's connection: the driver's plugin notes it no more."""
     if connection is not None and getattr(connection, HELD, connection) is not None:
         # A connection in C, of which its driver's plugin noted nothing, takes no attribute.
         with suppress(AttributeError):

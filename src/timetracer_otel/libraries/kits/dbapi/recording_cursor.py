@@ -399,7 +399,7 @@ def is_used_directly(driver: str) -> None:
 
 
 def _above_another(made: Any, wrapped: Any, target: Target, *args: Any) -> Any:
-    taken_over(wrapped, target.driver_connection_of(wrapped))
+    taken_over(wrapped)
     return made(wrapped, target, *args)
 
 

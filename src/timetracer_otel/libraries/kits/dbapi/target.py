@@ -145,10 +145,6 @@ class Target:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""
         return getattr(cursor, "connection", None)
 
-    def driver_connection_of(self, cursor: Any) -> Any:
-        """The driver's own connection of a cursor, which may be that of an adapter."""
-        return self.connection_of(cursor)
-
     def is_gone(self, connection: Any) -> bool:
         """Whether a connection says of itself that it is closed. Nobody else is asked: an app may have something to
         say about which errors mean a lost connection, and is asked that once.
