@@ -14,6 +14,7 @@ from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by, claimed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import belongs_to
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import recording_cursor
 from timetracer_otel.libraries.psycopg2.answer import Twin
@@ -88,11 +89,10 @@ def _open(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs:
 
     def hold(_: None, stands_in: bool) -> Held:
         if stands_in:
-            assert target.peer is not None
-            target.peer.connected()
             target.shown = ref(connection)
         else:
             target.connected(connection)
+            belongs_to(connection, target)
         return CONNECTIONS.hold(target, partial(_Connection, args[0]), connection, stands_in)
 
     return connected(target, session, AppStep(_Connection.__init__, connection, *args), stand_in, hold)
