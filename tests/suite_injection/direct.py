@@ -101,6 +101,56 @@ def psycopg_direct_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def psycopg2_direct(servers: Servers) -> list[str]:
+    import io
+
+    import psycopg2  # type: ignore[import-untyped]
+    from psycopg2.extras import RealDictCursor, execute_values  # type: ignore[import-untyped]
+
+    connection = psycopg2.connect(f"postgresql://{servers.postgres}")
+
+    def rows() -> Any:
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(_PEOPLE)
+            found = cursor.fetchone(), cursor.fetchall(), [column.name for column in cursor.description]
+            cursor.scroll(0, "absolute")
+            return found, cursor.fetchmany(1), cursor.rownumber, cursor.query, cursor.statusmessage
+
+    def on_server() -> Any:
+        with connection.cursor("people") as cursor:
+            cursor.execute(_PEOPLE)
+            return cursor.fetchone(), list(cursor)
+
+    def inserted() -> Any:
+        with connection.cursor() as cursor:
+            execute_values(cursor, "INSERT INTO people (name) VALUES %s", [("Cem",), ("Dia",)])
+            cursor.executemany("SELECT %s", iter([(1,), (2,)]))
+            connection.rollback()
+            return cursor.rowcount, connection.status
+
+    def copied() -> Any:
+        with connection.cursor() as cursor:
+            came = io.StringIO()
+            cursor.copy_to(came, "people", columns=("name",))
+            cursor.copy_from(io.StringIO("Eve\n"), "people", columns=("name",))
+            connection.rollback()
+            return came.getvalue()
+
+    def told() -> Any:
+        connection.set_session(isolation_level="SERIALIZABLE")
+        return connection.poll(), connection.info.dbname, connection.isolation_level, connection.notices
+
+    def taken() -> Any:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_TAKEN)
+
+    def nobody() -> Any:
+        return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
+
+    works = (told, rows, on_server, inserted, copied, taken, connection.commit, nobody, connection.close)
+    return [seen(work) for work in works]
+
+
 DIRECT: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work for work in (sqlite3_direct, psycopg_direct, psycopg_direct_async)
+    work.__name__: work for work in (sqlite3_direct, psycopg_direct, psycopg_direct_async, psycopg2_direct)
 }
