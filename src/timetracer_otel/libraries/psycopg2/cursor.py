@@ -50,8 +50,8 @@ class _Notes(CursorNotes):
     """What gives the rows in a replay; None where the server gives them."""
     given = 0
     """How many rows a replay has given; a ``scroll`` counts, too."""
-    ran: Callable[[], bytes] | None = None
-    """Gives the text of the last statement of a replay."""
+    ran: tuple[str, tuple[Any, ...], dict[str, Any]] = ("", (), {})
+    """The last call of a replay: its method, and the arguments."""
 
     def __init__(self, cursor: Any, held: Held) -> None:
         self._of = ref(cursor)
@@ -114,7 +114,7 @@ def _answered(
     name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Flow:
     answers = _answers(notes, session, cursor)
-    notes.ran = partial(_sent, cursor, name, args, kwargs)
+    notes.ran = name, args, kwargs
     try:
         value = yield AppStep(getattr(answers, name), *args, **kwargs)
     finally:
@@ -174,7 +174,7 @@ def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy)
             break
         copy.pieces.append(piece)
     answers = _answers(notes, session, cursor)
-    notes.ran = copy.text.encode
+    notes.ran = "copy", (copy.text,), {}
     try:
         came = yield AppStep(answers.copy, copy)
     finally:
@@ -183,21 +183,22 @@ def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy)
         yield AppStep(copy.file.write, piece)
 
 
-def _sent(cursor: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """What a statement looks like to the server, as ``query`` tells it."""
+def _sent(notes: _Notes) -> bytes:
+    """What the last statement of a replay would look like to a server, as ``query`` tells it."""
+    cursor, (name, args, kwargs) = notes.cursor, notes.ran
     given: list[Any] = [*args, *kwargs.values()]
     if name == "executemany":
         given[1:] = [list(given[1])[-1]] if len(given) > 1 and given[1] else []
     if name == "callproc":
         values = given[1] if len(given) > 1 else ()
         given = [" ".join(("SELECT * FROM", f"{given[0]}({','.join(['%s'] * len(values))})")), list(values)]
-    text: bytes = outside(_Cursor.mogrify, cursor, *given)
+    text: bytes = outside(cursor.mogrify, *given)
     if cursor.name is None:
         return text
     scrolls = {None: "", True: "SCROLL ", False: "NO SCROLL "}[cursor.scrollable]
     hold = "WITH" if cursor.withhold else "WITHOUT"
-    name = extensions.quote_ident(cursor.name, cursor)
-    return f"DECLARE {name} {scrolls}CURSOR {hold} HOLD FOR ".encode() + text
+    quoted = extensions.quote_ident(cursor.name, cursor.connection)
+    return f"DECLARE {quoted} {scrolls}CURSOR {hold} HOLD FOR ".encode() + text
 
 
 def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
@@ -304,7 +305,7 @@ class NotedCursor(extensions.cursor):  # type: ignore[misc]
 
     description = _told("description", lambda notes: notes.answers.columns)
     lastrowid = _told("lastrowid", lambda notes: notes.answers.last_oid)
-    query = _told("query", lambda notes: notes.ran())
+    query = _told("query", _sent)
     rownumber = _told("rownumber", lambda notes: notes.given)
     rowcount = _told("rowcount", lambda notes: notes.answers.rowcount)
     statusmessage = _told("statusmessage", lambda notes: notes.answers.status)
@@ -328,8 +329,8 @@ def class_of(asked: type[Any]) -> type[Any] | None:
     """
     if issubclass(asked, NotedCursor):
         return asked
-    above = all(calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH)
-    bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if above else (NotedCursor, asked)
+    is_beneath = all(calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH)
+    bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if is_beneath else (NotedCursor, asked)
     try:
         return type(asked.__name__, bases, {"__module__": asked.__module__, "__qualname__": asked.__qualname__})
     except TypeError:
