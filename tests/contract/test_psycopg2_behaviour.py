@@ -281,6 +281,38 @@ def test_waiting_with_gevent_is_answered(postgres: Postgres, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
+def test_types_that_were_registered_before_the_recording_are_known_in_a_replay(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    url = _url(postgres)
+    postgres.execute("DROP TYPE IF EXISTS place", "CREATE TYPE place AS (name text, floor int)")
+
+    def start() -> Any:
+        connection = psycopg2.connect(url)
+        return connection, extras.register_composite("place", connection)
+
+    def work(connection: Any) -> Any:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT ROW('here', 2)::place")
+            return repr(cursor.fetchone())
+
+    enable_psycopg2()
+    try:
+        connection, registered = start()
+        with record(tmp_path / "x.msgpack"):
+            found = work(connection)
+        connection.close()
+    finally:
+        disable_psycopg2()
+    postgres.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        connection, again = start()
+        assert (again.oid, again.attnames) == (registered.oid, registered.attnames)
+        assert work(connection) == found == "(place(name='here', floor=2),)"
+        connection.close()
+    assert session.verdict().ok
+
+
 def test_a_copy_that_differs_is_a_miss(postgres: Postgres, tmp_path: Path) -> None:
     import io
 

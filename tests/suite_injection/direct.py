@@ -136,15 +136,19 @@ def psycopg_direct_async(servers: Servers) -> list[str]:
 
 
 def psycopg2_direct(servers: Servers) -> list[str]:
-    import psycopg2  # type: ignore[import-untyped,unused-ignore]
-    from psycopg2 import extras
+    import io
+
+    import psycopg2  # type: ignore[import-untyped]
+    from psycopg2.extras import RealDictCursor, execute_values  # type: ignore[import-untyped]
 
     connection = psycopg2.connect(f"postgresql://{servers.postgres}")
 
     def rows() -> Any:
-        with connection.cursor(cursor_factory=extras.RealDictCursor) as cursor:
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(_PEOPLE)
-            return dict(cursor.fetchone()), [dict(row) for row in cursor], cursor.description[0].name
+            found = cursor.fetchone(), cursor.fetchall(), [column.name for column in cursor.description]
+            cursor.scroll(0, "absolute")
+            return found, cursor.fetchmany(1), cursor.rownumber, cursor.query, cursor.statusmessage
 
     def on_server() -> Any:
         with connection.cursor("people") as cursor:
@@ -153,8 +157,22 @@ def psycopg2_direct(servers: Servers) -> list[str]:
 
     def inserted() -> Any:
         with connection.cursor() as cursor:
-            extras.execute_values(cursor, "INSERT INTO people (name) VALUES %s", [("Cem",), ("Dia",)])
-            return cursor.rowcount
+            execute_values(cursor, "INSERT INTO people (name) VALUES %s", [("Cem",), ("Dia",)])
+            cursor.executemany("SELECT %s", iter([(1,), (2,)]))
+            connection.rollback()
+            return cursor.rowcount, connection.status
+
+    def copied() -> Any:
+        with connection.cursor() as cursor:
+            came = io.StringIO()
+            cursor.copy_to(came, "people", columns=("name",))
+            cursor.copy_from(io.StringIO("Eve\n"), "people", columns=("name",))
+            connection.rollback()
+            return came.getvalue()
+
+    def told() -> Any:
+        connection.set_session(isolation_level="SERIALIZABLE")
+        return connection.poll(), connection.info.dbname, connection.isolation_level, connection.notices
 
     def taken() -> Any:
         with connection, connection.cursor() as cursor:
@@ -163,7 +181,7 @@ def psycopg2_direct(servers: Servers) -> list[str]:
     def nobody() -> Any:
         return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
 
-    works = (rows, on_server, inserted, connection.rollback, taken, connection.commit, nobody, connection.close)
+    works = (told, rows, on_server, inserted, copied, taken, connection.commit, nobody, connection.close)
     return [seen(work) for work in works]
 
 
@@ -260,7 +278,14 @@ def _of_mysql(servers: Servers) -> dict[str, Any]:
 
 DIRECT: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
-    for work in (sqlite3_direct, aiosqlite_direct, psycopg_direct, psycopg_direct_async, psycopg2_direct, asyncpg_direct)
+    for work in (
+        sqlite3_direct,
+        aiosqlite_direct,
+        psycopg_direct,
+        psycopg_direct_async,
+        psycopg2_direct,
+        asyncpg_direct,
+    )
 }
 DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work for work in (pymysql_direct, aiomysql_direct)

@@ -71,7 +71,7 @@ GUARDS = frozenset(
             )
         )
         + " "
-        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end"))
+        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "move", "took", "not_kept", "end"))
         + " recorded_method.<locals>.bare",
         "libraries/kits/dbapi/statements.py": "RowsRead.__iter__ RowsRead.__next__",
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
@@ -79,6 +79,10 @@ GUARDS = frozenset(
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",
         "libraries/psycopg/answer.py": "_noting _noting.<locals>.made NotedRows.load_row NotedRows.load_rows "
         "NotedRows._took NotedRows.end NotedRows.__getattr__ NotedRows.__del__",
+        "libraries/psycopg2/cursor.py": "NotedCursor.__del__ NotedCursor.__wrapped__ _beneath.<locals>.beneath "
+        "_fetching.<locals>.fetch _made _scroll",
+        "libraries/psycopg2/copying.py": "_TextTee.read _TextTee.write "
+        + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/redis/internals.py": "Pushed.__call__",

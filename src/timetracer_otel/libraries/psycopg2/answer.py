@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.whose_error import outside
-from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
+from timetracer_otel.current import get_current_session
+from timetracer_otel.libraries.kits.dbapi.answer import Fetches, KnownRows, RecordedAnswer
+from timetracer_otel.libraries.kits.dbapi.call import raise_made_already
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import recorded_rows
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, text_of
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["Answers", "Told", "Twin"]
 
@@ -46,6 +52,17 @@ class Answers(ReplayCursor):
     """What a cursor of psycopg2's gets its answers from. The app has that cursor, and not this one."""
 
     _fetches_by = Told
+
+    def _run(self, call: CursorCall, live: Callable[[Any], Any]) -> Any:
+        text, session = text_of(call.statement), get_current_session()
+        rows = recorded_rows(self._target, text, call.values) if not call.many else None
+        if rows is not None and isinstance(session, ReplaySession):
+            # psycopg2 asks about a type. The recorded app may have registered it before the recording.
+            site = self._site(call, raise_made_already, Fetches())
+            if session.upcoming(site.redacted(session), hooks.whereabouts(None).path()) is None:
+                self._answer = KnownRows(rows)
+                return self
+        return super()._run(call, live)
 
     def copy(self, copy: Copy) -> list[Any]:
         """Answer a ``COPY``: gives what came, as the app's file takes it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import libpq_address
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import how_many_learned, with_types
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.psycopg2.peer import Peer
 
@@ -73,6 +74,15 @@ class ServerTarget(Target):
     def first_facts(self) -> dict[str, Any] | None:
         """What the connection was told when it was opened."""
         return self._facts
+
+    def facts(self) -> dict[str, Any] | None:
+        """The same, and what was learned about types of the server."""
+        return with_types(self._facts, self)
+
+    @property
+    def how_many_learned(self) -> int:
+        """How many answers about types there are."""
+        return how_many_learned(self)
 
     def connected(self, connection: Any) -> None:
         """Keep what libpq knows of the server by now."""

@@ -9,11 +9,12 @@ from weakref import ref
 
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by, claimed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import belongs_to
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import recording_cursor
 from timetracer_otel.libraries.psycopg2.answer import Twin
@@ -52,14 +53,14 @@ def _peer_of(connection: Any) -> Peer | None:
     return target.peer if target is not None else None
 
 
-def _info(connection: Any) -> Any:
+def _info(_: BaseSession | None, connection: Any) -> Flow | None:
     peer = _peer_of(connection)
-    return _Connection.info.__get__(connection) if peer is None else ConnectionInfo(connection, peer.facts)
+    return Done(ConnectionInfo(connection, peer.facts)) if peer is not None else None
 
 
-def _dsn(connection: Any) -> Any:
+def _dsn(_: BaseSession | None, connection: Any) -> Flow | None:
     peer = _peer_of(connection)
-    return _Connection.dsn.__get__(connection) if peer is None else peer.shown_dsn
+    return Done(peer.shown_dsn) if peer is not None else None
 
 
 class _Shown(extensions.connection):  # type: ignore[misc]
@@ -67,19 +68,21 @@ class _Shown(extensions.connection):  # type: ignore[misc]
 
     __slots__ = ()
 
-    info = property(_info)
-    dsn = property(_dsn)
+    info = property(guarded(LIB, _Connection.info.__get__, _info, outside=True))
+    dsn = property(guarded(LIB, _Connection.dsn.__get__, _dsn, outside=True))
 
 
 def _open(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
     """A connection is made, of the class that the app has asked for: this is beneath the app's own ``__init__``."""
     if kwargs or len(args) != 1:
         return None
+    module = importlib.import_module(LIB)
     try:
-        target = ServerTarget(importlib.import_module(LIB), extensions.parse_dsn(args[0]))
-    except Exception:
+        parameters = extensions.parse_dsn(args[0])
+    except (module.Error, TypeError):
         # psycopg2 says what is wrong.
         return None
+    target = ServerTarget(module, parameters)
 
     def stand_in() -> AppStep:
         assert isinstance(session, ReplaySession)
@@ -88,11 +91,10 @@ def _open(session: BaseSession | None, connection: Any, /, *args: Any, **kwargs:
 
     def hold(_: None, stands_in: bool) -> Held:
         if stands_in:
-            assert target.peer is not None
-            target.peer.connected()
             target.shown = ref(connection)
         else:
             target.connected(connection)
+            belongs_to(connection, target)
         return CONNECTIONS.hold(target, partial(_Connection, args[0]), connection, stands_in)
 
     return connected(target, session, AppStep(_Connection.__init__, connection, *args), stand_in, hold)

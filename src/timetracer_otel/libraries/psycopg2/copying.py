@@ -20,7 +20,7 @@ from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier, t
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, EventResult
 
-__all__ = ["Copy", "CopySite"]
+__all__ = ["Copy", "CopySite", "all_by_name"]
 
 _SENDS: Final = re.compile(r"\bFROM\s+STDIN\b", re.IGNORECASE)
 _SIZE: Final = 8192
@@ -31,23 +31,27 @@ _SIGNATURES: Final[Mapping[str, inspect.Signature]] = {
 }
 
 
+def all_by_name(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """All arguments of a ``copy_*`` method; None where they do not fit."""
+    try:
+        bound = _SIGNATURES[name].bind(*args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
 class Copy:
     """One call of a ``copy_*`` method.
 
     Args:
         name: Of the method.
-        args: As the app gave them.
-        kwargs: The same, by name.
-
-    Raises:
-        TypeError: The arguments do not fit.
+        given: Its arguments, all of them by name.
     """
 
-    def __init__(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        bound = _SIGNATURES[name].bind(*args, **kwargs)
-        bound.apply_defaults()
+    def __init__(self, name: str, given: dict[str, Any]) -> None:
         self._name = name
-        self._given: dict[str, Any] = bound.arguments
+        self._given = given
         self.file: Any = self._given["file"]
         self.size: int = self._given.get("size", _SIZE)
         self.pieces: list[Any] = []
@@ -75,7 +79,7 @@ class Copy:
         """The arguments with a file that notes what passes it."""
         self._limits = limits
         kind = _TextTee if isinstance(self.file, io.TextIOBase) else _Tee
-        return {**self._given, "file": kind(self.file, self._note)}
+        return {**self._given, "file": kind(self)}
 
     def with_file(self, cursor: Any) -> Any:
         """Make the call on a cursor; what the app's file gave is read again."""
@@ -88,15 +92,16 @@ class Copy:
             return piece if type(piece) is str else piece.decode("utf-8", "surrogateescape")
         return _as_bytes(piece)
 
-    def _note(self, piece: Any) -> None:
-        try:
-            if self.is_kept and self._limits is not None and not self._limits.take(len(piece) + PIECE_BYTES):
-                self.is_kept, self.pieces = False, []
-            if self.is_kept and piece:
-                self.pieces.append(piece if type(piece) in (str, bytes) else bytes(piece))
-        except Exception as fault:
-            self.is_kept, self.pieces = False, []
-            faults.contain("psycopg2.copy", fault)
+    def note(self, piece: Any) -> None:
+        """Note a piece, where there is room for it."""
+        if self.is_kept and self._limits is not None and not self._limits.take(len(piece) + PIECE_BYTES):
+            self.forget()
+        if self.is_kept and piece:
+            self.pieces.append(piece if type(piece) in (str, bytes) else bytes(piece))
+
+    def forget(self) -> None:
+        """Keep nothing of what is copied."""
+        self.is_kept, self.pieces = False, []
 
 
 def _as_bytes(piece: Any) -> bytes:
@@ -107,13 +112,12 @@ class _Tee:
     """The app's file; what psycopg2 reads from it or writes into it is noted. Its methods are guards.
 
     Args:
-        file: The app's.
-        note: Notes a piece.
+        copy: The call.
     """
 
-    def __init__(self, file: Any, note: Callable[[Any], None]) -> None:
-        self._file = file
-        self._note = note
+    def __init__(self, copy: Copy) -> None:
+        self._file = copy.file
+        self._copy = copy
 
     def __getattr__(self, name: str) -> Any:
         # psycopg2 asks whether there is a `read` or a `write`.
@@ -122,13 +126,20 @@ class _Tee:
 
     def _read(self, read: Callable[..., Any], *size: Any) -> Any:
         piece = read(*size)
-        self._note(piece)
+        self._noted(piece)
         return piece
 
     def _write(self, write: Callable[..., Any], piece: Any) -> Any:
         value = write(piece)
-        self._note(piece)
+        self._noted(piece)
         return value
+
+    def _noted(self, piece: Any) -> None:
+        try:
+            self._copy.note(piece)
+        except Exception as fault:
+            self._copy.is_kept = False
+            faults.contain("psycopg2.copy", fault)
 
 
 class _TextTee(_Tee, io.TextIOBase):

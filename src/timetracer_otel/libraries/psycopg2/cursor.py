@@ -13,7 +13,8 @@ from typing import Any, Final
 from weakref import ref
 
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
+from timetracer_otel.calls.guarded import AppStep, Begin, Done, Flow, guarded
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.direct import Held, held_by
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     CursorNotes,
@@ -25,7 +26,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.psycopg2.answer import Answers, Told
 from timetracer_otel.libraries.psycopg2.call import LIB
-from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite
+from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite, all_by_name
 from timetracer_otel.libraries.psycopg2.internals import calls_the_next_class
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -49,8 +50,8 @@ class _Notes(CursorNotes):
     """What gives the rows in a replay; None where the server gives them."""
     given = 0
     """How many rows a replay has given; a ``scroll`` counts, too."""
-    ran: Callable[[], bytes] | None = None
-    """Gives the text of the last statement of a replay."""
+    ran: tuple[str, tuple[Any, ...], dict[str, Any]] = ("", (), {})
+    """The last call of a replay: its method, and the arguments."""
 
     def __init__(self, cursor: Any, held: Held) -> None:
         self._of = ref(cursor)
@@ -113,7 +114,7 @@ def _answered(
     name: str, notes: _Notes, session: BaseSession | None, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Flow:
     answers = _answers(notes, session, cursor)
-    notes.ran = partial(_sent, cursor, name, args, kwargs)
+    notes.ran = name, args, kwargs
     try:
         value = yield AppStep(getattr(answers, name), *args, **kwargs)
     finally:
@@ -138,27 +139,28 @@ def _answers(notes: _Notes, session: BaseSession | None, cursor: Any) -> Answers
 
 def _copying(name: str) -> Any:
     """A method that copies from or into a file of the app's."""
+    own = _beneath(name)
 
     def decided(session: BaseSession | None, cursor: Any, /, *args: Any, **kwargs: Any) -> Flow | None:
         notes = notes_of(cursor)
         if notes is None or _Cursor.closed.__get__(cursor):
             return None
         notes.end()
-        try:
-            copy = Copy(name, args, kwargs)
-        except TypeError:
+        given = all_by_name(name, args, kwargs)
+        if given is None:
             # psycopg2 says what is wrong.
             return None
+        copy = Copy(name, given)
         if notes.held.replays(session):
             return _copied(notes, session, cursor, copy)
         notes.answers = None
         if not isinstance(session, TraceSession):
             return None
-        live = AppStep(_beneath(name), cursor, **copy.noted(session.limits))
+        live = AppStep(own, cursor, **copy.noted(session.limits))
         site = site_of(notes, CursorCall(copy.text), live, partial(CopySite, copy))
         return flow(site, session)
 
-    return guarded(LIB, _beneath(name), decided, outside=True)
+    return guarded(LIB, own, decided, outside=True)
 
 
 def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy) -> Flow:
@@ -172,7 +174,7 @@ def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy)
             break
         copy.pieces.append(piece)
     answers = _answers(notes, session, cursor)
-    notes.ran = copy.text.encode
+    notes.ran = "copy", (copy.text,), {}
     try:
         came = yield AppStep(answers.copy, copy)
     finally:
@@ -181,21 +183,22 @@ def _copied(notes: _Notes, session: BaseSession | None, cursor: Any, copy: Copy)
         yield AppStep(copy.file.write, piece)
 
 
-def _sent(cursor: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """What a statement looks like to the server, as ``query`` tells it."""
+def _sent(notes: _Notes) -> bytes:
+    """What the last statement of a replay would look like to a server, as ``query`` tells it."""
+    cursor, (name, args, kwargs) = notes.cursor, notes.ran
     given: list[Any] = [*args, *kwargs.values()]
     if name == "executemany":
         given[1:] = [list(given[1])[-1]] if len(given) > 1 and given[1] else []
     if name == "callproc":
         values = given[1] if len(given) > 1 else ()
         given = [" ".join(("SELECT * FROM", f"{given[0]}({','.join(['%s'] * len(values))})")), list(values)]
-    text: bytes = _Cursor.mogrify(cursor, *given)
+    text: bytes = outside(cursor.mogrify, *given)
     if cursor.name is None:
         return text
     scrolls = {None: "", True: "SCROLL ", False: "NO SCROLL "}[cursor.scrollable]
     hold = "WITH" if cursor.withhold else "WITHOUT"
-    name = extensions.quote_ident(cursor.name, cursor)
-    return f"DECLARE {name} {scrolls}CURSOR {hold} HOLD FOR ".encode() + text
+    quoted = extensions.quote_ident(cursor.name, cursor.connection)
+    return f"DECLARE {quoted} {scrolls}CURSOR {hold} HOLD FOR ".encode() + text
 
 
 def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
@@ -237,16 +240,18 @@ def _fetching(name: str, how: str, asked_of: Callable[..., int | None]) -> Any:
     return fetch
 
 
+_scroll_beneath: Final = _beneath("scroll")
+
+
 def _scroll(cursor: Any, value: Any, mode: Any = "relative") -> Any:
     """Move in the set of rows. Each part of it is a guard."""
     notes: _Notes | None = vars(cursor).get(_NOTES)
-    own = _beneath("scroll")
     if notes is None or (notes.answers is None and notes.fetches is None):
-        return own(cursor, value, mode)
+        return _scroll_beneath(cursor, value, mode)
     if notes.answers is None:
-        return notes.move(partial(own, cursor), value, mode)
+        return notes.move(partial(_scroll_beneath, cursor), value, mode)
     if _Cursor.closed.__get__(cursor) or not notes.answers.gives_rows:
-        return own(cursor, value, mode)
+        return _scroll_beneath(cursor, value, mode)
     notes.answers.scroll(value, mode)
     notes.given = value if mode == "absolute" else notes.given + value
     return None
@@ -264,11 +269,11 @@ def _told(name: str, in_replay: Callable[[Any], Any]) -> property:
     """What a cursor tells of its last statement."""
     own = getattr(_Cursor, name)
 
-    def told(cursor: Any) -> Any:
+    def begin(_: BaseSession | None, cursor: Any) -> Flow | None:
         notes: _Notes | None = vars(cursor).get(_NOTES)
-        return own.__get__(cursor) if notes is None or notes.answers is None else in_replay(notes)
+        return Done(in_replay(notes)) if notes is not None and notes.answers is not None else None
 
-    return property(told)
+    return property(guarded(LIB, own.__get__, begin, outside=True))
 
 
 def _close(_: BaseSession | None, cursor: Any) -> None:
@@ -300,7 +305,7 @@ class NotedCursor(extensions.cursor):  # type: ignore[misc]
 
     description = _told("description", lambda notes: notes.answers.columns)
     lastrowid = _told("lastrowid", lambda notes: notes.answers.last_oid)
-    query = _told("query", lambda notes: notes.ran())
+    query = _told("query", _sent)
     rownumber = _told("rownumber", lambda notes: notes.given)
     rowcount = _told("rowcount", lambda notes: notes.answers.rowcount)
     statusmessage = _told("statusmessage", lambda notes: notes.answers.status)
@@ -324,8 +329,8 @@ def class_of(asked: type[Any]) -> type[Any] | None:
     """
     if issubclass(asked, NotedCursor):
         return asked
-    above = all(calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH)
-    bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if above else (NotedCursor, asked)
+    is_beneath = all(calls_the_next_class(vars(cls).get(name)) for cls in asked.__mro__ for name in _BENEATH)
+    bases: Any = (NotedCursor,) if asked is _Cursor else (asked, NotedCursor) if is_beneath else (NotedCursor, asked)
     try:
         return type(asked.__name__, bases, {"__module__": asked.__module__, "__qualname__": asked.__qualname__})
     except TypeError:

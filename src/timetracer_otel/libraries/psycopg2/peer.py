@@ -30,7 +30,7 @@ __all__ = ["Peer"]
 
 extensions: Any = importlib.import_module("psycopg2.extensions")
 _PORT: Final = "5432"
-_TIMEOUT_S: Final = "10"
+_TIMEOUT_S: Final = 10
 _KEPT: Final = frozenset({"application_name", "client_encoding", "dbname", "options", "password", "user"})
 """Parameters of the app's that its connection has in a replay, too."""
 _STATUSES: Final = {
@@ -97,6 +97,7 @@ class Peer(ReplayObject):
             listener.bind((host, 0))
             port = str(listener.getsockname()[1])
         listener.listen(1)
+        listener.settimeout(_TIMEOUT_S)
         _in_thread(self._greet, listener)
         parameters = extensions.parse_dsn(given)
         hidden = {"password": "xxx"} if "password" in parameters else {}
@@ -108,16 +109,11 @@ class Peer(ReplayObject):
             host=host,
             hostaddr="",
             port=port,
-            connect_timeout=_TIMEOUT_S,
+            connect_timeout=str(_TIMEOUT_S),
             sslmode="disable",
             gssencmode="disable",
         )
         return dsn
-
-    def connected(self) -> None:
-        """The connection is there: nobody else connects."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def follow(self, connection: Any, status: int, transaction: int) -> None:
         """Bring the driver's connection into the state of the recorded one behind a statement.
@@ -146,8 +142,15 @@ class Peer(ReplayObject):
             _in_thread(self._serve)
 
     def _greet(self, listener: Any) -> None:
-        number, _ = listener._accept()
-        listener.close()
+        try:
+            number, _ = listener._accept()
+        except OSError:
+            # Nobody connected: libpq did not take the app's parameters.
+            return
+        finally:
+            listener.close()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
         self._socket = _socket.socket(fileno=number)
         self._read(0)
         self._socket.sendall(self._greeting)

@@ -10,7 +10,7 @@ from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
-from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import caster_patches
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import type_patches
 from timetracer_otel.libraries.kits.dbapi.owners import opening
 from timetracer_otel.libraries.psycopg2.call import LIB
 from timetracer_otel.libraries.psycopg2.connection import CONNECTIONS
@@ -32,7 +32,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         # Innermost, where OpenTelemetry's instrumentor has wrapped it; and the names of other modules.
         Patch(module, "connect", lambda _: replacement),
         Rebound(original, replacement),
-        *caster_patches(extras),
+        *type_patches(extras),
     ]
 
 

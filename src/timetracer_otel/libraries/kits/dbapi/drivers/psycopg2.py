@@ -15,11 +15,10 @@ from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import (
-    asking_patch,
-    caster_patches,
     range_of,
     range_parts,
     recorded_rows,
+    type_patches,
 )
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
@@ -106,8 +105,7 @@ def function_patches() -> list[Undoable]:
     return [
         Rebound(extensions.register_type, _register_type(extensions.register_type)),
         Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
-        asking_patch(extras),
-        *caster_patches(extras),
+        *type_patches(extras),
     ]
 
 
