@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
@@ -46,6 +47,9 @@ RECEIVED: Final = "RECEIVED"
 """The method of an event that tells what a server sent while nobody asked: a notification, or that it is gone."""
 ANSWERED: Final = "timetracer_answered"
 """Attribute of a recorded error: what the server said besides."""
+
+_MOST_COMPARED: Final = 64 * 1024
+"""Data of a COPY that are kept to be read; of longer ones, a cassette has a hash."""
 
 _UNIQUE = re.compile(r"__asyncpg_([a-z]+)_[0-9a-f]+__")
 """Names that asyncpg makes with a number which it counts up in each process."""
@@ -269,6 +273,16 @@ class Received(_AsyncSite):
         return event.result.reply
 
 
+def _compared(data: bytes) -> dict[str, Any]:
+    """What data of a COPY are compared by."""
+    if len(data) > _MOST_COMPARED:
+        return {"size_bytes": len(data), "sha256": hashlib.sha256(data).digest()}
+    try:
+        return {"data": data.decode()}
+    except UnicodeDecodeError:
+        return {"data": data}
+
+
 class Exchange(_AsyncSite):
     """One request to the server, with all that it answers.
 
@@ -345,11 +359,7 @@ class Exchange(_AsyncSite):
         if self.many is not None:
             made["many"] = list(self.many)
         if self.supplied is not None:
-            data = b"".join(self.supplied)
-            try:
-                made["parameters"] = {"data": data.decode()}
-            except UnicodeDecodeError:
-                made["parameters"] = {"data": data}
+            made["parameters"] = _compared(b"".join(self.supplied))
         if self.portal:
             made["server_side"] = True
         return made
