@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -273,14 +274,29 @@ class Received(_AsyncSite):
         return event.result.reply
 
 
-def _compared(data: bytes) -> dict[str, Any]:
-    """What data of a COPY are compared by."""
-    if len(data) > _MOST_COMPARED:
-        return {"size_bytes": len(data), "sha256": hashlib.sha256(data).digest()}
-    try:
-        return {"data": data.decode()}
-    except UnicodeDecodeError:
-        return {"data": data}
+class Supplied:
+    """The data of a COPY from the app, noted while asyncpg takes them."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._size_bytes = 0
+        self._hash = hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """The next piece."""
+        self._hash.update(data)
+        self._size_bytes += len(data)
+        if self._size_bytes <= _MOST_COMPARED:
+            self._kept += data
+
+    def compared(self) -> dict[str, Any]:
+        """What the data are compared by."""
+        if self._size_bytes > _MOST_COMPARED:
+            return {"size_bytes": self._size_bytes, "sha256": self._hash.digest()}
+        try:
+            return {"data": self._kept.decode()}
+        except UnicodeDecodeError:
+            return {"data": bytes(self._kept)}
 
 
 class Exchange(_AsyncSite):
@@ -311,6 +327,7 @@ class Exchange(_AsyncSite):
     _chunks: list[bytes] | None = None
     _error: RecordedError | None = None
     _recording: Recording | None = None
+    _began_s = 0.0
     recorded_error: RecordedError | None = None
     """In a replay: the error with which the request was answered."""
     _described: tuple[list[list[Any]], list[int]] | None = None
@@ -324,7 +341,7 @@ class Exchange(_AsyncSite):
         values: Sequence[Any] | None = None,
         *,
         many: list[Any] | None = None,
-        supplied: list[bytes] | None = None,
+        supplied: Supplied | None = None,
         options: Mapping[str, Any] | None = None,
         state: Any = None,
         portal: str = "",
@@ -359,7 +376,7 @@ class Exchange(_AsyncSite):
         if self.many is not None:
             made["many"] = list(self.many)
         if self.supplied is not None:
-            made["parameters"] = _compared(b"".join(self.supplied))
+            made["parameters"] = self.supplied.compared()
         if self.portal:
             made["server_side"] = True
         return made
@@ -384,6 +401,7 @@ class Exchange(_AsyncSite):
         if self.many is None and self.supplied is None:
             self._args = self._arguments()
         held.heard_by = session
+        self._began_s = time.perf_counter()
         heard_in(session).begun += 1
         self._in_text = frozenset(held.in_text)
         if self._listens:
@@ -414,10 +432,10 @@ class Exchange(_AsyncSite):
                 heard_in(session).begun -= 1
             if session is None or not isinstance(outcome, BaseException):
                 return True
-            if self._chunks:
+            if self._chunks and self.many is None and self.supplied is None:
                 # asyncpg could make nothing of what the server answered.
                 again = copy(self)
-                again._listens, again._noted, again._chunks = False, self._chunks, []
+                again._listens, again.may_disown, again._noted, again._chunks = False, False, self._chunks, []
                 _note(again, session)
             elif state is not None:
                 # asyncpg refused the values, for which the statement was prepared.
@@ -461,15 +479,13 @@ class Exchange(_AsyncSite):
         """Keep what the server sent."""
         self._stop(held)
         chunks, self._chunks = self._chunks, None
-        sizes = [
-            len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()), *(self.supplied or ()))
-        ]
+        sizes = [len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()))]
         if recording.session.limits.take(sum(sizes)):
             self._noted += chunks or ()
         else:
             limit_kb = recording.session.config.max_session_kb
             recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
-            self._noted, self.copied, self.supplied = [], None, None
+            self._noted, self.copied = [], None
         if is_last or not self.portal:
             self.end()
             recording.close()
@@ -516,7 +532,8 @@ class Exchange(_AsyncSite):
         if state is not None:
             self._describe(state)
         types = self.target.types  # type: ignore[attr-defined]
-        made.attributes[ANSWERED] = answer_of(found, self._described, types, (), False, self._changed)
+        said = answer_of(found, self._described, types, (), False, self._changed)
+        made.attributes[ANSWERED] = {**said, "after_s": time.perf_counter() - self._began_s}
         return made
 
     def result(self, recording: Recording) -> EventResult:

@@ -21,6 +21,7 @@ from timetracer_otel.libraries.asyncpg.call import (
     Exchange,
     HeldConnection,
     Opening,
+    Supplied,
     heard_in,
 )
 from timetracer_otel.libraries.asyncpg.server import Asked, Server, server_of
@@ -319,7 +320,9 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         )
     if method == "bind_execute_many" and state is not None:
         many: list[Any] = []
-        if isinstance(given["args"], Iterable):
+        if type(given["args"]) in (list, tuple):
+            many += map(_row, given["args"])
+        elif isinstance(given["args"], Iterable):
             given["args"] = _noting_rows(given["args"], many)
         returns_rows = bool(given.get("return_rows"))
         options = {"returns_rows": True} if returns_rows else None
@@ -336,7 +339,7 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         given["sink"] = _noting_data(given["sink"], site.copied)
         return site
     if method == "copy_in":
-        sent: list[bytes] = []
+        sent = Supplied()
         rows: list[Any] | None = None
         if given.get("records") is not None:
             rows = []
@@ -352,6 +355,8 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
 
 def _row(values: Any) -> Any:
     """The values of one row, for matching. What is no row is asyncpg's to refuse."""
+    if not hasattr(values, "__len__"):
+        return None
     try:
         return [plain_parameter(value) for value in values]
     except Exception as fault:
@@ -369,7 +374,7 @@ def _bytes(data: Any) -> bytes:
 
 def _noting_rows(rows: Any, noted: list[Any]) -> Iterator[Any]:
     for row in rows:
-        noted.append(_row(row) if hasattr(row, "__len__") else None)
+        noted.append(_row(row))
         yield row
 
 
@@ -379,7 +384,7 @@ async def _noting_async(rows: Any, noted: list[Any]) -> AsyncIterator[Any]:
         yield row
 
 
-async def _noting_pieces(pieces: Any, noted: list[bytes]) -> AsyncIterator[Any]:
+async def _noting_pieces(pieces: Any, noted: Supplied) -> AsyncIterator[Any]:
     async for piece in pieces:
         noted.append(_bytes(piece))
         yield piece

@@ -467,6 +467,9 @@ class Server(ReplayObject, asyncio.Transport):
             # asyncpg's own clock ends it.
             await asyncio.sleep(_LONG_S)
         fields = internals.field_of(error)
+        if recorded.attributes.get(DISCONNECTED) or (fields or {}).get("C") == _CANCELLED["C"]:
+            # Somebody else, or the app, ended it after that time; the app may do so again.
+            await asyncio.sleep(said.get("after_s", 0.0))
         if fields is None:
             asked.problem = error
             if recorded.attributes.get(DISCONNECTED):
