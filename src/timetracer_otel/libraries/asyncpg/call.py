@@ -401,7 +401,6 @@ class Exchange(_AsyncSite):
         if self.many is None and self.supplied is None:
             self._args = self._arguments()
         held.heard_by = session
-        self._began_s = time.perf_counter()
         heard_in(session).begun += 1
         self._in_text = frozenset(held.in_text)
         if self._listens:
@@ -409,6 +408,7 @@ class Exchange(_AsyncSite):
 
     def listen(self, held: HeldConnection) -> None:
         """Note what the server sends from now on, unless another call waits for it."""
+        self._began_s = time.perf_counter()
         if held.chunks is None:
             self._chunks = held.chunks = []
             if held.rest:
@@ -496,7 +496,8 @@ class Exchange(_AsyncSite):
         self._stop(held)
         if recording is not None and recording.ended_s is None:
             self._error = record_error(error)
-            self._error.attributes[ANSWERED] = {"state": Answer(self._chunks or (), False).state}
+            said = {"state": Answer(self._chunks or (), False).state, "after_s": time.perf_counter() - self._began_s}
+            self._error.attributes[ANSWERED] = said
             self.end()
 
     @property
