@@ -130,7 +130,7 @@ class HeldConnection(Held):
         server: What stands for the server in a replay; None for a real connection.
     """
 
-    __slots__ = ("chunks", "connection", "heard_by", "in_text", "portals", "rest", "server")
+    __slots__ = ("chunks", "connection", "described", "heard_by", "in_text", "portals", "rest", "server")
 
     def __init__(self, target: Database, connection: Any, server: Any = None) -> None:
         super().__init__(target, raise_made_already, stands_in=server is not None)
@@ -144,6 +144,8 @@ class HeldConnection(Held):
         """The recording that gets what the server sends while nobody asks."""
         self.rest = b""
         """The begin of a message whose end is still to come."""
+        self.described: dict[str, tuple[list[list[Any]], list[int]]] = {}
+        """By name of a prepared statement: its columns by name and type, and the types of its parameters."""
         self.in_text: set[int] = set()
         """The types that the app's own codecs get as text."""
 
@@ -316,6 +318,7 @@ class Exchange(_AsyncSite):
         method: Where that is not the statement's verb.
         keeps_rows: Whether the app gets rows.
         only_errors: Whether it is an event only where it fails.
+        is_late: Whether its time is over already, so that asyncpg does not ask the server.
         listens: Whether the server is asked by this call itself, and not by one beneath it.
     """
 
@@ -350,6 +353,7 @@ class Exchange(_AsyncSite):
         keeps_rows: bool = False,
         only_errors: bool = False,
         listens: bool = True,
+        is_late: bool = False,
     ) -> None:
         super().__init__(held.target, protocol)
         self.live: Any = live
@@ -365,6 +369,7 @@ class Exchange(_AsyncSite):
         self._keeps_rows = keeps_rows
         self._only_errors = only_errors
         self._listens = listens
+        self._is_late = is_late
         self._noted: list[bytes] = []
         self._in_text: Collection[int] = ()
 
@@ -418,7 +423,7 @@ class Exchange(_AsyncSite):
     def disowns(self, outcome: Any) -> bool:
         """Whether asyncpg refused the call before it asked the server, or the app's own data failed."""
         if isinstance(outcome, BaseException):
-            is_ours = self._chunks is not None and internals.is_in_doubt(outcome)
+            is_ours = self._chunks is not None and internals.is_in_doubt(outcome) and not self._is_late
         else:
             # Without values, nothing is sent.
             is_ours = not self._only_errors and self._chunks != []
@@ -446,11 +451,15 @@ class Exchange(_AsyncSite):
     def preparation(held: HeldConnection, protocol: Any, state: Any) -> Exchange:
         """The call that prepared a statement."""
         made = Exchange(held, protocol, state.query, method=PREPARE, listens=False)
-        made._describe(state)
+        made._describe(held, state)
         return made
 
-    def _describe(self, state: Any) -> None:
-        self._described = columns, parameters = internals.described(state)
+    def _describe(self, held: HeldConnection, state: Any) -> None:
+        # asyncpg may have forgotten the types by now, and a name stays that of one statement.
+        known = held.described.get(state.name) if state.name else None
+        self._described = columns, parameters = known or internals.described(state)
+        if state.name:
+            held.described[state.name] = self._described
         oids = {*parameters, *(oid for _, oid in columns)}
         self._changed = self.target.types.changed(oids)  # type: ignore[attr-defined]
 
@@ -465,7 +474,7 @@ class Exchange(_AsyncSite):
         self._facts = untold_facts(recording.session, self.target)
         state = self._state if self._listens or value is None else internals.state_of(value)
         if state is not None:
-            self._describe(state)
+            self._describe(held, state)
         if self.portal:
             self._recording = recording
             held.portals[self.portal] = self
@@ -530,8 +539,8 @@ class Exchange(_AsyncSite):
             self._stop(held)
         made = super().record_error(error)
         found = Answer(self._chunks or (), False)
-        if state is not None:
-            self._describe(state)
+        if state is not None and held is not None:
+            self._describe(held, state)
         types = self.target.types  # type: ignore[attr-defined]
         said = answer_of(found, self._described, types, (), False, self._changed)
         made.attributes[ANSWERED] = {**said, "after_s": time.perf_counter() - self._began_s}

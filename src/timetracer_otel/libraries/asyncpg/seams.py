@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from functools import partial
 from types import ModuleType
@@ -35,6 +36,8 @@ from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
+
+_GIVES_ROWS: Final = re.compile(r"\A\s*(?:SELECT|VALUES|SHOW|TABLE|WITH)\b|\bRETURNING\b", re.IGNORECASE)
 
 _KNOWN: Final = drivers.ASYNCPG
 """The kit must know the driver's values and errors."""
@@ -303,7 +306,8 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
     state: Any = given.get("state")
     portal = given.get("portal_name", "")
     timeout = given.get("timeout")
-    if (state is not None and internals.is_internal(state)) or (isinstance(timeout, (int, float)) and timeout <= 0):
+    is_late = isinstance(timeout, (int, float)) and timeout <= 0
+    if (state is not None and internals.is_internal(state)) or (state is None and is_late):
         # asyncpg asks for itself, or does not begin.
         return None
     if method == "prepare":
@@ -328,11 +332,11 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         options = {"returns_rows": True} if returns_rows else None
         return Exchange(held, protocol, state.query, many=many, options=options, state=state, keeps_rows=returns_rows)
     if method == "query":
-        return (
-            None
-            if internals.is_reset(held.connection(), given["query"])
-            else Exchange(held, protocol, given["query"])
-        )
+        if internals.is_reset(held.connection(), given["query"]):
+            return None
+        # The same statement may be run for its rows.
+        options = {"rows": False} if _GIVES_ROWS.search(given["query"]) else None
+        return Exchange(held, protocol, given["query"], options=options)
     if method == "copy_out":
         site = Exchange(held, protocol, given["copy_stmt"])
         site.copied = []
@@ -407,6 +411,8 @@ def _recorded(
         site.listen(held)
         return _Fetch(held, site)
     site = _site(held, protocol, method, given)
+    if method == "close_statement":
+        held.described.pop(given["state"].name, None)
     if site is None:
         return None
     site.live = AppStep(original, protocol, **given)
