@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -46,6 +48,9 @@ RECEIVED: Final = "RECEIVED"
 """The method of an event that tells what a server sent while nobody asked: a notification, or that it is gone."""
 ANSWERED: Final = "timetracer_answered"
 """Attribute of a recorded error: what the server said besides."""
+
+_MOST_COMPARED: Final = 64 * 1024
+"""Data of a COPY that are kept to be read; of longer ones, a cassette has a hash."""
 
 _UNIQUE = re.compile(r"__asyncpg_([a-z]+)_[0-9a-f]+__")
 """Names that asyncpg makes with a number which it counts up in each process."""
@@ -125,7 +130,7 @@ class HeldConnection(Held):
         server: What stands for the server in a replay; None for a real connection.
     """
 
-    __slots__ = ("chunks", "connection", "heard_by", "in_text", "portals", "rest", "server")
+    __slots__ = ("chunks", "connection", "described", "heard_by", "in_text", "portals", "rest", "server")
 
     def __init__(self, target: Database, connection: Any, server: Any = None) -> None:
         super().__init__(target, raise_made_already, stands_in=server is not None)
@@ -139,6 +144,8 @@ class HeldConnection(Held):
         """The recording that gets what the server sends while nobody asks."""
         self.rest = b""
         """The begin of a message whose end is still to come."""
+        self.described: dict[str, tuple[list[list[Any]], list[int]]] = {}
+        """By name of a prepared statement: its columns by name and type, and the types of its parameters."""
         self.in_text: set[int] = set()
         """The types that the app's own codecs get as text."""
 
@@ -269,6 +276,31 @@ class Received(_AsyncSite):
         return event.result.reply
 
 
+class Supplied:
+    """The data of a COPY from the app, noted while asyncpg takes them."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._size_bytes = 0
+        self._hash = hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """The next piece."""
+        self._hash.update(data)
+        self._size_bytes += len(data)
+        if self._size_bytes <= _MOST_COMPARED:
+            self._kept += data
+
+    def compared(self) -> dict[str, Any]:
+        """What the data are compared by."""
+        if self._size_bytes > _MOST_COMPARED:
+            return {"size_bytes": self._size_bytes, "sha256": self._hash.digest()}
+        try:
+            return {"data": self._kept.decode()}
+        except UnicodeDecodeError:
+            return {"data": bytes(self._kept)}
+
+
 class Exchange(_AsyncSite):
     """One request to the server, with all that it answers.
 
@@ -286,6 +318,7 @@ class Exchange(_AsyncSite):
         method: Where that is not the statement's verb.
         keeps_rows: Whether the app gets rows.
         only_errors: Whether it is an event only where it fails.
+        is_late: Whether its time is over already, so that asyncpg does not ask the server.
         listens: Whether the server is asked by this call itself, and not by one beneath it.
     """
 
@@ -297,6 +330,7 @@ class Exchange(_AsyncSite):
     _chunks: list[bytes] | None = None
     _error: RecordedError | None = None
     _recording: Recording | None = None
+    _began_s = 0.0
     recorded_error: RecordedError | None = None
     """In a replay: the error with which the request was answered."""
     _described: tuple[list[list[Any]], list[int]] | None = None
@@ -310,7 +344,7 @@ class Exchange(_AsyncSite):
         values: Sequence[Any] | None = None,
         *,
         many: list[Any] | None = None,
-        supplied: list[bytes] | None = None,
+        supplied: Supplied | None = None,
         options: Mapping[str, Any] | None = None,
         state: Any = None,
         portal: str = "",
@@ -319,6 +353,7 @@ class Exchange(_AsyncSite):
         keeps_rows: bool = False,
         only_errors: bool = False,
         listens: bool = True,
+        is_late: bool = False,
     ) -> None:
         super().__init__(held.target, protocol)
         self.live: Any = live
@@ -334,6 +369,7 @@ class Exchange(_AsyncSite):
         self._keeps_rows = keeps_rows
         self._only_errors = only_errors
         self._listens = listens
+        self._is_late = is_late
         self._noted: list[bytes] = []
         self._in_text: Collection[int] = ()
 
@@ -345,11 +381,7 @@ class Exchange(_AsyncSite):
         if self.many is not None:
             made["many"] = list(self.many)
         if self.supplied is not None:
-            data = b"".join(self.supplied)
-            try:
-                made["parameters"] = {"data": data.decode()}
-            except UnicodeDecodeError:
-                made["parameters"] = {"data": data}
+            made["parameters"] = self.supplied.compared()
         if self.portal:
             made["server_side"] = True
         return made
@@ -381,6 +413,7 @@ class Exchange(_AsyncSite):
 
     def listen(self, held: HeldConnection) -> None:
         """Note what the server sends from now on, unless another call waits for it."""
+        self._began_s = time.perf_counter()
         if held.chunks is None:
             self._chunks = held.chunks = []
             if held.rest:
@@ -390,7 +423,7 @@ class Exchange(_AsyncSite):
     def disowns(self, outcome: Any) -> bool:
         """Whether asyncpg refused the call before it asked the server, or the app's own data failed."""
         if isinstance(outcome, BaseException):
-            is_ours = self._chunks is not None and internals.is_in_doubt(outcome)
+            is_ours = self._chunks is not None and internals.is_in_doubt(outcome) and not self._is_late
         else:
             # Without values, nothing is sent.
             is_ours = not self._only_errors and self._chunks != []
@@ -404,10 +437,10 @@ class Exchange(_AsyncSite):
                 heard_in(session).begun -= 1
             if session is None or not isinstance(outcome, BaseException):
                 return True
-            if self._chunks:
+            if self._chunks and self.many is None and self.supplied is None:
                 # asyncpg could make nothing of what the server answered.
                 again = copy(self)
-                again._listens, again._noted, again._chunks = False, self._chunks, []
+                again._listens, again.may_disown, again._noted, again._chunks = False, False, self._chunks, []
                 _note(again, session)
             elif state is not None:
                 # asyncpg refused the values, for which the statement was prepared.
@@ -418,11 +451,15 @@ class Exchange(_AsyncSite):
     def preparation(held: HeldConnection, protocol: Any, state: Any) -> Exchange:
         """The call that prepared a statement."""
         made = Exchange(held, protocol, state.query, method=PREPARE, listens=False)
-        made._describe(state)
+        made._describe(held, state)
         return made
 
-    def _describe(self, state: Any) -> None:
-        self._described = columns, parameters = internals.described(state)
+    def _describe(self, held: HeldConnection, state: Any) -> None:
+        # asyncpg may have forgotten the types by now, and a name stays that of one statement.
+        known = held.described.get(state.name) if state.name else None
+        self._described = columns, parameters = known or internals.described(state)
+        if state.name:
+            held.described[state.name] = self._described
         oids = {*parameters, *(oid for _, oid in columns)}
         self._changed = self.target.types.changed(oids)  # type: ignore[attr-defined]
 
@@ -437,7 +474,7 @@ class Exchange(_AsyncSite):
         self._facts = untold_facts(recording.session, self.target)
         state = self._state if self._listens or value is None else internals.state_of(value)
         if state is not None:
-            self._describe(state)
+            self._describe(held, state)
         if self.portal:
             self._recording = recording
             held.portals[self.portal] = self
@@ -451,15 +488,13 @@ class Exchange(_AsyncSite):
         """Keep what the server sent."""
         self._stop(held)
         chunks, self._chunks = self._chunks, None
-        sizes = [
-            len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()), *(self.supplied or ()))
-        ]
+        sizes = [len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()))]
         if recording.session.limits.take(sum(sizes)):
             self._noted += chunks or ()
         else:
             limit_kb = recording.session.config.max_session_kb
             recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
-            self._noted, self.copied, self.supplied = [], None, None
+            self._noted, self.copied = [], None
         if is_last or not self.portal:
             self.end()
             recording.close()
@@ -470,7 +505,8 @@ class Exchange(_AsyncSite):
         self._stop(held)
         if recording is not None and recording.ended_s is None:
             self._error = record_error(error)
-            self._error.attributes[ANSWERED] = {"state": Answer(self._chunks or (), False).state}
+            said = {"state": Answer(self._chunks or (), False).state, "after_s": time.perf_counter() - self._began_s}
+            self._error.attributes[ANSWERED] = said
             self.end()
 
     @property
@@ -503,10 +539,11 @@ class Exchange(_AsyncSite):
             self._stop(held)
         made = super().record_error(error)
         found = Answer(self._chunks or (), False)
-        if state is not None:
-            self._describe(state)
+        if state is not None and held is not None:
+            self._describe(held, state)
         types = self.target.types  # type: ignore[attr-defined]
-        made.attributes[ANSWERED] = answer_of(found, self._described, types, (), False, self._changed)
+        said = answer_of(found, self._described, types, (), False, self._changed)
+        made.attributes[ANSWERED] = {**said, "after_s": time.perf_counter() - self._began_s}
         return made
 
     def result(self, recording: Recording) -> EventResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from functools import partial
 from types import ModuleType
@@ -21,6 +22,7 @@ from timetracer_otel.libraries.asyncpg.call import (
     Exchange,
     HeldConnection,
     Opening,
+    Supplied,
     heard_in,
 )
 from timetracer_otel.libraries.asyncpg.server import Asked, Server, server_of
@@ -34,6 +36,8 @@ from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
+
+_GIVES_ROWS: Final = re.compile(r"\A\s*(?:SELECT|VALUES|SHOW|TABLE|WITH)\b|\bRETURNING\b", re.IGNORECASE)
 
 _KNOWN: Final = drivers.ASYNCPG
 """The kit must know the driver's values and errors."""
@@ -302,7 +306,8 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
     state: Any = given.get("state")
     portal = given.get("portal_name", "")
     timeout = given.get("timeout")
-    if (state is not None and internals.is_internal(state)) or (isinstance(timeout, (int, float)) and timeout <= 0):
+    is_late = isinstance(timeout, (int, float)) and timeout <= 0
+    if (state is not None and internals.is_internal(state)) or (state is None and is_late):
         # asyncpg asks for itself, or does not begin.
         return None
     if method == "prepare":
@@ -319,24 +324,26 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         )
     if method == "bind_execute_many" and state is not None:
         many: list[Any] = []
-        if isinstance(given["args"], Iterable):
+        if type(given["args"]) in (list, tuple):
+            many += map(_row, given["args"])
+        elif isinstance(given["args"], Iterable):
             given["args"] = _noting_rows(given["args"], many)
         returns_rows = bool(given.get("return_rows"))
         options = {"returns_rows": True} if returns_rows else None
         return Exchange(held, protocol, state.query, many=many, options=options, state=state, keeps_rows=returns_rows)
     if method == "query":
-        return (
-            None
-            if internals.is_reset(held.connection(), given["query"])
-            else Exchange(held, protocol, given["query"])
-        )
+        if internals.is_reset(held.connection(), given["query"]):
+            return None
+        # The same statement may be run for its rows.
+        options = {"rows": False} if _GIVES_ROWS.search(given["query"]) else None
+        return Exchange(held, protocol, given["query"], options=options)
     if method == "copy_out":
         site = Exchange(held, protocol, given["copy_stmt"])
         site.copied = []
         given["sink"] = _noting_data(given["sink"], site.copied)
         return site
     if method == "copy_in":
-        sent: list[bytes] = []
+        sent = Supplied()
         rows: list[Any] | None = None
         if given.get("records") is not None:
             rows = []
@@ -352,6 +359,8 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
 
 def _row(values: Any) -> Any:
     """The values of one row, for matching. What is no row is asyncpg's to refuse."""
+    if not hasattr(values, "__len__"):
+        return None
     try:
         return [plain_parameter(value) for value in values]
     except Exception as fault:
@@ -369,7 +378,7 @@ def _bytes(data: Any) -> bytes:
 
 def _noting_rows(rows: Any, noted: list[Any]) -> Iterator[Any]:
     for row in rows:
-        noted.append(_row(row) if hasattr(row, "__len__") else None)
+        noted.append(_row(row))
         yield row
 
 
@@ -379,7 +388,7 @@ async def _noting_async(rows: Any, noted: list[Any]) -> AsyncIterator[Any]:
         yield row
 
 
-async def _noting_pieces(pieces: Any, noted: list[bytes]) -> AsyncIterator[Any]:
+async def _noting_pieces(pieces: Any, noted: Supplied) -> AsyncIterator[Any]:
     async for piece in pieces:
         noted.append(_bytes(piece))
         yield piece
@@ -402,6 +411,8 @@ def _recorded(
         site.listen(held)
         return _Fetch(held, site)
     site = _site(held, protocol, method, given)
+    if method == "close_statement":
+        held.described.pop(given["state"].name, None)
     if site is None:
         return None
     site.live = AppStep(original, protocol, **given)

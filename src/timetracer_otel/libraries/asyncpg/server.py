@@ -193,11 +193,32 @@ class Server(ReplayObject, asyncio.Transport):
             self._outgoing.clear()
             if self._answering is not None:
                 self._answering.cancel()
-            self._loop.call_soon(self._protocol.connection_lost, None)
+            self._loop.call_soon(self._gone, None)
+
+    def _gone(self, error: BaseException | None) -> None:
+        # Nothing is kept alive by what stands for a connection that is closed.
+        protocol, self._protocol, self.held = self._protocol, None, None
+        if protocol is not None:
+            protocol.connection_lost(error)
 
     def abort(self) -> None:
         """The client goes at once."""
         self.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits to be sent."""
+        return 0
+
+    def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
+        """Nothing waits to be sent."""
+
+    def get_protocol(self) -> Any:
+        """Of asyncpg."""
+        return self._protocol
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Another one gets what is sent."""
+        self._protocol = protocol
 
     def pause_reading(self) -> None:
         """The client wants nothing for now."""
@@ -282,7 +303,8 @@ class Server(ReplayObject, asyncio.Transport):
                 self._protocol.data_received(piece)
             else:
                 self._closing = True
-                self._protocol.connection_lost(piece)
+                self._outgoing.clear()
+                self._gone(piece)
 
     async def _answer(self, asked: Asked, kind: bytes) -> None:
         pieces: Sequence[bytes | BaseException | None]
@@ -327,11 +349,11 @@ class Server(ReplayObject, asyncio.Transport):
                 return [wire.command_complete(verb_of(given["query"])) + wire.ready("I")]
             raise unrecorded(held.target, f"{method} outside the replay")
         if method == "execute":
-            return self._fetched(session, given["portal_name"], given["limit"])
+            return await self._fetched(asked, session, given["portal_name"], given["limit"])
         if site is None:
             raise unrecorded(held.target, method)
         if method == "prepare":
-            return await self._prepare(session, site)
+            return await self._prepare(asked, session, site)
         if method == "copy_in" and kind == _QUERY:
             # What the server says to the statement, it says behind the data.
             return [wire.message(b"G", b"\0\0\0")]
@@ -350,19 +372,17 @@ class Server(ReplayObject, asyncio.Transport):
     def _statements(self, session: ReplaySession) -> _Statements:
         return session.state(f"{LIB}.statements", lambda: _Statements(session))
 
-    async def _prepare(self, session: ReplaySession, site: Exchange) -> Sequence[bytes]:
+    async def _prepare(
+        self, asked: Asked, session: ReplaySession, site: Exchange
+    ) -> Sequence[bytes | BaseException | None]:
         text = _redacted_text(session, site)
         statements = self._statements(session)
         event = statements.upcoming(text)
         if event is not None and event.signature.method == PREPARE and event.result.exception is not None:
             # It failed at this point when it was recorded.
             error, _ = await self._event_of(session, site)
-            assert error is not None
-            fields = internals.field_of(error)
-            if fields is None:
-                raise error
-            self._failed()
-            return [wire.error(fields)]
+            if error is not None:
+                return await self._error(asked, site, error)
         described = statements.described(text)
         if described is None:
             # A miss.
@@ -421,13 +441,15 @@ class Server(ReplayObject, asyncio.Transport):
             self._portals[site.portal] = _Portal(site, rows_of(reply, types), event)
             if method == "bind":
                 return [beside + wire.message(b"2") + wire.ready(self._state)]
-            return [beside, *self._fetched(session, site.portal, given["limit"])]
+            return [beside, *(await self._fetched(asked, session, site.portal, given["limit"]))]
         if reply.get("suspended"):
             end = wire.message(b"s")
         rows = rows_of(reply, types) if method in ("bind_execute", "bind_execute_many") else ()
         return [beside + b"".join(rows) + end + wire.ready(self._state)]
 
-    def _fetched(self, session: ReplaySession, name: str, limit: int) -> list[bytes]:
+    async def _fetched(
+        self, asked: Asked, session: ReplaySession, name: str, limit: int
+    ) -> Sequence[bytes | BaseException | None]:
         """The next rows of a cursor."""
         portal = self._portals.get(name)
         if portal is None:
@@ -439,12 +461,8 @@ class Server(ReplayObject, asyncio.Transport):
         if limit and len(rows) == limit:
             return [b"".join(rows) + wire.message(b"s") + wire.ready(self._state)]
         if "fetch_error" in reply:
-            fields = internals.field_of(portal.site.rebuild_error(reply["fetch_error"]))
-            if fields is None:
-                raise session.refuse(portal.event, "fetching from it failed")
-            said = reply["fetch_error"].attributes[ANSWERED]
-            self._state = said["state"] or self._failed()
-            return [b"".join(rows) + wire.error(fields) + wire.ready(self._state)]
+            error = portal.site.rebuild_error(reply["fetch_error"])
+            return [b"".join(rows), *(await self._error(asked, portal.site, error))]
         if reply.get("suspended"):
             raise session.refuse(
                 portal.event, f"fetching more than the {len(portal.rows)} rows that the recorded app fetched in all"
@@ -467,6 +485,9 @@ class Server(ReplayObject, asyncio.Transport):
             # asyncpg's own clock ends it.
             await asyncio.sleep(_LONG_S)
         fields = internals.field_of(error)
+        if recorded.attributes.get(DISCONNECTED) or (fields or {}).get("C") == _CANCELLED["C"]:
+            # Somebody else, or the app, ended it after that time; the app may do so again.
+            await asyncio.sleep(said.get("after_s", 0.0))
         if fields is None:
             asked.problem = error
             if recorded.attributes.get(DISCONNECTED):
@@ -476,7 +497,8 @@ class Server(ReplayObject, asyncio.Transport):
         message = beside + wire.error(fields)
         if recorded.attributes.get(DISCONNECTED):
             return [message, None]
-        return [message + wire.ready(self._state)]
+        # A client that prepares asks by itself whether the server is ready.
+        return [message if asked.method == "prepare" else message + wire.ready(self._state)]
 
     def _answered(self, session: BaseSession | None) -> None:
         """Give what the recorded server sent by itself behind so many answers."""
