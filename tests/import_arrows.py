@@ -87,6 +87,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiomysql": ("aiomysql",),
     "asyncmy": ("asyncmy",),
     "mysqlclient": ("MySQLdb", "mysqlclient"),
+    "mysqlconnector": ("mysql", "_mysql_connector"),
     "psycopg": ("psycopg",),
     "pymysql": ("pymysql",),
     "kits": ("psycopg2", "asyncpg", "aiosqlite"),
@@ -96,7 +97,6 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 
 DRIVERS = (
     "databricks",
-    "mysql",
     "oracledb",
     "pg8000",
     "pyodbc",
@@ -122,7 +122,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"aiomysql", "asyncmy", "mysqlclient", "psycopg", "pymysql", "sqlite3"})
+_USED_DIRECTLY = frozenset({"aiomysql", "asyncmy", "mysqlclient", "mysqlconnector", "psycopg", "pymysql", "sqlite3"})
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}

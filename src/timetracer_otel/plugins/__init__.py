@@ -12,6 +12,7 @@ from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
 from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
+from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.pymysql import disable_pymysql, enable_pymysql
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
@@ -25,6 +26,7 @@ __all__ = [
     "disable_asyncmy",
     "disable_httpx",
     "disable_mysqlclient",
+    "disable_mysqlconnector",
     "disable_psycopg",
     "disable_pymysql",
     "disable_redis",
@@ -36,6 +38,7 @@ __all__ = [
     "enable_asyncmy",
     "enable_httpx",
     "enable_mysqlclient",
+    "enable_mysqlconnector",
     "enable_psycopg",
     "enable_pymysql",
     "enable_redis",

@@ -34,7 +34,8 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
+    # Not every driver shows it.
+    connection = getattr(cursor, "connection", None) or getattr(cursor, "_connection", None)
     if connection is not None and getattr(connection, HELD, connection) is not None:
         # A connection in C, of which its driver's plugin noted nothing, takes no attribute.
         with suppress(AttributeError):
