@@ -87,6 +87,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiomysql": ("aiomysql",),
     "asyncmy": ("asyncmy",),
     "mysqlclient": ("MySQLdb", "mysqlclient"),
+    "mysqlconnector": ("mysql", "_mysql_connector"),
     "psycopg": ("psycopg",),
     "aiosqlite": ("aiosqlite",),
     "psycopg2": ("psycopg2",),
@@ -99,7 +100,6 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 
 DRIVERS = (
     "databricks",
-    "mysql",
     "oracledb",
     "pg8000",
     "pyodbc",
@@ -129,7 +129,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
 _USED_DIRECTLY = frozenset(
-    {"aiomysql", "asyncmy", "asyncpg", "mysqlclient", "psycopg", "psycopg2", "pymysql", "sqlite3"}
+    {"aiomysql", "asyncmy", "asyncpg", "mysqlclient", "mysqlconnector", "psycopg", "psycopg2", "pymysql", "sqlite3"}
 )
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import aiomysql
+import aiomysql  # type: ignore[import-untyped,unused-ignore]
 from aiomysql import connection
 from pymysql.constants import CLIENT  # type: ignore[import-untyped,unused-ignore]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from tests.contract.direct_cases import Case
 from tests.contract.direct_flavour import ServerFlavour
 from tests.contract.mysql_cases import MYSQL_CASES
 from tests.servers.mariadb import MariaDb
@@ -21,7 +23,7 @@ class MySqlFlavour(ServerFlavour):
     """
 
     serial = "INTEGER AUTO_INCREMENT PRIMARY KEY"
-    own_cases = MYSQL_CASES
+    own_cases: ClassVar[Mapping[str, Case]] = MYSQL_CASES
     server_kind = MariaDb
     several: ClassVar[dict[str, Any]] = {}
     in_sqlalchemy: str

@@ -54,12 +54,13 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "aiomysql": lambda: _server(MariaDb),
     "asyncmy": lambda: _server(MariaDb),
     "mysqlclient": lambda: _server(MariaDb),
+    "mysqlconnector": lambda: _server(MariaDb),
     "pymysql": lambda: _server(MariaDb),
     "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 _MARKS = {
-    **{name: [needs_mariadb] for name in ("aiomysql", "asyncmy", "pymysql")},
+    **{name: [needs_mariadb] for name in ("aiomysql", "asyncmy", "mysqlconnector", "pymysql")},
     "mysqlclient": [needs_mariadb, needs_mysqlclient],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ from tests.contract.asyncmy_flavour import AsyncMyFlavour
 from tests.contract.framework import run_async
 from tests.contract.mysql_flavour import MySqlFlavour
 from tests.contract.mysqlclient_flavour import MySqlClientFlavour
+from tests.contract.mysqlconnector_flavour import MySqlConnectorFlavour
 from tests.contract.pymysql_flavour import PyMySqlFlavour
 from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
 from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_sqlalchemy, enable_sqlalchemy
 
 pytestmark = [needs_mariadb, pytest.mark.filterwarnings("ignore:Table 'live' already exists")]
 
 _BLOCKING: dict[str, Callable[[], MySqlFlavour]] = {"mysqlclient": MySqlClientFlavour, "pymysql": PyMySqlFlavour}
+_CONNECTOR: dict[str, Callable[[], MySqlFlavour]] = {"mysqlconnector": MySqlConnectorFlavour}
 _AWAITED: dict[str, Callable[[], MySqlFlavour]] = {"aiomysql": AioMySqlFlavour, "asyncmy": AsyncMyFlavour}
 
 
@@ -33,12 +37,13 @@ def _params(*names: str) -> Any:
     )
 
 
-blocking, awaited, each_driver = _params(*_BLOCKING), _params(*_AWAITED), _params(*_BLOCKING, *_AWAITED)
+blocking, awaited = _params(*_BLOCKING, *_CONNECTOR), _params(*_AWAITED)
+of_one_origin, each_driver = _params(*_BLOCKING, *_AWAITED), _params(*_BLOCKING, *_AWAITED, *_CONNECTOR)
 
 
 @pytest.fixture
 def flavour(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MySqlFlavour]:
-    made = {**_BLOCKING, **_AWAITED}[request.param]()
+    made = {**_BLOCKING, **_AWAITED, **_CONNECTOR}[request.param]()
     made.start(tmp_path)
     made.enable()
     try:
@@ -96,7 +101,7 @@ def test_a_statement_of_an_async_engine_is_one_event(flavour: MySqlFlavour, tmp_
         assert run_async(work()) == found
 
 
-@each_driver
+@of_one_origin
 @pytest.mark.parametrize("before", ["the session", "the plugin"])
 def test_a_connection_that_was_opened_before(flavour: MySqlFlavour, tmp_path: Path, before: str) -> None:
     if before == "the plugin":
@@ -154,7 +159,7 @@ def test_what_is_not_recorded_is_refused(flavour: MySqlFlavour, tmp_path: Path) 
         load()
 
 
-@each_driver
+@of_one_origin
 def test_fetching_more_rows_than_the_recorded_app_is_refused(flavour: MySqlFlavour, tmp_path: Path) -> None:
     def work(count: int) -> Any:
         with flavour.connect() as connection, connection.cursor(flavour.dbapi.cursors.SSCursor) as cursor:
@@ -186,7 +191,7 @@ def test_a_live_database(flavour: MySqlFlavour, tmp_path: Path, group: bool) -> 
         assert work() == first + 1
 
 
-@each_driver
+@of_one_origin
 def test_a_server_that_is_lost(flavour: MySqlFlavour, tmp_path: Path) -> None:
     def work() -> Any:
         found: list[Any] = []
@@ -215,6 +220,8 @@ def test_a_server_that_is_lost(flavour: MySqlFlavour, tmp_path: Path) -> None:
 
 
 @blocking
+# mysql-connector-python gives each statement the id of the span.
+@pytest.mark.filterwarnings("ignore:This version of the server does not support Query Attributes")
 def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -227,7 +234,8 @@ def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) ->
         connection = flavour.connect()
         cursor = connection.cursor()
         cursor.execute("CREATE TABLE t (n INTEGER)")
-        found = [cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]), cursor.execute("SELECT n FROM t")]
+        found = [cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]), cursor.rowcount]
+        cursor.execute("SELECT n FROM t")
         found.append(cursor.fetchall())
         with pytest.raises(flavour.dbapi.ProgrammingError):
             cursor.execute("SELECT * FROM nowhere")
@@ -243,7 +251,7 @@ def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) ->
         ]
 
     instrumentor = flavour.instrumentor()
-    instrumentor.instrument(tracer_provider=provider)
+    instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
     try:
         bare, expected = work(), spans()
         assert len(expected) == 4
@@ -258,3 +266,61 @@ def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) ->
         assert spans() == expected
     finally:
         instrumentor.uninstrument()
+
+
+def test_a_connection_of_mysqlconnector_that_was_opened_before(tmp_path: Path) -> None:
+    flavour = MySqlConnectorFlavour()
+    flavour.start(tmp_path)
+    connection = flavour.connect()
+    flavour.enable()
+
+    def work(connection: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1 AS n")
+        return cursor.fetchall()
+
+    try:
+        with record(tmp_path / "x.msgpack") as recording:
+            found = work(connection)
+        assert [event.signature.method for event in recording.events] == ["SELECT"]
+        with (
+            replay(tmp_path / "x.msgpack", fail_on_miss=False),
+            pytest.raises(ReplayMismatchError, match="on a connection that was opened before the replay"),
+        ):
+            work(connection)
+        connection.close()
+        flavour.stop()
+        with replay(tmp_path / "x.msgpack"):
+            assert work(flavour.connect()) == found
+    finally:
+        flavour.disable()
+        flavour.tear_down()
+
+
+def test_what_mysqlconnector_does_unseen_is_refused(tmp_path: Path) -> None:
+    flavour = MySqlConnectorFlavour()
+    flavour.start(tmp_path)
+
+    def prepared() -> Any:
+        with flavour.connect(buffered=False) as connection, connection.cursor(prepared=True) as cursor:
+            cursor.execute("SELECT %s", (1,))
+            return cursor.fetchall()
+
+    async def with_asyncio() -> Any:
+        connection = await importlib.import_module("mysql.connector.aio").connect(**flavour.where(False))
+        await connection.close()
+
+    try:
+        flavour.enable()
+        for work in (prepared, lambda: run_async(with_asyncio())):
+            with record(tmp_path / "x.msgpack"):
+                work()
+            assert sum(read_cassette(tmp_path / "x.msgpack").stats.dropped.values()) == 1
+            with (
+                replay(tmp_path / "x.msgpack", fail_on_miss=False),
+                pytest.raises(ReplayMismatchError, match="whose rows cannot be seen"),
+            ):
+                work()
+    finally:
+        flavour.disable()
+        flavour.tear_down()

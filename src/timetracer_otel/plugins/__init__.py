@@ -14,6 +14,7 @@ from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
 from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
+from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
 from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
@@ -31,6 +32,7 @@ __all__ = [
     "disable_asyncpg",
     "disable_httpx",
     "disable_mysqlclient",
+    "disable_mysqlconnector",
     "disable_psycopg",
     "disable_psycopg2",
     "disable_pymysql",
@@ -46,6 +48,7 @@ __all__ = [
     "enable_asyncpg",
     "enable_httpx",
     "enable_mysqlclient",
+    "enable_mysqlconnector",
     "enable_psycopg",
     "enable_psycopg2",
     "enable_pymysql",

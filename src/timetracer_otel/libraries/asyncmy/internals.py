@@ -74,10 +74,9 @@ def place(connection: Any) -> tuple[Any, Any, Any, Any]:
     return connection._host, connection._port, connection._unix_socket, connection._db
 
 
-def class_asked(connection: Any, asked: Any) -> type[Any]:
+def class_asked(connection: Any, asked: Any) -> Any:
     """The class of cursors that an app gets."""
-    found: type[Any] = asked or connection._cursor_cls
-    return found
+    return asked or connection._cursor_cls
 
 
 def result_of(cursor: Any) -> Any:

@@ -40,7 +40,8 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    disowned(getattr(cursor, "connection", None))
+    # Not every driver shows it.
+    disowned(getattr(cursor, "connection", None) or getattr(cursor, "_connection", None))
 
 
 def disowned(connection: Any) -> None:

@@ -45,6 +45,10 @@ class Driver:
     close: Callable[[Any], object]
     """Closes a connection that was lost, as the driver does."""
     is_async: bool = False
+    connection_of: Callable[[Any], Any] = lambda cursor: cursor.connection
+    """Gives the connection of a cursor; None where the cursor is closed."""
+    keeps_rows: Callable[[Any], bool] = lambda _: False
+    """Whether a connection refuses whatever it is asked, since rows of its last statement were not read."""
 
     @property
     def guard(self) -> Any:
@@ -115,7 +119,7 @@ class Seams:
 
         def begin(session: BaseSession | None, connection: Any) -> Any:
             held = self.held(session, connection)
-            if held is None:
+            if held is None or self._driver.keeps_rows(connection):
                 return None
             held.let_go()
             live = AppStep(original, connection)
@@ -145,7 +149,7 @@ class Seams:
             held = self.held(session, connection) if isinstance(session, ReplaySession) else None
             if held is None or held.stands_in or not held.replays(session):
                 return None
-            what = "a setting of a connection that was opened before the replay"
+            what = "what is asked on a connection that was opened before the replay"
             return only(raising(unrecorded(held.target, what)))
 
         return self.guarded(original, begin)
@@ -154,7 +158,7 @@ class Seams:
         """A cursor is asked for a statement: it puts one text together of the statement and its values."""
 
         def begin(session: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-            connection = cursor.connection
+            connection = self._driver.connection_of(cursor)
             held = self.held(session, connection) if connection is not None else None
             if held is None or (session is None and not held.stands_in):
                 return None

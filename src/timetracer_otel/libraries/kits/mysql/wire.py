@@ -7,11 +7,15 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html for the pac
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import raise_for_app
 
 __all__ = ["AUTOCOMMIT", "COM_QUERY", "IN_TRANSACTION", "MORE_RESULTS", "Wire"]
 
@@ -21,6 +25,7 @@ MORE_RESULTS: Final = 8
 """Flags of the server's status."""
 COM_QUERY: Final = 3
 _COM_QUIT: Final = 1
+_SETS_AUTOCOMMIT: Final = re.compile(r"SET (?:@@SESSION\.)?AUTOCOMMIT = (\w+)")
 _CLIENT_SSL: Final = 1 << 11
 _HEADER_BYTES: Final = 4
 _SALT: Final = b"\x01" * 20
@@ -88,9 +93,11 @@ class Wire(ReplayObject):
         if command == _COM_QUIT:
             return
         if command == COM_QUERY:
-            said = text.decode("utf-8", "replace").upper()
-            if said.startswith("SET AUTOCOMMIT"):
-                is_on = said.rpartition("=")[2].strip() in ("1", "TRUE", "ON")
+            # Attributes of a statement may stand before it.
+            said = text.decode("utf-8", "replace").upper().lstrip("\0\1 ")
+            sets = _SETS_AUTOCOMMIT.fullmatch(said)
+            if sets is not None:
+                is_on = sets[1] in ("1", "TRUE", "ON")
                 self.status = self.status | AUTOCOMMIT if is_on else self.status & ~AUTOCOMMIT
             elif said == "BEGIN":
                 self.status |= IN_TRANSACTION
@@ -122,7 +129,23 @@ class Wire(ReplayObject):
 
     def sendall(self, data: Any) -> None:
         """The driver tells something."""
+        if self._is_closed:
+            raise_for_app(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         self._take(data)
+
+    def recv_into(self, buffer: Any, count: int = 0) -> int:
+        """The driver reads. Where there is nothing, it gets a packet that says nothing: its answer is recorded."""
+        if not self._out:
+            self._ok(1)
+        data = self.read(count or len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def recv(self, count: int) -> bytes:
+        """The same."""
+        if not self._out:
+            self._ok(1)
+        return self.read(count)
 
     def read(self, count: int) -> bytes:
         """The driver reads."""
