@@ -19,6 +19,7 @@ from typing import Any
 from tests.suite_injection import library
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -538,6 +539,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **{work.__name__: work for work in (*_CLIENTS, *_REDIS)},
     **POSTGRES,
     **MYSQL,
+    **MONGO,
     **INCOMING,
     **JOBS,
 }

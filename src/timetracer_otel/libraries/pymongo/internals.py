@@ -8,7 +8,7 @@ them, by methods of a connection.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -26,6 +26,7 @@ __all__ = [
     "StandIn",
     "connect_again",
     "description_of",
+    "dns_records",
     "flavours",
     "hello_of",
     "is_closed",
@@ -69,6 +70,7 @@ class Flavour(NamedTuple):
         sending: The modules that have the functions for messages.
         topology: Its module of the servers that a client knows.
         auth: Its module that signs in.
+        resolver: Its module that asks the DNS.
         connect: The name in ``pool`` of what opens a socket.
         send: The name of what sends a message.
         receive: The name of what receives one.
@@ -81,6 +83,7 @@ class Flavour(NamedTuple):
     sending: tuple[Any, ...]
     topology: Any
     auth: Any
+    resolver: Any
     connect: str
     send: str
     receive: str
@@ -98,16 +101,17 @@ def flavours() -> Iterator[Flavour]:
             executors.AsyncPeriodicExecutor,
         ),
     ):
-        pool, topology, auth = (import_module(f"pymongo.{package}.{name}") for name in ("pool", "topology", "auth"))
+        pool, topology, auth, resolver = (
+            import_module(f"pymongo.{package}.{name}") for name in ("pool", "topology", "auth", "srv_resolver")
+        )
         sending = [pool]
         if find_spec(f"pymongo.{package}.network") is not None:
             sending.append(import_module(f"pymongo.{package}.network"))
         connect, send, receive = names
         asynchronous = package == "asynchronous"
         connection = pool.AsyncConnection if asynchronous else pool.Connection
-        yield Flavour(
-            asynchronous, pool, connection, tuple(sending), topology, auth, connect, send, receive, executor
-        )
+        modules = (pool, connection, tuple(sending), topology, auth, resolver)
+        yield Flavour(asynchronous, *modules, connect, send, receive, executor)
 
 
 # Messages
@@ -322,6 +326,11 @@ def selects_any(topology: Any, selector: Any, address: Any) -> bool:
         selector, address, custom_selector=topology._settings.server_selector
     )
     return bool(chosen)
+
+
+def dns_records(name: str, kind: str, texts: Sequence[str]) -> Any:
+    """Records of the DNS, of the class of the package that pymongo asks by."""
+    return import_module("dns.rrset").from_text(name, 0, "IN", kind, *texts)
 
 
 def seeds_of(topology: Any) -> list[tuple[str, int | None]]:

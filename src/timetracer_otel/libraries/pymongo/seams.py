@@ -30,6 +30,7 @@ from timetracer_otel.libraries.pymongo.call import (
     line_of,
 )
 from timetracer_otel.libraries.pymongo.internals import Flavour
+from timetracer_otel.libraries.pymongo.look_ups import LookUpSite
 from timetracer_otel.libraries.pymongo.topology import for_real_above, hello_at, is_held, release, selected
 from timetracer_otel.session import BaseSession, ReplaySession
 
@@ -55,6 +56,7 @@ def patches(module: ModuleType) -> list[Undoable]:
             Patch(topology, "select_servers", partial(_select, guard)),
             Patch(topology, "on_change", partial(_change, guard)),
             Patch(flavour.auth, "authenticate", partial(_sign_in, guard)),
+            Patch(flavour.resolver, "_resolve", partial(_look_up, guard, flavour)),
             # It starts a task or a thread, and waits for nothing.
             Patch(flavour.executor, "open", _begin_in_background),
         ]
@@ -68,9 +70,13 @@ def patches(module: ModuleType) -> list[Undoable]:
     return found
 
 
+def _pause_of(flavour: Flavour) -> Callable[[float], Any]:
+    return asyncio.sleep if flavour.asynchronous else time.sleep
+
+
 def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
     """A message goes out."""
-    pause: Callable[[float], Any] = asyncio.sleep if flavour.asynchronous else time.sleep
+    pause = _pause_of(flavour)
 
     def begin(session: BaseSession | None, socket: Any, data: bytes, *args: Any, **kwargs: Any) -> Flow | None:
         above = _connection_above.get()
@@ -179,6 +185,16 @@ def _sign_in(guard: Any, original: Function) -> Function:
 
     def begin(session: BaseSession | None, credentials: Any, conn: Any, *args: Any, **kwargs: Any) -> Flow | None:
         return Done(None) if internals.stand_in_of(conn) is not None else None
+
+    return guard(original, begin)  # type: ignore[no-any-return]
+
+
+def _look_up(guard: Any, flavour: Flavour, original: Function) -> Function:
+    """A client asks the DNS for the servers behind a name."""
+
+    def begin(session: BaseSession | None, name: str, kind: str, *args: Any, **kwargs: Any) -> Flow | None:
+        live = AppStep(original, name, kind, *args, **kwargs)
+        return flow(LookUpSite(name, kind, live, _pause_of(flavour)), session) if session is not None else None
 
     return guard(original, begin)  # type: ignore[no-any-return]
 
