@@ -238,6 +238,8 @@ def test_new_calls_are_added(mongo: Mongo, tmp_path: Path) -> None:
     cassette = tmp_path / "x.msgpack"
     with _client(mongo) as client:
         client.shop.items.insert_many([{"_id": 1, "name": "tea"}, {"_id": 2, "name": "milk"}])
+    with record(cassette):
+        pass
     with replay(cassette, record_mode="new_episodes"):
         tea = work("tea")
     assert tea == [{"_id": 1, "name": "tea"}]

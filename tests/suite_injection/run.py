@@ -335,7 +335,16 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool) ->
         if mongo is not None:
             stack.callback(mongo.stop)
         redis = stack.enter_context(RedisServer(folder))
-        yield Servers(url, "http://127.0.0.1:1", redis.url, postgres, str(folder), broker, mysql, mongo.url if mongo is not None else "")
+        yield Servers(
+            url,
+            "http://127.0.0.1:1",
+            redis.url,
+            postgres,
+            str(folder),
+            broker,
+            mysql,
+            mongo.url if mongo is not None else "",
+        )
 
 
 def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str]) -> str:

@@ -17,8 +17,13 @@ import bson
 from pymongo import hello, message, monitoring, server_description
 from pymongo.compression_support import decompress
 
+from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
+from timetracer_otel.calls.whose_error import raise_for_app
+
 __all__ = [
     "EXHAUST_ALLOWED",
+    "LIB",
     "MORE_TO_COME",
     "AsyncStandIn",
     "Flavour",
@@ -44,6 +49,7 @@ __all__ = [
     "stand_in_of",
 ]
 
+LIB: Final = "pymongo"
 MORE_TO_COME: Final = 2
 """The flag of a message that another one follows without being asked for, or that wants no reply."""
 EXHAUST_ALLOWED: Final = 1 << 16
@@ -190,12 +196,14 @@ def reply_bytes(reply: Any) -> tuple[bytes, int]:
 # Connections
 
 
-class StandIn:
+class StandIn(ReplayObject):
     """Stands for the socket of a blocking connection in a replay. It reaches nothing.
 
     Args:
         hello: What the recorded server said when it was greeted, in BSON.
     """
+
+    _lib = LIB
 
     def __init__(self, hello: bytes) -> None:
         self.hello = hello
@@ -227,18 +235,22 @@ class StandIn:
 
     def sendall(self, data: bytes) -> Any:
         """Refuse what is sent without a replay, as a socket does that the server has closed."""
-        raise ConnectionResetError("the connection was opened in a replay, which has ended")
+        raise_for_app(ConnectionResetError("the connection was opened in a replay, which has ended"))
 
 
 class AsyncStandIn(StandIn):
     """The same for asyncio."""
 
-    async def close(self) -> None:
+    @in_steps
+    def close(self) -> Flow:
         """Nothing; harmless when repeated."""
+        yield from ()
 
-    async def write(self, data: bytes) -> None:
+    @in_steps
+    def write(self, data: bytes) -> Flow:
         """Refuse it, too."""
         self.sendall(data)
+        yield from ()
 
 
 def stand_in_of(connection: Any) -> StandIn | None:

@@ -68,7 +68,8 @@ def selected(session: ReplaySession, topology: Any, selector: Any, address: Any,
         return (yield site.live)
     if session.holds_method(LIB, "SELECT") and _fails_now(session, site):
         return (yield from flow(site, session))
-    vars(topology)[_HELD] = weakref.ref(session)
+    if any(hello_at(session, address) for address in topology.description.server_descriptions()):
+        vars(topology)[_HELD] = weakref.ref(session)
     # A greeting may tell of further servers.
     asked: set[Any] = set()
     while (unknown := _unknown(topology, session, asked)) is not None:
