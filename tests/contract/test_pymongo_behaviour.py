@@ -254,6 +254,17 @@ def test_new_calls_are_added(mongo: Mongo, tmp_path: Path) -> None:
         assert work("tea", "milk", "none") == [*both, None]
 
 
+def test_a_new_transaction_is_undone_for_real(mongo: Mongo, tmp_path: Path) -> None:
+    cassette = tmp_path / "x.msgpack"
+    with record(cassette):
+        pass
+    with replay(cassette, record_mode="new_episodes"), _client(mongo) as client, client.start_session() as session:
+        session.start_transaction()
+        client.shop.items.insert_one({"_id": 1}, session=session)
+        session.abort_transaction()
+        assert client.shop.items.count_documents({}) == 0
+
+
 @pytest.mark.parametrize("name", ["pymongo", "nosql"])
 def test_a_live_database(mongo: Mongo, tmp_path: Path, name: str) -> None:
     def work() -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, replays
@@ -54,7 +55,7 @@ def patches(module: ModuleType) -> list[Undoable]:
             Patch(flavour.connection, "send_message", lends),
             Patch(pool, flavour.connect, partial(_connect, guard, flavour)),
             Patch(topology, "select_servers", partial(_select, guard)),
-            Patch(topology, "on_change", partial(_change, guard)),
+            Patch(topology, "on_change", partial(_change, flavour.asynchronous)),
             Patch(flavour.auth, "authenticate", partial(_sign_in, guard)),
             Patch(flavour.resolver, "_resolve", partial(_look_up, guard, flavour)),
             # It starts a task or a thread, and waits for nothing.
@@ -97,7 +98,9 @@ def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
             site.connects = partial(_open_for_real, flavour, connection, site, original, data)
         if sent.name in NEEDS_NO_ANSWER and replays(LIB, session, lambda: site.address):
             assert isinstance(session, ReplaySession)
-            return answered_or_passed(site, session)
+            # Over a real connection, new calls were made that are to be undone.
+            if stand_in is not None or not session.adds_new_calls:
+                return answered_or_passed(site, session)
         return flow(site, session)
 
     return guard(original, begin)  # type: ignore[no-any-return]
@@ -151,13 +154,24 @@ def _select(guard: Any, original: Function) -> Function:
     return guard(original, begin)  # type: ignore[no-any-return]
 
 
-def _change(guard: Any, original: Function) -> Function:
-    """A monitor tells what it found out about a server."""
+def _change(asynchronous: bool, original: Function) -> Function:
+    """A monitor tells what it found out about a server. A guard: what is ours runs in a `try`."""
 
-    def begin(session: BaseSession | None, topology: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        return Done(None) if session is None and is_held(topology) else None
+    def change(topology: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if _is_left_out(topology) else original(topology, *args, **kwargs)
 
-    return guard(original, begin)  # type: ignore[no-any-return]
+    async def change_async(topology: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if _is_left_out(topology) else await original(topology, *args, **kwargs)
+
+    return change_async if asynchronous else change
+
+
+def _is_left_out(topology: Any) -> bool:
+    try:
+        return is_held(topology)
+    except Exception as fault:
+        faults.contain("pymongo.change", fault)
+        return False
 
 
 def _connect(guard: Any, flavour: Flavour, original: Function) -> Function:
