@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dns.asyncresolver
+import dns.resolver
+import dns.rrset
 import pymongo
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
@@ -19,6 +22,7 @@ from pymongo.errors import AutoReconnect, ConnectionFailure
 
 from tests import forks
 from tests.contract.framework import network_attempts
+from tests.contract.pymongo_cases import got
 from tests.servers.mongo import Mongo
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -234,6 +238,8 @@ def test_new_calls_are_added(mongo: Mongo, tmp_path: Path) -> None:
     cassette = tmp_path / "x.msgpack"
     with _client(mongo) as client:
         client.shop.items.insert_many([{"_id": 1, "name": "tea"}, {"_id": 2, "name": "milk"}])
+    with record(cassette):
+        pass
     with replay(cassette, record_mode="new_episodes"):
         tea = work("tea")
     assert tea == [{"_id": 1, "name": "tea"}]
@@ -246,6 +252,17 @@ def test_new_calls_are_added(mongo: Mongo, tmp_path: Path) -> None:
     mongo.stop()
     with replay(cassette):
         assert work("tea", "milk", "none") == [*both, None]
+
+
+def test_a_new_transaction_is_undone_for_real(mongo: Mongo, tmp_path: Path) -> None:
+    cassette = tmp_path / "x.msgpack"
+    with record(cassette):
+        pass
+    with replay(cassette, record_mode="new_episodes"), _client(mongo) as client, client.start_session() as session:
+        session.start_transaction()
+        client.shop.items.insert_one({"_id": 1}, session=session)
+        session.abort_transaction()
+        assert client.shop.items.count_documents({}) == 0
 
 
 @pytest.mark.parametrize("name", ["pymongo", "nosql"])
@@ -297,6 +314,39 @@ def test_a_connection_of_a_replay_reaches_nothing_afterwards(mongo: Mongo, tmp_p
     finally:
         disable_pymongo()
         client.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "asyncio"])
+def test_servers_behind_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asynchronous: bool) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str, kind: str, **_: Any) -> Any:
+        asked.append(kind)
+        if kind == "TXT":
+            raise dns.resolver.NoAnswer
+        return dns.rrset.from_text(name, 60, "IN", "SRV", "0 0 27017 one.shop.test.", "0 0 27018 two.shop.test.")
+
+    async def resolve_async(name: str, kind: str, **options: Any) -> Any:
+        return resolve(name, kind, **options)
+
+    async def seeds() -> Any:
+        kind: Any = pymongo.AsyncMongoClient if asynchronous else pymongo.MongoClient
+        client = kind("mongodb+srv://db.shop.test/?tls=false", connect=False)
+        await got(client._resolve_srv() if hasattr(client, "_resolve_srv") else client._get_topology())
+        found = sorted(client._topology_settings.seeds)
+        await got(client.close())
+        return found
+
+    monkeypatch.setattr(dns.resolver, "resolve", resolve)
+    monkeypatch.setattr(dns.asyncresolver, "resolve", resolve_async)
+    with record(tmp_path / "x.msgpack"):
+        found = asyncio.run(seeds())
+    assert found == [("one.shop.test", 27017), ("two.shop.test", 27018)]
+    assert sorted(asked) == sorted(_methods(tmp_path / "x.msgpack")) == ["SRV", "TXT"]
+    with replay(tmp_path / "x.msgpack") as session:
+        assert asyncio.run(seeds()) == found
+    assert session.verdict().ok
+    assert len(asked) == 2
 
 
 def test_compressed_messages(mongo: Mongo, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import bson
@@ -472,6 +473,11 @@ class _Connection(socketserver.StreamRequestHandler):
     """Reads messages, and writes replies."""
 
     def handle(self) -> None:
+        # A client that is killed says no goodbye.
+        with suppress(ConnectionError):
+            self._serve()
+
+    def _serve(self) -> None:
         server: Server = self.server.mongo  # type: ignore[attr-defined]
         while header := self.rfile.read(_HEADER.size):
             size, request, _, operation = _HEADER.unpack(header)

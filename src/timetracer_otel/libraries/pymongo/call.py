@@ -31,7 +31,7 @@ __all__ = [
     "line_of",
 ]
 
-LIB: Final = "pymongo"
+LIB: Final = internals.LIB
 NEEDS_NO_ANSWER: Final[Mapping[str, Mapping[str, Any]]] = {
     "abortTransaction": {},
     "endSessions": {},

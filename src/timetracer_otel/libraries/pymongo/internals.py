@@ -8,7 +8,7 @@ them, by methods of a connection.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -17,8 +17,13 @@ import bson
 from pymongo import hello, message, monitoring, server_description
 from pymongo.compression_support import decompress
 
+from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
+from timetracer_otel.calls.whose_error import raise_for_app
+
 __all__ = [
     "EXHAUST_ALLOWED",
+    "LIB",
     "MORE_TO_COME",
     "AsyncStandIn",
     "Flavour",
@@ -26,6 +31,7 @@ __all__ = [
     "StandIn",
     "connect_again",
     "description_of",
+    "dns_records",
     "flavours",
     "hello_of",
     "is_closed",
@@ -43,6 +49,7 @@ __all__ = [
     "stand_in_of",
 ]
 
+LIB: Final = "pymongo"
 MORE_TO_COME: Final = 2
 """The flag of a message that another one follows without being asked for, or that wants no reply."""
 EXHAUST_ALLOWED: Final = 1 << 16
@@ -69,6 +76,7 @@ class Flavour(NamedTuple):
         sending: The modules that have the functions for messages.
         topology: Its module of the servers that a client knows.
         auth: Its module that signs in.
+        resolver: Its module that asks the DNS.
         connect: The name in ``pool`` of what opens a socket.
         send: The name of what sends a message.
         receive: The name of what receives one.
@@ -81,6 +89,7 @@ class Flavour(NamedTuple):
     sending: tuple[Any, ...]
     topology: Any
     auth: Any
+    resolver: Any
     connect: str
     send: str
     receive: str
@@ -98,16 +107,17 @@ def flavours() -> Iterator[Flavour]:
             executors.AsyncPeriodicExecutor,
         ),
     ):
-        pool, topology, auth = (import_module(f"pymongo.{package}.{name}") for name in ("pool", "topology", "auth"))
+        pool, topology, auth, resolver = (
+            import_module(f"pymongo.{package}.{name}") for name in ("pool", "topology", "auth", "srv_resolver")
+        )
         sending = [pool]
         if find_spec(f"pymongo.{package}.network") is not None:
             sending.append(import_module(f"pymongo.{package}.network"))
         connect, send, receive = names
         asynchronous = package == "asynchronous"
         connection = pool.AsyncConnection if asynchronous else pool.Connection
-        yield Flavour(
-            asynchronous, pool, connection, tuple(sending), topology, auth, connect, send, receive, executor
-        )
+        modules = (pool, connection, tuple(sending), topology, auth, resolver)
+        yield Flavour(asynchronous, *modules, connect, send, receive, executor)
 
 
 # Messages
@@ -186,12 +196,14 @@ def reply_bytes(reply: Any) -> tuple[bytes, int]:
 # Connections
 
 
-class StandIn:
+class StandIn(ReplayObject):
     """Stands for the socket of a blocking connection in a replay. It reaches nothing.
 
     Args:
         hello: What the recorded server said when it was greeted, in BSON.
     """
+
+    _lib = LIB
 
     def __init__(self, hello: bytes) -> None:
         self.hello = hello
@@ -223,18 +235,22 @@ class StandIn:
 
     def sendall(self, data: bytes) -> Any:
         """Refuse what is sent without a replay, as a socket does that the server has closed."""
-        raise ConnectionResetError("the connection was opened in a replay, which has ended")
+        raise_for_app(ConnectionResetError("the connection was opened in a replay, which has ended"))
 
 
 class AsyncStandIn(StandIn):
     """The same for asyncio."""
 
-    async def close(self) -> None:
+    @in_steps
+    def close(self) -> Flow:
         """Nothing; harmless when repeated."""
+        yield from ()
 
-    async def write(self, data: bytes) -> None:
+    @in_steps
+    def write(self, data: bytes) -> Flow:
         """Refuse it, too."""
         self.sendall(data)
+        yield from ()
 
 
 def stand_in_of(connection: Any) -> StandIn | None:
@@ -322,6 +338,11 @@ def selects_any(topology: Any, selector: Any, address: Any) -> bool:
         selector, address, custom_selector=topology._settings.server_selector
     )
     return bool(chosen)
+
+
+def dns_records(name: str, kind: str, texts: Sequence[str]) -> Any:
+    """Records of the DNS, of the class of the package that pymongo asks by."""
+    return import_module("dns.rrset").from_text(name, 0, "IN", kind, *texts)
 
 
 def seeds_of(topology: Any) -> list[tuple[str, int | None]]:

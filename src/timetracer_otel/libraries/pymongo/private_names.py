@@ -8,6 +8,7 @@ __all__ = ["RELIED_UPON"]
 
 _OF_BOTH: Final = (
     "auth:authenticate(conn)",
+    "srv_resolver:_resolve",
     "topology:Topology.description",
     "topology:Topology.on_change(server_description)",
     "topology:Topology.select_servers(selector)",

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, replays
@@ -30,6 +31,7 @@ from timetracer_otel.libraries.pymongo.call import (
     line_of,
 )
 from timetracer_otel.libraries.pymongo.internals import Flavour
+from timetracer_otel.libraries.pymongo.look_ups import LookUpSite
 from timetracer_otel.libraries.pymongo.topology import for_real_above, hello_at, is_held, release, selected
 from timetracer_otel.session import BaseSession, ReplaySession
 
@@ -53,8 +55,9 @@ def patches(module: ModuleType) -> list[Undoable]:
             Patch(flavour.connection, "send_message", lends),
             Patch(pool, flavour.connect, partial(_connect, guard, flavour)),
             Patch(topology, "select_servers", partial(_select, guard)),
-            Patch(topology, "on_change", partial(_change, guard)),
+            Patch(topology, "on_change", partial(_change, flavour.asynchronous)),
             Patch(flavour.auth, "authenticate", partial(_sign_in, guard)),
+            Patch(flavour.resolver, "_resolve", partial(_look_up, guard, flavour)),
             # It starts a task or a thread, and waits for nothing.
             Patch(flavour.executor, "open", _begin_in_background),
         ]
@@ -68,9 +71,13 @@ def patches(module: ModuleType) -> list[Undoable]:
     return found
 
 
+def _pause_of(flavour: Flavour) -> Callable[[float], Any]:
+    return asyncio.sleep if flavour.asynchronous else time.sleep
+
+
 def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
     """A message goes out."""
-    pause: Callable[[float], Any] = asyncio.sleep if flavour.asynchronous else time.sleep
+    pause = _pause_of(flavour)
 
     def begin(session: BaseSession | None, socket: Any, data: bytes, *args: Any, **kwargs: Any) -> Flow | None:
         above = _connection_above.get()
@@ -91,7 +98,9 @@ def _send(guard: Any, flavour: Flavour, original: Function) -> Function:
             site.connects = partial(_open_for_real, flavour, connection, site, original, data)
         if sent.name in NEEDS_NO_ANSWER and replays(LIB, session, lambda: site.address):
             assert isinstance(session, ReplaySession)
-            return answered_or_passed(site, session)
+            # Over a real connection, new calls were made that are to be undone.
+            if stand_in is not None or not session.adds_new_calls:
+                return answered_or_passed(site, session)
         return flow(site, session)
 
     return guard(original, begin)  # type: ignore[no-any-return]
@@ -145,13 +154,24 @@ def _select(guard: Any, original: Function) -> Function:
     return guard(original, begin)  # type: ignore[no-any-return]
 
 
-def _change(guard: Any, original: Function) -> Function:
-    """A monitor tells what it found out about a server."""
+def _change(asynchronous: bool, original: Function) -> Function:
+    """A monitor tells what it found out about a server. A guard: what is ours runs in a `try`."""
 
-    def begin(session: BaseSession | None, topology: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        return Done(None) if session is None and is_held(topology) else None
+    def change(topology: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if _is_left_out(topology) else original(topology, *args, **kwargs)
 
-    return guard(original, begin)  # type: ignore[no-any-return]
+    async def change_async(topology: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if _is_left_out(topology) else await original(topology, *args, **kwargs)
+
+    return change_async if asynchronous else change
+
+
+def _is_left_out(topology: Any) -> bool:
+    try:
+        return is_held(topology)
+    except Exception as fault:
+        faults.contain("pymongo.change", fault)
+        return False
 
 
 def _connect(guard: Any, flavour: Flavour, original: Function) -> Function:
@@ -179,6 +199,16 @@ def _sign_in(guard: Any, original: Function) -> Function:
 
     def begin(session: BaseSession | None, credentials: Any, conn: Any, *args: Any, **kwargs: Any) -> Flow | None:
         return Done(None) if internals.stand_in_of(conn) is not None else None
+
+    return guard(original, begin)  # type: ignore[no-any-return]
+
+
+def _look_up(guard: Any, flavour: Flavour, original: Function) -> Function:
+    """A client asks the DNS for the servers behind a name."""
+
+    def begin(session: BaseSession | None, name: str, kind: str, *args: Any, **kwargs: Any) -> Flow | None:
+        live = AppStep(original, name, kind, *args, **kwargs)
+        return flow(LookUpSite(name, kind, live, _pause_of(flavour)), session) if session is not None else None
 
     return guard(original, begin)  # type: ignore[no-any-return]
 

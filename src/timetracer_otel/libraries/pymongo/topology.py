@@ -19,6 +19,8 @@ __all__ = ["for_real_above", "hello_at", "is_held", "release", "selected"]
 
 for_real_above: Final[CallAbove[bool]] = CallAbove("pymongo-for-real")
 """Set while a replay looks for servers, or connects, for real: for calls that its cassette does not hold."""
+_telling_above: Final[CallAbove[bool]] = CallAbove("pymongo-telling")
+"""Set while a replay tells a client of a server."""
 _HELD: Final = "_timetracer_held"
 _Address = tuple[str, "int | None"]
 
@@ -68,12 +70,14 @@ def selected(session: ReplaySession, topology: Any, selector: Any, address: Any,
         return (yield site.live)
     if session.holds_method(LIB, "SELECT") and _fails_now(session, site):
         return (yield from flow(site, session))
-    vars(topology)[_HELD] = weakref.ref(session)
+    if any(hello_at(session, address) for address in topology.description.server_descriptions()):
+        vars(topology)[_HELD] = weakref.ref(session)
     # A greeting may tell of further servers.
     asked: set[Any] = set()
     while (unknown := _unknown(topology, session, asked)) is not None:
         asked.add(unknown[0])
-        yield AppStep(topology.on_change, internals.description_of(topology, *unknown))
+        described = internals.description_of(topology, *unknown)
+        yield from _telling_above.around(True, AppStep(topology.on_change, described))
     if internals.selects_any(topology, selector, address):
         return (yield site.live)
     return (yield from flow(site, session))
@@ -98,7 +102,9 @@ def _fails_now(session: ReplaySession, site: SelectionSite) -> bool:
 
 
 def is_held(topology: Any) -> bool:
-    """Whether a replay says what is known of the servers, and what a monitor of before it finds out is left out."""
+    """Whether a replay says what is known of the servers: what a monitor of before it finds out is left out."""
+    if _telling_above.get():
+        return False
     held = vars(topology).get(_HELD)
     return held is not None and held() is not None
 
