@@ -10,6 +10,7 @@ import importlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -26,9 +27,9 @@ from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.statements import text_of, verb_of
 from timetracer_otel.libraries.psycopg import internals
-from timetracer_otel.libraries.psycopg.answer import Heard, NotedAnswer, StandIn
+from timetracer_otel.libraries.psycopg.answer import Heard, NotedAnswer, StandIn, kept_notification
 from timetracer_otel.libraries.psycopg.call import LIB, ServerTarget, statuses_of
-from timetracer_otel.libraries.psycopg.results import RecordedResult
+from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_error
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real"]
@@ -47,8 +48,8 @@ class HeldConnection(Held):
     """
 
     __slots__ = (
-        *("_conninfo", "_connection", "_heard", "copied", "is_lent", "moves", "notes", "on_real", "own", "queued"),
-        "statuses",
+        *("_conninfo", "_connection", "_heard", "copied", "has_limit", "is_lent", "moves", "notes", "on_real", "own"),
+        *("queued", "statuses"),
     )
 
     def __init__(self, target: ServerTarget, connection: Any, conninfo: str | None, *, stands_in: bool) -> None:
@@ -57,7 +58,9 @@ class HeldConnection(Held):
         )
         self._conninfo = conninfo
         self._connection = ref(connection)
-        self._heard: Heard | None = None
+        self._heard: tuple[Heard, Heard] | None = None
+        self.has_limit = False
+        """Whether the app waits for notifications for a time that it gave."""
         self.own: Any = None
         """Libpq's connection, while a stand-in is in its place."""
         self.copied = ""
@@ -86,23 +89,22 @@ class HeldConnection(Held):
         setattr(made, HELD, None)
         return made
 
-    def listen(self, connection: Any) -> Heard:
-        """Note from now on what the server tells the connection besides."""
-        heard, pgconn = self._heard, connection.pgconn
-        if heard is None or pgconn.notice_handler is not heard:
-            self._heard = heard = Heard(pgconn.notice_handler)
-            pgconn.notice_handler = heard
+    def listen(self, connection: Any) -> None:
+        """A call begins: note what the server tells the connection besides."""
+        pgconn = connection.pgconn
+        if self._heard is None or pgconn.notice_handler is not self._heard[0]:
+            notices = Heard(pgconn.notice_handler, noted_error)
+            notified = Heard(pgconn.notify_handler, kept_notification)
+            pgconn.notice_handler, pgconn.notify_handler = self._heard = notices, notified
             self.statuses = statuses_of(pgconn)
-        heard.notices, heard.listening = [], True
-        return heard
+        for heard in self._heard:
+            heard.listen()
 
     def heard(self, pgconn: Any, answer: NotedAnswer) -> None:
         """A call is over: note what the server told besides."""
-        heard = self._heard
-        if heard is not None:
-            heard.listening = False
-            answer.heard_on(pgconn, self.statuses, heard.notices)
-            heard.notices = []
+        if self._heard is not None:
+            notices, notified = self._heard
+            answer.heard_on(pgconn, self.statuses, notices.taken(), notified.taken())
 
 
 _MISSING: Any = object()
@@ -169,6 +171,9 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
         of: The class of connections where the function is bound to it; None where it gets that as an argument.
         original: The function.
     """
+    if isinstance(original, MethodType):
+        # OpenTelemetry puts a bound method back in the place of a class's own.
+        of = original.__self__
     # By the class's attribute, the call would pass OpenTelemetry's wrapper a second time.
     unbound = original if of is None else original.__func__  # type: ignore[attr-defined]
 
@@ -311,7 +316,7 @@ def command(original: Function) -> Function:
         told = connection.pgconn
         if told.status == pq.ConnStatus.BAD:
             # psycopg says that it is closed.
-            yield AppStep(internals.check_open, connection)
+            yield AppStep(connection._check_connection_ok)
         if not isinstance(session, ReplaySession):
             if verb != "ROLLBACK":
                 yield raising(unrecorded(held.target, text))

@@ -13,7 +13,7 @@ from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
 from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
-from timetracer_otel.libraries.psycopg import connection, copies, internals, pipelines, servers, statements
+from timetracer_otel.libraries.psycopg import connection, copies, internals, notifications, pipelines, servers, statements
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult
 from timetracer_otel.session import BaseSession
@@ -44,6 +44,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         patch(module.Cursor, "_stream_fetchone_gen", statements.streamed),
         patch(module.Cursor, "_select_current_result", _selected),
         patch(module.Cursor, "_close", statements.close),
+        patch(module.ClientCursor, "mogrify", _mogrified),
         patch(module.ServerCursor, "_declare_gen", servers.declare),
         patch(module.ServerCursor, "_fetch_gen", servers.fetch),
         patch(module.ServerCursor, "_close_gen", servers.close),
@@ -60,6 +61,9 @@ def patches(module: ModuleType) -> list[Undoable]:
         ("send", pipelines.send),
     ):
         found.append(Patch(beneath, name, wrap))
+    for kind in (module.Connection, module.AsyncConnection):
+        found.append(Patch(internals.module_of(kind, "commit"), "notifies", notifications.notifies))
+        found.append(patch(kind, "notifies", notifications.waits))
     adapt, composite = (importlib.import_module(f"{module.__name__}.{name}") for name in ("adapt", "types.composite"))
     found += [
         Patch(adapt.RecursiveLoader, "__init__", _loader),
@@ -73,6 +77,17 @@ def _loader(original: Function) -> Function:
 
     def begin(_: BaseSession | None, loader: Any, oid: int, context: Any = None) -> AppStep | None:
         return AppStep(internals.begin_loader, loader, oid, context) if internals.is_row_maker(context) else None
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _mogrified(original: Function) -> Function:
+    """A cursor puts values into a statement on the client, as libpq would quote them."""
+
+    def begin(_: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> AppStep | None:
+        if not getattr(cursor._pgconn, "is_stand_in", False):
+            return None
+        return AppStep(internals.mogrified, cursor, *args, **kwargs)
 
     return guarded(LIB, original, begin, outside=True)
 

@@ -194,6 +194,10 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
     # It begins a transaction, and forgets the last result.
     # No step: where a coroutine function is replaced, each step is awaited.
     internals.start_query(site.cursor, site.statement)
+    if not site.many:
+        internals.set_query(site.cursor, site.statement, site.values)
+    elif site.values:
+        internals.set_query(site.cursor, site.statement, site.values[0])
     assert session is not None
     return (yield from flow(site, session))
 
@@ -271,7 +275,7 @@ def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -
     results = recorded_results(reply)
     for each in [[result] for result in results] if site.many else [results]:
         internals.queue(pipeline, cursor)
-        stand_in.pending.append((each, reply.get("state")))
+        stand_in.pending.append((each, reply))
     return True
 
 
@@ -333,6 +337,7 @@ def streamed(original: Function) -> Function:
             result = yield from live
         except BaseException as error:
             held.notes.pop(cursor, None)
+            held.heard(cursor._pgconn, answer)
             answer.failed(error)
             raise
         if result is None:
@@ -364,8 +369,9 @@ def streamed(original: Function) -> Function:
         if taken is None and error is None:
             yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
         held.notes.pop(cursor, None)
-        source.stand_in.told(source.reply)
+        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
         if error is not None:
+            source.stand_in.fails()
             yield raising(rebuilt(source.site, source.event, source.session, error))
         return None
 
