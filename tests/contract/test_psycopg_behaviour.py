@@ -90,6 +90,48 @@ def test_what_the_recorded_app_left_unread(postgres: Postgres, tmp_path: Path) -
                     use(connection, 9)
 
 
+def _worked(connection: psycopg.Connection) -> Any:
+    found: list[Any] = []
+    with connection.transaction(force_rollback=True):
+        connection.execute("INSERT INTO kept (name) VALUES ('tea')")
+        found += connection.execute("SELECT name FROM kept").fetchall()
+    with connection.cursor("some") as cursor:
+        found += cursor.execute("SELECT 1").fetchall()
+    connection.execute("INSERT INTO kept (name) VALUES ('coffee')")
+    connection.rollback()
+    with connection.pipeline():
+        found.append(connection.execute("SELECT count(*) FROM kept").fetchone())
+    connection.commit()
+    return found
+
+
+def test_connections_that_were_there_before(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+    # Nobody has enabled the plugin yet.
+    kept = psycopg.connect(url)
+    kept.execute("CREATE TABLE kept (name text)")
+    kept.commit()
+    with record(tmp_path / "x.msgpack") as recording:
+        found = _worked(kept)
+    assert [event.signature.method for event in recording.events if event.is_observed_only] == []
+    # In another process, such a connection is opened before the replay; here, the same one is there.
+    others = psycopg.connect(url)
+    for connection in (kept, others):
+        own = connection.pgconn
+        with replay(tmp_path / "x.msgpack") as session:
+            assert _worked(connection) == found
+        assert session.verdict().ok
+        # Behind the replay it is the app's own again, and was not used.
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+        assert connection.pgconn is own
+    # In the replay the connection may be gone by now: it is not asked.
+    postgres.stop()
+    with replay(tmp_path / "x.msgpack"):
+        assert _worked(kept) == found
+    kept.close()
+    others.close()
+
+
 @pytest.mark.parametrize("name", ["psycopg", "db"])
 def test_a_live_database(postgres: Postgres, tmp_path: Path, name: str) -> None:
     url = _url(postgres)

@@ -18,6 +18,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, OurStep, guarded_generator, only, raising
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.boundaries import end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected
@@ -32,7 +33,7 @@ from timetracer_otel.libraries.psycopg.call import LIB, ServerTarget, statuses_o
 from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_error
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real"]
+__all__ = ["Exchanges", "HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real", "takes_part"]
 
 _ENDS = ("COMMIT", "ROLLBACK")
 
@@ -150,11 +151,45 @@ def _exchange(held: HeldConnection, connection: Any, session: BaseSession | None
             facts = recorded_facts(session, held.target) or {}
             connection.pgconn = StandIn(held.target, facts, importlib.import_module("psycopg.pq"), own)
             held.own = own
+            _exchanged.add(connection)
+        if cursor is not None:
+            held.notes.setdefault(cursor, None)
     elif held.own is not None:
-        connection.pgconn, held.own = held.own, None
-        held.notes.clear()
+        _give_back(connection, held)
     if cursor is not None and cursor._pgconn is not connection.pgconn:
         internals.use(cursor, connection.pgconn)
+
+
+def _give_back(connection: Any, held: HeldConnection) -> None:
+    connection.pgconn, held.own = held.own, None
+    for cursor in held.notes:
+        internals.use(cursor, connection.pgconn)
+    held.notes.clear()
+    _exchanged.discard(connection)
+
+
+_exchanged: WeakSet[Any] = WeakSet()
+"""Connections of before a replay that have a stand-in of libpq's now."""
+
+
+class Exchanges:
+    """Gives connections their own one of libpq's back when the seams go out: nobody replays any more."""
+
+    def apply(self) -> None:
+        """Nothing: they are exchanged when they are used."""
+
+    def undo(self) -> None:
+        """Give them back."""
+        for connection in list(_exchanged):
+            held = getattr(connection, HELD, None)
+            if held is not None and held.own is not None:
+                _give_back(connection, held)
+
+
+def takes_part(connection: Any) -> bool:
+    """Whether what goes over a connection now is answered from a cassette, or refused, by this plugin."""
+    held = held_of(connection, get_current_session())
+    return held is not None and is_answered(held)
 
 
 def is_answered(held: HeldConnection) -> bool:

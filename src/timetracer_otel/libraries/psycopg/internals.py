@@ -105,6 +105,8 @@ def set_query(cursor: Any, statement: Any, values: Any) -> None:
     cursor._tx = _without_libpq(cursor)
     # What cannot be converted was an error in the recording, too.
     with suppress(Exception):
+        if hasattr(cursor, "_make_declare_statement"):
+            statement = cursor._make_declare_statement(statement)
         cursor._query = cursor._convert_query(statement, values)
     cursor._tx = own
 
@@ -236,6 +238,7 @@ def declared(cursor: Any, binary: bool | None) -> Any:
 
 def rows_made(cursor: Any, result: RecordedResult) -> list[Any]:
     """Rows of a cursor on the server, as the app's row factory makes them."""
+    result.format = int(cursor._format)
     cursor.pgresult = result
     cursor._tx.set_pgresult(result, set_loaders=False)
     return cursor._tx.load_rows(0, result.ntuples, cursor._make_row)  # type: ignore[no-any-return]

@@ -144,6 +144,8 @@ class RecordedResult(ReplayObject):
 
     _lib = LIB
     oid_value = nparams = 0
+    format: int | None = None
+    """Whether all values are binary, where the columns do not tell."""
 
     def __init__(self, noted: Mapping[str, Any], status: Any = None, rows: Sequence[Any] | None = None) -> None:
         columns = noted.get("description", ())
@@ -177,7 +179,7 @@ class RecordedResult(ReplayObject):
 
     def fformat(self, column_number: int) -> int:
         """Whether its values are binary."""
-        return self._columns[column_number][4]  # type: ignore[no-any-return]
+        return self._columns[column_number][4] if self.format is None else self.format
 
     def ftable(self, column_number: int) -> int:
         """0: which table it came from is not kept."""

@@ -11,6 +11,7 @@ from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, answered, guarded, guarded_async
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi import drivers
+from timetracer_otel.libraries.kits.dbapi.owners import answers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
 from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
 from timetracer_otel.libraries.psycopg import connection, copies, internals, notifications, pipelines, servers, statements
@@ -27,11 +28,13 @@ _KNOWN: Final = drivers.PSYCOPG
 def patches(module: ModuleType) -> list[Undoable]:
     """The patches of the module ``psycopg``."""
     is_used_directly(LIB)
+    answers[LIB] = connection.takes_part
 
     def patch(of: Any, name: str, wrap: Any) -> Patch:
         return Patch(internals.owner_of(of, name), name, wrap)
 
-    found = [
+    found: list[Undoable] = [
+        connection.Exchanges(),
         # A connection that is opened outside sessions may be used in one: whose it is must be known.
         Staying(Patch(module, "connect", partial(connection.connect, module, guarded, module.Connection))),
         Staying(Patch(module.Connection, "connect", partial(connection.connect, module, guarded, None))),
