@@ -188,7 +188,9 @@ def _left(original: Function) -> Function:
         stand_in = internals.connection_of(copy.cursor).pgconn
         if not getattr(stand_in, "is_stand_in", False):
             return None
-        stand_in.state = _FAILED
+        # psycopg 3.1 calls it in any case, and says what the app met.
+        if stand_in.transaction_status == _ACTIVE and (not args or args[0] is not None):
+            stand_in.state = _FAILED
         return Done(None)
 
     return guarded_generator(LIB, original, begin, outside=True)

@@ -315,8 +315,8 @@ def _by_python() -> tuple[Any, Any]:
         _lib = LIB
 
         def load_row(self, row: int, make_row: Any) -> Any:
-            """One row."""
-            return self._self_rows(row, row + 1, make_row)[0]
+            """One row; None behind the last one, as psycopg 3.1 wants it."""
+            return next(iter(self._self_rows(row, row + 1, make_row)), None)
 
         def load_rows(self, row0: int, row1: int, make_row: Any) -> list[Any]:
             """Some rows."""
