@@ -16,7 +16,7 @@ from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
-from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real
+from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent, kept_text
 from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -77,7 +77,10 @@ class _Start(Execution):
         """Note the direction; what is read is noted as the app reads it."""
         answer = self.answer
         self._stays_open = internals.results_of(self.cursor)[0].status == _OUT
+        cursor = self.cursor
         value = super().returned(value, recording)
+        if self.lend is not None:
+            internals.copies_by_own(cursor, self._stays_open)
         if answer.rows is not None:
             answer.rows, answer.data = None, []
         return value
@@ -141,7 +144,7 @@ def _read(original: Function) -> Function:
         cursor = copy.cursor
         live = AppStep(original, copy)
         try:
-            data = yield from _on_real(held, copy, live) if cursor in held.on_real else only(live)
+            data = yield from _on_real(held, copy, waiting(held, live)) if cursor in held.on_real else only(live)
         except BaseException as error:
             held.notes.pop(cursor, None)
             held.heard(cursor._pgconn, answer)
@@ -287,6 +290,8 @@ def _finish(guard: Any, original: Function) -> Function:
             return flow(_End(held, cursor, data, live), session) if error is None else None
         if cursor in held.on_real:
             held.on_real.discard(cursor)
+            if error is not None:
+                return _on_real(held, writer, live)
             return added(held, session, writer, data, live)
         if error is not None:
             connection.pgconn.state = 0 if connection.autocommit else _FAILED
@@ -297,8 +302,14 @@ def _finish(guard: Any, original: Function) -> Function:
         cursor = writer.cursor
         writer._pgconn = held.twin.real.connection.pgconn
         site = _End(held, cursor, data, live)
-        site.lend = partial(lent, held, internals.connection_of(cursor), cursor)
-        site.connection = None
+        connection = internals.connection_of(cursor)
+
+        def lend() -> Callable[[], Any]:
+            back = lent(held, connection, cursor)
+            site.connection = connection
+            return back
+
+        site.lend = lend
         return (yield from flow(site, session.recorder))
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]

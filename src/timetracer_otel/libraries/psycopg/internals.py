@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 from timetracer_otel.calls.guarded_objects import ReplayObject, guarded_method
-from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent
 
@@ -47,8 +47,10 @@ __all__ = [
     "results_of",
     "rows_made",
     "select_result",
+    "sent",
     "set_copied",
     "set_ended_copy",
+    "set_kept",
     "set_message",
     "set_query",
     "set_results",
@@ -57,6 +59,8 @@ __all__ = [
     "start_query",
     "timed_out",
     "use",
+    "waited",
+    "without_pipeline",
 ]
 
 RELIED_UPON = (
@@ -86,6 +90,8 @@ OWN_ARGUMENTS = frozenset(
     {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory", "server_cursor_factory"}
 )
 """Arguments of ``connect`` that are none of libpq's."""
+_FATAL = 7
+"""``PGRES_FATAL_ERROR`` of libpq."""
 _STANDS_IN = "_timetracer_stands_in"
 
 
@@ -152,7 +158,35 @@ def is_stand_in_class(cls: Any) -> bool:
 def opened_connection(conninfo: str) -> Any:
     """Libpq's connection, opened for real in a blocking way."""
     generators, waiting = (importlib.import_module(f"psycopg.{name}") for name in ("generators", "waiting"))
-    return waiting.wait_conn(generators.connect(conninfo), 0.1)
+    return outside(waiting.wait_conn, outside(generators.connect, conninfo), 0.1)
+
+
+def waited(call: Any, pgconn: Any) -> Any:
+    """Make a call over a connection of libpq's to its end. psycopg waits at the socket of the stand-in, so this waits
+    itself, and blocks.
+
+    Args:
+        call: Gives a generator of psycopg's.
+        pgconn: The connection.
+    """
+    return outside(importlib.import_module("psycopg.waiting").wait, outside(call), pgconn.socket, 0.1)
+
+
+def sent(pgconn: Any, text: str) -> None:
+    """Send a command over a connection of libpq's, as it is, and block."""
+    result = outside(pgconn.exec_, text.encode())
+    if result.status == _FATAL:
+        raise_for_app(importlib.import_module("psycopg.errors").error_from_result(result))
+
+
+@contextmanager
+def without_pipeline(connection: Any) -> Generator[None, None, None]:
+    """While the block runs, each call of a connection waits for its answer."""
+    pipeline, connection._pipeline = connection._pipeline, None
+    try:
+        yield
+    finally:
+        connection._pipeline = pipeline
 
 
 def real_connection(pgconn: Any, stand_in: Any, *, autocommit: bool) -> Any:
@@ -179,8 +213,8 @@ def in_pipeline(connection: Any) -> Any:
 
 
 def queue(pipeline: Any, cursor: Any) -> None:
-    """A cursor waits for the next answer of a pipeline."""
-    pipeline.result_queue.append((cursor, None))
+    """A cursor, or psycopg itself, waits for the next answer of a pipeline."""
+    pipeline.result_queue.append(None if cursor is None else (cursor, None))
 
 
 def start_query(cursor: Any, statement: Any) -> None:
@@ -213,6 +247,12 @@ def set_results(cursor: Any, results: list[Any], returning: bool | None) -> None
     cursor._execmany_returning = returning
     if results:
         cursor._select_current_result(0)
+
+
+def set_kept(cursor: Any, results: list[RecordedResult]) -> None:
+    """Give a cursor the same results as it has, as they were noted."""
+    if cursor._results:
+        set_results(cursor, results, cursor._execmany_returning)
 
 
 def set_message(cursor: Any, rowcount: int, message: bytes | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function
@@ -77,7 +78,12 @@ def notifies(original: Function) -> Function:
 
     def given(held: HeldConnection, session: BaseSession, connection: Any) -> Flow:
         assert isinstance(session, ReplaySession)
-        site = _Waiting(held, lambda: None, connection.pgconn)
+
+        def for_real() -> Any:
+            pgconn = held.twin.real.opened().pgconn
+            return internals.waited(partial(original, pgconn), pgconn)
+
+        site = _Waiting(held, for_real, connection.pgconn)
         if held.has_limit and session.upcoming(site.redacted(session)) is None:
             over = internals.timed_out()
             if over is not None:

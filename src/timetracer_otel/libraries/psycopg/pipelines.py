@@ -10,8 +10,11 @@ from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of
+from timetracer_otel.libraries.psycopg.results import noted_result
 from timetracer_otel.session import BaseSession
 
+_FATAL = 7
+"""``PGRES_FATAL_ERROR`` of libpq."""
 __all__ = ["communicate", "enter", "fetch_many", "processed", "send"]
 
 
@@ -33,7 +36,16 @@ def processed(original: Function) -> Function:
 
     def look(pipeline: Any, queued: Any, results: Any) -> None:
         held = getattr(pipeline._conn, HELD, None)
-        if not isinstance(held, HeldConnection) or queued is None or not held.queued:
+        if not isinstance(held, HeldConnection):
+            return
+        if queued is None:
+            # A command of psycopg's own: a statement is prepared, or a transaction ends.
+            if results[0].status == _FATAL and held.queued:
+                held.queued[0][1].prepared = noted_result(results[0])
+            elif results[0].status == _FATAL and held.end is not None:
+                held.end.failing = noted_result(results[0])
+            return
+        if not held.queued:
             return
         waiting, answer = held.queued[0]
         if waiting() is not queued[0]:

@@ -112,7 +112,7 @@ def _named(original: Function) -> Function:
         connection = getattr(context, "connection", None) if context is not None else None
         if connection is None or not getattr(connection.pgconn, "is_stand_in", False):
             return None
-        return Done(".".join(map(quoted_identifier, part._obj)).encode())
+        return Done(".".join(map(quoted_identifier, part._obj)).encode(connection.pgconn._encoding))
 
     return guarded(LIB, original, begin, outside=True)
 
