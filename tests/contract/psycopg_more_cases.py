@@ -1,4 +1,4 @@
-"""What apps do with psycopg beyond statements and rows: COPY, streams, pipelines, notices, two phases, and the like."""
+"""What apps do with psycopg beyond statements and rows: COPY, streams, pipelines, notices, and the like."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def streamed(database: Database) -> Any:
     items(database, connection, 4)
     cursor = connection.cursor()
     found: list[Any] = [list(cursor.stream("SELECT id, name FROM item WHERE id > %s ORDER BY id", (1,)))]
-    found.append([row for row in cursor.stream("SELECT 1.5 AS n WHERE false", binary=True)])
+    found.append(list(cursor.stream("SELECT 1.5 AS n WHERE false", binary=True)))
     found.append(attempt(lambda: list(cursor.stream("SELECT 6 / (3 - id) AS n FROM item ORDER BY id"))))
     found.append(connection.info.transaction_status.name)
     connection.rollback()
@@ -234,7 +234,9 @@ def settings_of_the_session(database: Database) -> Any:
     found: list[Any] = []
     for zone in ("Asia/Tokyo", "America/New_York"):
         connection.execute(f"SET timezone TO '{zone}'")
-        found.append([str(connection.info.timezone), connection.execute("SELECT %s::timestamptz", (moment,)).fetchone()])
+        found.append(
+            [str(connection.info.timezone), connection.execute("SELECT %s::timestamptz", (moment,)).fetchone()]
+        )
     connection.execute("SET client_encoding TO 'LATIN1'")
     found.append([connection.info.encoding, connection.execute("SELECT 'é', %s::text", ("ü",)).fetchone()])
     found.append(connection.execute("SELECT 1", prepare=True).fetchone())

@@ -90,6 +90,12 @@ def test_what_the_recorded_app_left_unread(postgres: Postgres, tmp_path: Path) -
                     use(connection, 9)
 
 
+def _commit_in_a_pipeline(connection: psycopg.Connection) -> None:
+    with connection.pipeline():
+        connection.execute("INSERT INTO late VALUES (1), (1)")
+        connection.commit()
+
+
 def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
     url = _url(postgres)
 
@@ -108,9 +114,8 @@ def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
                 connection.rollback()
                 found.append([cursor.description is None for cursor in cursors])
             connection.execute("CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
-            with pytest.raises(psycopg.errors.UniqueViolation), connection.pipeline():
-                connection.execute("INSERT INTO late VALUES (1), (1)")
-                connection.commit()
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                _commit_in_a_pipeline(connection)
             with pytest.raises(psycopg.errors.UndefinedTable), connection.pipeline():
                 connection.execute("SELECT * FROM nowhere", prepare=True)
             connection.rollback()

@@ -20,7 +20,13 @@ from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import RecordedError
 
 __all__ = [
-    *("Heard", "NotedAnswer", "Rows", "StandIn", "kept_notification", "recorded_notification", "recorded_results"),
+    "Heard",
+    "NotedAnswer",
+    "Rows",
+    "StandIn",
+    "kept_notification",
+    "recorded_notification",
+    "recorded_results",
 ]
 
 
@@ -195,7 +201,7 @@ class NotedAnswer:
 class Rows:
     """Rows that come bit by bit: of a cursor on the server, or of a stream.
 
-    A place is the number of a row, from 1 on. A cursor stands on the row that it gave last; 0 is before the first one.
+    A place is the number of a row, from 1 on. A cursor stands on the row that it gave last; 0 is before the first.
     """
 
     def __init__(self, reply: Mapping[str, Any] | None = None) -> None:

@@ -1,7 +1,7 @@
 """A connection of psycopg: what is noted of it, and what stands in its place in a replay.
 
-In a replay, psycopg's connection has a `StandIn` in the place of libpq's. One that was opened outside that replay gets
-its own back when it is used outside again.
+In a replay, psycopg's connection has a `StandIn` in the place of libpq's. One that was opened outside that replay
+gets its own back when it is used outside again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,18 @@ from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_erro
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import EventResult
 
-__all__ = ["Exchanges", "HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real", "takes_part", "waiting"]
+__all__ = [
+    "Exchanges",
+    "HeldConnection",
+    "command",
+    "connect",
+    "held_of",
+    "is_answered",
+    "lent",
+    "on_real",
+    "takes_part",
+    "waiting",
+]
 
 _ENDS = ("COMMIT", "ROLLBACK")
 
@@ -51,7 +62,19 @@ class HeldConnection(Held):
     """
 
     __slots__ = (
-        *("_conninfo", "_connection", "_heard", "copied", "end", "has_limit", "is_lent", "moves", "notes", "on_real", "own"),
+        *(
+            "_conninfo",
+            "_connection",
+            "_heard",
+            "copied",
+            "end",
+            "has_limit",
+            "is_lent",
+            "moves",
+            "notes",
+            "on_real",
+            "own",
+        ),
         *("queued", "statuses"),
     )
 
@@ -85,6 +108,7 @@ class HeldConnection(Held):
     def _opened(self) -> Any:
         """The real connection behind a stand-in."""
         connection = self._connection()
+        assert connection is not None
         stand_in = connection.pgconn
         pgconn = self.own
         if pgconn is None:
@@ -162,7 +186,7 @@ def _exchange(held: HeldConnection, connection: Any, session: BaseSession | None
             held.notes.setdefault(cursor, None)
     elif held.own is not None:
         _give_back(connection, held)
-    if cursor is not None and cursor._pgconn is not connection.pgconn:
+    if cursor is not None and internals.libpq_of(cursor) is not connection.pgconn:
         internals.use(cursor, connection.pgconn)
 
 
@@ -316,7 +340,7 @@ def waiting(held: HeldConnection, live: AppStep) -> AppStep:
     """The step of a call that is a generator of psycopg's, on the real connection behind the app's."""
 
     def wait() -> Any:
-        return internals.waited(live, held.twin.real.connection.pgconn)
+        return internals.waited(live, held.twin.real.opened().pgconn)
 
     return AppStep(wait)
 
@@ -424,7 +448,7 @@ def command(original: Function) -> Function:
 
         if told.status == pq.ConnStatus.BAD:
             # psycopg says that it is closed.
-            yield AppStep(connection._check_connection_ok)
+            yield AppStep(internals.checks_open(connection))
         if not isinstance(session, ReplaySession):
             if verb != "ROLLBACK":
                 yield raising(unrecorded(held.target, text))
@@ -450,5 +474,3 @@ def command(original: Function) -> Function:
         return None if internals.in_pipeline(connection) else done
 
     return guarded_generator(LIB, original, begin, outside=True)
-
-

@@ -10,7 +10,16 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import Recording, flow, rebuilt
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async, guarded_generator, only, raising
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Done,
+    Flow,
+    guarded,
+    guarded_async,
+    guarded_generator,
+    only,
+    raising,
+)
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
@@ -55,8 +64,8 @@ def patches(module: ModuleType, patch: Callable[[Any, str, Any], Undoable]) -> l
         found.append(patch(kinds[0], "finish", partial(_finish, guard)))
     beneath = internals.module_of(module.Copy, "set_types")
     for name in ("parse_row_text", "parse_row_binary", "format_row_text", "format_row_binary"):
-        found.append(Patch(beneath, name, partial(_by_python, getattr(beneath, f"_{name}"))))
-    if hasattr(module.Connection, "_cancel_gen"):
+        found.append(Patch(beneath, name, partial(_by_python, internals.in_python_as_well(beneath, name))))
+    if internals.can_cancel_safely(module.Connection):
         found.append(patch(module.Connection, "_cancel_gen", _cancel))
     return found
 
@@ -91,7 +100,9 @@ class _Start(Execution):
 class _Given:
     """What a recorded COPY gave."""
 
-    def __init__(self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
         self.stand_in = site.connection
         self.site = site
         self.event = event
@@ -131,7 +142,7 @@ def _read(original: Function) -> Function:
     def begin(session: BaseSession | None, copy: Any) -> Flow | None:
         cursor = copy.cursor
         held = held_of(internals.connection_of(cursor), session, cursor)
-        if held is None or copy._finished:
+        if held is None or internals.is_read(copy):
             return None
         source = held.notes.get(cursor)
         if isinstance(source, NotedAnswer):
@@ -147,12 +158,12 @@ def _read(original: Function) -> Function:
             data = yield from _on_real(held, copy, waiting(held, live)) if cursor in held.on_real else only(live)
         except BaseException as error:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.failed(error)
             raise
         if not data:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.rowcount = internals.of_results(cursor)[0]
             answer.all_copied = True
             answer.ended()
@@ -180,7 +191,7 @@ def _read(original: Function) -> Function:
 
 def _on_real(held: HeldConnection, part: Any, live: AppStep) -> Flow:
     """The steps of a part of a COPY that goes to the real connection, in a replay."""
-    part._pgconn = held.twin.real.connection.pgconn
+    internals.use(part, held.twin.real.opened().pgconn)
     return on_real(held, part.cursor, live)
 
 
@@ -247,7 +258,7 @@ class _End(PlainSite):
         """Note what the server says of it."""
         cursor, answer = self._cursor, self._answer
         answer.keep(internals.results_of(cursor))
-        self._held.heard(cursor._pgconn, answer)
+        self._held.heard(internals.libpq_of(cursor), answer)
         self._cursor = None
         super().returned(None, recording)
         return value
@@ -300,7 +311,7 @@ def _finish(guard: Any, original: Function) -> Function:
 
     def added(held: HeldConnection, session: Any, writer: Any, data: bytes, live: AppStep) -> Flow:
         cursor = writer.cursor
-        writer._pgconn = held.twin.real.connection.pgconn
+        internals.use(writer, held.twin.real.opened().pgconn)
         site = _End(held, cursor, data, live)
         connection = internals.connection_of(cursor)
 
@@ -313,4 +324,3 @@ def _finish(guard: Any, original: Function) -> Function:
         return (yield from flow(site, session.recorder))
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
-

@@ -69,8 +69,10 @@ def notifies(original: Function) -> Function:
 
     def begin(session: BaseSession | None, pgconn: Any) -> Flow | None:
         connection = internals.connection_behind(pgconn)
-        held = held_of(connection, session) if connection is not None else None
-        if held is None or session is None or connection.closed:
+        if connection is None or connection.closed or session is None:
+            return None
+        held = held_of(connection, session)
+        if held is None:
             return None
         if not is_answered(held):
             return flow(_Waiting(held, AppStep(original, pgconn), connection), session)
@@ -92,7 +94,7 @@ def notifies(original: Function) -> Function:
             yield OurStep(time.sleep, _INTERVAL_S)
             return []
         came = yield from flow(site, session)
-        if hasattr(connection, "_notifies_backlog"):
+        if internals.shows_notifications(connection):
             for each in came:
                 yield AppStep(connection.pgconn.notify_handler, each)
         return came

@@ -8,6 +8,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded_generator
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
+from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of
 from timetracer_otel.libraries.psycopg.results import noted_result
@@ -22,7 +23,7 @@ def enter(original: Function) -> Function:
     """A pipeline begins."""
 
     def begin(session: BaseSession | None, pipeline: Any) -> AppStep | None:
-        connection = pipeline._conn
+        connection = internals.behind(pipeline)
         if held_of(connection, session) is None:
             return None
         pipeline.pgconn = connection.pgconn
@@ -35,7 +36,7 @@ def processed(original: Function) -> Function:
     """Psycopg takes an answer of a pipeline."""
 
     def look(pipeline: Any, queued: Any, results: Any) -> None:
-        held = getattr(pipeline._conn, HELD, None)
+        held = getattr(internals.behind(pipeline), HELD, None)
         if not isinstance(held, HeldConnection):
             return
         if queued is None:

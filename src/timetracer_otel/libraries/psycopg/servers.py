@@ -27,7 +27,9 @@ _ELSEWHERE = "a fetch of a cursor on the server that was declared elsewhere"
 class _Given:
     """The recorded rows of a cursor on the server."""
 
-    def __init__(self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
         self.site = site
         self.event = event
         self.session = session

@@ -323,7 +323,7 @@ class _Stream:
         self.site = site
         self.event = event
         self.session = session
-        self.reply: dict[str, Any] = event.result.reply  # type: ignore[assignment]
+        self.reply: dict[str, Any] = event.result.reply
         self.rows = Rows(self.reply)
 
 
@@ -356,14 +356,14 @@ def streamed(original: Function) -> Function:
             result = yield from live
         except BaseException as error:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.failed(error)
             raise
         if result is None:
             held.notes.pop(cursor, None)
             assert answer.rows is not None
             answer.rows.came([], None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.ended()
             return None
         made = NotedAnswer()
@@ -395,5 +395,3 @@ def streamed(original: Function) -> Function:
         return None
 
     return guarded_generator(LIB, original, begin)
-
-

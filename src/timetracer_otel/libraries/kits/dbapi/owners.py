@@ -29,8 +29,8 @@ opening: Final[CallAbove[str]] = CallAbove("connection")
 
 
 answers: Final[dict[str, Callable[[Any], bool]]] = {}
-"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers what
-goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers
+what goes over it. The plugin puts it there; a connection that was opened before is noted then."""
 
 
 def is_answered(driver: str, connection: Any) -> bool:
