@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,38 @@ def test_what_the_recorded_app_left_unread(postgres: Postgres, tmp_path: Path) -
             else:
                 with pytest.raises(ReplayMismatchError, match="Recorded, but cannot be replayed"):
                     use(connection, 9)
+
+
+def test_secrets_in_what_the_server_sent(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+    secret, token = "hunter2-of-mine", "sk-proj-9qWn3kLm8Rt5Yu2Io7Pa4Sd6Fg1Hj0Kz"
+
+    def work() -> Any:
+        with psycopg.connect(url) as connection, connection.cursor() as cursor:
+            connection.execute("CREATE TABLE IF NOT EXISTS person (name text, password text, born date, pin int)")
+            with cursor.copy("COPY person (name) FROM STDIN") as copy:
+                copy.write_row((f"with {token}",))
+            values = {"password": secret, "pin": 98765}
+            connection.execute("INSERT INTO person VALUES ('a', %(password)s, '2001-02-03', %(pin)s)", values)
+            cursor.execute("SELECT 1; SELECT password, born AS secret_date, pin AS secret_pin FROM person")
+            cursor.nextset()
+            found = cursor.fetchall()
+            found += cursor.stream("SELECT password FROM person")
+            with cursor.copy("COPY person (name) TO STDOUT") as copy:
+                found += copy.rows()
+            connection.rollback()
+        return found
+
+    with record(tmp_path / "x.msgpack"):
+        bare = work()
+    assert (secret, dt.date(2001, 2, 3), 98765) in bare
+    kept = (tmp_path / "x.msgpack").read_bytes()
+    assert secret.encode() not in kept
+    assert token.encode() not in kept
+    with replay(tmp_path / "x.msgpack") as session:
+        replayed = work()
+    assert session.verdict().ok
+    assert [[type(value) for value in row] for row in replayed] == [[type(value) for value in row] for row in bare]
 
 
 def _commit_in_a_pipeline(connection: psycopg.Connection) -> None:
