@@ -13,12 +13,14 @@ driver's plugin notes the calls after all, by the name that `through` gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "disowned", "opening", "taken_over", "through"]
+__all__ = ["HELD", "answers", "disowned", "is_answered", "opening", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -29,6 +31,22 @@ opening: Final[CallAbove[str]] = CallAbove("connection")
 
 through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 """The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
+
+answers: Final[dict[str, Callable[[Any], bool]]] = {}
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers
+what goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+
+
+def is_answered(driver: str, connection: Any) -> bool:
+    """Whether the plugin of a driver answers what goes over a connection now, or refuses it."""
+    asked = answers.get(driver)
+    if asked is None:
+        return False
+    try:
+        return asked(connection)
+    except Exception as fault:
+        faults.contain(f"{driver}.connection", fault)
+        return False
 
 
 def taken_over(cursor: Any) -> None:
