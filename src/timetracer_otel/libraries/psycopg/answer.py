@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.guarded_objects import ReplayObject
@@ -15,7 +15,7 @@ from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["NotedRows", "RecordedResult", "RecordedRows", "StandIn"]
+__all__ = ["NotedRows", "RecordedResult", "RecordedRows", "StandIn", "UnknownRows"]
 
 
 class StandIn(ReplayObject):
@@ -132,6 +132,30 @@ class RecordedRows(ReplayObject):
                 f"fetching row {len(rows) + 1}, where the recorded app fetched {len(rows)} in all",
             )
         return [outside(make_row, row) for row in rows[first:end]]
+
+
+class UnknownRows(ReplayObject):
+    """Stands for rows of a statement that set up a connection, and that the cassette does not have.
+
+    Args:
+        target: The database.
+        text: The statement.
+    """
+
+    _lib = LIB
+
+    def __init__(self, target: Target, text: str) -> None:
+        self._target = target
+        self._text = text
+
+    def set_pgresult(self, *_: Any, **__: Any) -> None:
+        """Nothing: there is none."""
+
+    def load_row(self, *_: Any) -> NoReturn:
+        """Refused."""
+        raise unrecorded(self._target, f"the rows of {self._text[:200]!r}, asked when a connection was set up,")
+
+    load_rows = load_row
 
 
 class NotedRows:

@@ -24,6 +24,7 @@ from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.boundaries import end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening
@@ -31,7 +32,7 @@ from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of, verb_of
 from timetracer_otel.libraries.psycopg import internals
-from timetracer_otel.libraries.psycopg.answer import NotedRows, RecordedResult, RecordedRows, StandIn
+from timetracer_otel.libraries.psycopg.answer import NotedRows, RecordedResult, RecordedRows, StandIn, UnknownRows
 from timetracer_otel.libraries.psycopg.call import LIB, ServerTarget
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
@@ -258,8 +259,16 @@ def _replayed(held: Held, session: BaseSession | None, cursor: Any, call: Cursor
     internals.start_query(cursor, call.statement)
     site = _Execution(held, cursor, call, raise_made_already, on_server, partial(_rebuild, cursor, on_server))
     assert session is not None
-    value = yield from flow(site, session)
-    return value
+    return (yield from ran(site, session, partial(_pass, cursor, call)))
+
+
+def _pass(cursor: Any, call: CursorCall) -> None:
+    """Give the cursor no result: a fetch is refused."""
+    held = held_by(internals.connection_of(cursor))
+    assert held is not None
+    result = RecordedResult(importlib.import_module("psycopg.pq").ExecStatus.TUPLES_OK, b"", None, (), 1)
+    internals.rows_by(cursor, UnknownRows(held.target, text_of(call.statement)))
+    internals.set_result(cursor, result, 1, b"")
 
 
 def _rebuild(

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays, run
+from timetracer_otel.calls.flow import answer, found_at_once, is_value, replays, run
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer, may_fail
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import (
@@ -233,9 +234,8 @@ class ReplayCursor(ReplayObject):
                 self._answer = KnownRows(known)
                 return self
             if is_connection_setup(text):
-                self._setup = text
                 self._connection.set_up(text, call.statement, call.values)
-                return self
+                return self._passed(text)
         session = get_current_session()
         if session is None or not replays(self._target.lib, session, lambda: self._target.address):
             raise ReplayMismatchError(
@@ -244,7 +244,12 @@ class ReplayCursor(ReplayObject):
             )
         fetches = Fetches()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
-        return run(flow(site, session))
+        return run(ran(site, session, partial(self._passed, text)))
+
+    def _passed(self, text: str) -> Any:
+        """The statement needs no answer; a fetch from now on is refused."""
+        self._setup = text
+        return self
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
         return StatementSite(

@@ -32,6 +32,12 @@ _COMMENTER = re.compile(
 """A comment of key='value' pairs at the end (https://google.github.io/sqlcommenter/spec/). Tracers add the id of the
 trace in this way, which differs in each run."""
 
+_SAVEPOINT = re.compile(
+    r'(\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO(?:\s+SAVEPOINT)?)\s+["`]?s)\d+_x\d+(["`]?\s*)\Z', re.IGNORECASE
+)
+"""A savepoint with a name of an ORM's: in it are the id of the thread and the number of savepoints that the thread
+had by then. Both differ in each run, and the order of statements tells which savepoint is meant."""
+
 _LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
 
 _SETUP = frozenset({"SET", "RESET", "PRAGMA", "ALTER", "ATTACH", "USE", "BEGIN", "COMMIT", "ROLLBACK", "LOAD", ""})
@@ -41,7 +47,7 @@ _PING = re.compile(r"\s*(?:SELECT\s+1(?:\s+FROM\s+DUAL)?)?\s*;?\s*\Z", re.IGNORE
 def text_of(statement: Any) -> str:
     """The text of a statement, without a tracer's comment. Drivers also take bytes, and objects of their own."""
     if type(statement) is str:
-        return _without_comment(statement)
+        return _as_compared(statement)
     if isinstance(statement, bytes):
         text = statement.decode("utf-8", "backslashreplace")
     elif isinstance(statement, str):
@@ -52,12 +58,14 @@ def text_of(statement: Any) -> str:
         # Several drivers have classes that put a statement together, with this method; None stands for a connection.
         as_string = getattr(statement, "as_string", None)
         text = str(as_string(None)) if as_string is not None else str(statement)
-    return _without_comment(text)
+    return _as_compared(text)
 
 
 # An app has few statements, and repeats them.
 @lru_cache(maxsize=2048)
-def _without_comment(text: str) -> str:
+def _as_compared(text: str) -> str:
+    """A text without what differs in each run: a tracer's comment, and the id of a thread."""
+    text = _SAVEPOINT.sub(r"\1_x\2", text)
     return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
 
 

@@ -1,0 +1,30 @@
+"""Private names of Django's ORM, by module: the wrapper around a connection, and what makes databases for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["RELIED_UPON", "name_for_tests"]
+
+RELIED_UPON = {
+    "django.db.backends.base.base": (
+        "django.db.backends.base.base:BaseDatabaseWrapper.close_if_health_check_failed",
+        "django.db.backends.base.base:BaseDatabaseWrapper.connect",
+    ),
+    "django.db.backends.base.creation": (
+        "django.db.backends.base.creation:BaseDatabaseCreation._get_test_db_name",
+        "django.db.backends.base.creation:BaseDatabaseCreation.create_test_db",
+        "django.db.backends.base.creation:BaseDatabaseCreation.destroy_test_db",
+    ),
+    "django.db.migrations.executor": (
+        "django.db.migrations.executor:MigrationExecutor.apply_migration",
+        "django.db.migrations.executor:MigrationExecutor.unapply_migration",
+    ),
+}
+"""By module: what the seams replace, and what they call."""
+
+
+def name_for_tests(creation: Any) -> str:
+    """The name of the database that Django would make for tests."""
+    name: str = creation._get_test_db_name()
+    return name

@@ -1,0 +1,88 @@
+"""Where Django's ORM is patched: the wrapper around a connection, migrations, and databases for tests."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from types import ModuleType
+from typing import Any, Final
+
+from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
+from timetracer_otel.libraries.django_orm import internals
+from timetracer_otel.libraries.kits.dbapi.connection_setup import setting_up
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = ["patches"]
+
+_LIB: Final = "django_orm"
+_MADE_NONE: Final = "_timetracer_made_none"
+"""The attribute of what makes databases for tests, where a replay made none."""
+
+
+def patches(module: ModuleType) -> list[Undoable]:
+    """The patches of one of Django's modules."""
+    where: Any = module
+    if module.__name__ == "django.db.migrations.executor":
+        refused = [("apply_migration", "to apply"), ("unapply_migration", "to unapply")]
+        return [Patch(where.MigrationExecutor, name, partial(_migrates, doing)) for name, doing in refused]
+    if module.__name__ == "django.db.backends.base.creation":
+        creation = where.BaseDatabaseCreation
+        return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
+    wrapper = where.BaseDatabaseWrapper
+    return [Patch(wrapper, name, _sets_up) for name in ("connect", "close_if_health_check_failed")]
+
+
+def _sets_up(original: Function) -> Function:
+    """Django opens a connection and sets it up, or looks whether it is alive."""
+
+    def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
+        return setting_up.around(_LIB, AppStep(original, wrapper)) if session is not None else None
+
+    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+
+
+def _migrates(doing: str, original: Function) -> Function:
+    """A migration changes the database."""
+
+    def begin(session: BaseSession | None, executor: Any, state: Any, migration: Any, *_: Any, **__: Any) -> Flow | None:
+        if not isinstance(session, ReplaySession):
+            return None
+        what = f"{doing} the migration {migration} to a database: a replay has none"
+        return only(raising(session.refuse_unrecorded(what, "migrate before the app is recorded or replayed.")))
+
+    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+
+
+def _creates(original: Function) -> Function:
+    """A test runner makes a database for tests. A replay needs its name alone: that stands in the recorded calls."""
+
+    def begin(session: BaseSession | None, creation: Any, *_: Any, **__: Any) -> Flow | None:
+        return made_none(creation) if isinstance(session, ReplaySession) else None
+
+    def made_none(creation: Any) -> Flow:
+        name = internals.name_for_tests(creation)
+        yield AppStep(creation.connection.close)
+        setattr(creation, _MADE_NONE, True)
+        _rename(creation, name)
+        return name
+
+    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+
+
+def _destroys(original: Function) -> Function:
+    def begin(_: BaseSession | None, creation: Any, old_name: str | None = None, *__: Any, **___: Any) -> Done | None:
+        if not vars(creation).pop(_MADE_NONE, False):
+            return None
+        creation.connection.close()
+        if old_name is not None:
+            _rename(creation, old_name)
+        return Done(None)
+
+    return guarded(_LIB, original, begin, outside=True)  # type: ignore[no-any-return]
+
+
+def _rename(creation: Any, name: str) -> None:
+    connection = creation.connection
+    importlib.import_module("django.conf").settings.DATABASES[connection.alias]["NAME"] = name
+    connection.settings_dict["NAME"] = name
