@@ -229,13 +229,12 @@ class ReplayCursor(ReplayObject):
         self._answer = self._setup = None
         text = text_of(call.statement)
         if self._raw:
-            known = self._connection.known_rows(text, call.values)
-            if known is not None:
-                self._answer = KnownRows(known)
+            if self._knows(text, call.values):
                 return self
             if is_connection_setup(text):
+                self._setup = text
                 self._connection.set_up(text, call.statement, call.values)
-                return self._passed(text)
+                return self
         session = get_current_session()
         if session is None or not replays(self._target.lib, session, lambda: self._target.address):
             raise ReplayMismatchError(
@@ -244,12 +243,19 @@ class ReplayCursor(ReplayObject):
             )
         fetches = Fetches()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
-        return run(ran(site, session, partial(self._passed, text)))
+        return run(ran(site, session, partial(self._passed, text, call.values)))
 
-    def _passed(self, text: str) -> Any:
-        """The statement needs no answer; a fetch from now on is refused."""
-        self._setup = text
+    def _passed(self, text: str, values: Any) -> Any:
+        """The statement needs no recorded answer: it sets up a connection."""
+        if not self._knows(text, values):
+            self._setup = text
         return self
+
+    def _knows(self, text: str, values: Any) -> bool:
+        known = self._connection.known_rows(text, values)
+        if known is not None:
+            self._answer = KnownRows(known)
+        return known is not None
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
         return StatementSite(
@@ -300,7 +306,8 @@ class ReplayCursor(ReplayObject):
             if self._setup is not None:
                 raise ReplayMismatchError(
                     f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
-                    hint=f"it ran on the driver's own connection, past {self._target.lib}. Run it through that.",
+                    hint=f"it ran on the driver's own connection, past {self._target.lib}: run it through that. Or it "
+                    "set up a connection that was opened before the recording.",
                 )
             raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
         if isinstance(answer, RecordingCursor) or answer.gives_rows:
