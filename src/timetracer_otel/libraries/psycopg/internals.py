@@ -1,47 +1,80 @@
-"""Private names of psycopg (3.3): the generators that blocking and asyncio objects share, and what stands on them.
+"""Private names of psycopg (3.1 to 3.3): the generators that blocking and asyncio objects share, and what stands on
+them.
 
 psycopg writes what it does over a socket as generators, which its connections run while they wait in their own way.
-A cursor keeps a result of libpq (``pgresult``), and a transformer (``_tx``) that makes rows of it.
+A cursor keeps results of libpq (``_results``), and a transformer (``_tx``) that makes rows of the one that it is at.
+The classes are found by their public descendants: they stand in other modules in each minor release.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Generator
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
+
+from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.libraries.psycopg.call import LIB
+from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent
 
 __all__ = [
     "OWN_ARGUMENTS",
     "RELIED_UPON",
+    "begin_loader",
+    "by_python",
     "check_open",
     "connection_of",
-    "how_many_results",
+    "context_without_libpq",
+    "copies_by_own",
+    "declared",
+    "encoding_of",
     "in_pipeline",
+    "is_row_maker",
     "is_stand_in_class",
-    "result_of",
-    "rows_by",
+    "module_of",
+    "nested",
+    "of_results",
+    "opened_connection",
+    "owner_of",
+    "queue",
+    "real_connection",
+    "results_of",
     "rows_made",
-    "set_described",
-    "set_result",
+    "select_result",
+    "set_copied",
+    "set_ended_copy",
+    "set_message",
+    "set_results",
+    "set_streamed",
     "stand_in_class",
     "start_query",
-    "transformer_of",
+    "use",
 ]
 
 RELIED_UPON = (
-    "psycopg._connection_base:BaseConnection._connect_gen",
     "psycopg:AsyncConnection.connect",
+    "psycopg:Connection._connect_gen",
+    "psycopg:Connection._exec_command(command)",
     "psycopg:Connection.connect",
-    "psycopg._connection_base:BaseConnection._exec_command(command)",
-    "psycopg._cursor_base:BaseCursor._close",
-    "psycopg._cursor_base:BaseCursor._execute_gen(query)",
-    "psycopg._cursor_base:BaseCursor._select_current_result",
-    "psycopg._cursor_base:BaseCursor._start_copy_gen",
-    "psycopg._cursor_base:BaseCursor._start_query(query)",
-    "psycopg._cursor_base:BaseCursor._stream_send_gen",
-    "psycopg._server_cursor_base:ServerCursorMixin._close_gen",
-    "psycopg._server_cursor_base:ServerCursorMixin._declare_gen(query)",
-    "psycopg._server_cursor_base:ServerCursorMixin._fetch_gen",
-    "psycopg._server_cursor_base:ServerCursorMixin._scroll_gen",
+    "psycopg:Cursor._close",
+    "psycopg:Cursor._execute_gen(query)",
+    "psycopg:Cursor._select_current_result",
+    "psycopg:Cursor._start_copy_gen",
+    "psycopg:Cursor._start_query(query)",
+    "psycopg:Cursor._stream_fetchone_gen(first)",
+    "psycopg:Cursor._stream_send_gen",
+    "psycopg:Copy._read_gen",
+    "psycopg:Copy._end_copy_out_gen",
+    "psycopg:Pipeline._enter_gen",
+    "psycopg:Pipeline._process_results(queued)",
+    "psycopg:ServerCursor._close_gen",
+    "psycopg:ServerCursor._declare_gen(query)",
+    "psycopg:ServerCursor._fetch_gen",
+    "psycopg:ServerCursor._scroll_gen",
+    "psycopg.adapt:AdaptersMap._optimised",
 )
 
 OWN_ARGUMENTS = frozenset(
@@ -49,6 +82,16 @@ OWN_ARGUMENTS = frozenset(
 )
 """Arguments of ``connect`` that are none of libpq's."""
 _STANDS_IN = "_timetracer_stands_in"
+
+
+def owner_of(cls: Any, name: str) -> Any:
+    """The class among a class and its bases that has a method."""
+    return next(base for base in cls.__mro__ if name in vars(base))
+
+
+def module_of(cls: Any, name: str) -> Any:
+    """The module in which a method of a class is written; some classes say that they are in another one."""
+    return sys.modules[vars(owner_of(cls, name))[name].__module__]
 
 
 def stand_in_class(cls: Any, pgconn: Any) -> Any:
@@ -59,7 +102,7 @@ def stand_in_class(cls: Any, pgconn: Any) -> Any:
 
     def connect_gen(_: Any, *__: Any, **___: Any) -> Generator[Any, Any, Any]:
         yield from ()
-        return cls(pgconn)
+        return outside(cls, pgconn)
 
     names = {"_connect_gen": classmethod(connect_gen), _STANDS_IN: True, "__module__": cls.__module__}
     return type(cls.__name__, (cls,), names)
@@ -70,26 +113,45 @@ def is_stand_in_class(cls: Any) -> bool:
     return _STANDS_IN in vars(cls)
 
 
+def opened_connection(conninfo: str) -> Any:
+    """Libpq's connection, opened for real in a blocking way."""
+    generators, waiting = (importlib.import_module(f"psycopg.{name}") for name in ("generators", "waiting"))
+    return waiting.wait_conn(generators.connect(conninfo), 0.1)
+
+
+def real_connection(pgconn: Any, stand_in: Any, *, autocommit: bool) -> Any:
+    """A blocking connection of psycopg's over a real one of libpq's, which stands behind the app's."""
+    made = importlib.import_module("psycopg").Connection(pgconn)
+    made._autocommit = autocommit
+    pgconn.notice_handler, pgconn.notify_handler = stand_in.notice_handler, stand_in.notify_handler
+    return made
+
+
 def connection_of(cursor: Any) -> Any:
     """The connection of a cursor."""
     return cursor._conn
 
 
-def in_pipeline(connection: Any) -> bool:
-    """Whether statements of a connection are sent before the answers of others are there."""
-    return connection._pipeline is not None
+def use(cursor: Any, pgconn: Any) -> None:
+    """Let a cursor go by another connection of libpq's."""
+    cursor._pgconn = pgconn
 
 
-def transformer_of(cursor: Any) -> Any:
-    """What makes rows of the cursor's result; None where the cursor has run nothing."""
-    return getattr(cursor, "_tx", None)
+def in_pipeline(connection: Any) -> Any:
+    """The pipeline of a connection, where statements are sent before the answers of others are there; else None."""
+    return connection._pipeline
+
+
+def queue(pipeline: Any, cursor: Any) -> None:
+    """A cursor waits for the next answer of a pipeline."""
+    pipeline.result_queue.append((cursor, None))
 
 
 def start_query(cursor: Any, statement: Any) -> None:
     """Begin a statement on the stand-in for a connection, which waits for nothing: psycopg begins a transaction, and
     the cursor forgets its last result.
     """
-    for _ in cursor._start_query(statement):
+    for _ in outside(cursor._start_query, statement):
         raise AssertionError("a stand-in has nothing to wait for")
 
 
@@ -98,46 +160,190 @@ def check_open(connection: Any) -> None:
     connection._check_connection_ok()
 
 
-def rows_by(cursor: Any, transformer: Any) -> None:
-    """Let another one make the rows."""
-    cursor._tx = transformer
+def results_of(cursor: Any) -> list[Any]:
+    """The results of the cursor's last call."""
+    return list(cursor._results)
 
 
-def result_of(cursor: Any) -> tuple[int, bytes | None, int | None, list[list[Any]], int]:
-    """Of the cursor's result: status, command tag, how many rows it changed, the columns as libpq tells them, and how
-    many rows there are.
+def of_results(cursor: Any) -> tuple[int, bytes | None]:
+    """What a call with many sets of values leaves: how many rows it changed, and the tag of the last command."""
+    return cursor._rowcount, getattr(cursor, "_statusmessage", None)
+
+
+def set_results(cursor: Any, results: list[Any], returning: bool | None) -> None:
+    """Give a cursor its results.
+
+    Args:
+        cursor: Of psycopg.
+        results: Of libpq.
+        returning: For a call with many sets of values, whether it gives rows; None for others.
     """
-    result = cursor.pgresult
-    if result is None:
-        return -1, cursor._statusmessage, cursor._rowcount, [], 0
-    columns = [
-        [result.fname(index), result.ftype(index), result.fmod(index), result.fsize(index)]
-        for index in range(result.nfields)
-    ]
-    return int(result.status), result.command_status, result.command_tuples, columns, result.ntuples
+    cursor._results = results
+    cursor._execmany_returning = returning
+    if results:
+        cursor._select_current_result(0)
 
 
-def how_many_results(cursor: Any) -> int:
-    """How many results the last call gave."""
-    return len(cursor._results)
+def set_message(cursor: Any, rowcount: int, message: bytes | None) -> None:
+    """What a call with many sets of values leaves."""
+    cursor._rowcount = rowcount
+    if hasattr(type(cursor), "_statusmessage"):
+        cursor._statusmessage = message
 
 
-def set_result(cursor: Any, result: Any, rowcount: int, message: bytes | None) -> None:
-    """Give a cursor a result; None for a call that leaves it none."""
-    if result is None:
-        cursor._rowcount, cursor._statusmessage = rowcount, message
-        return
-    cursor._results = [result]
-    cursor._select_current_result(0)
-
-
-def set_described(cursor: Any) -> None:
+def select_result(cursor: Any, format: Any) -> None:
     """A cursor on the server was declared, and its columns are known."""
+    cursor._format = format
+    cursor._select_current_result(0, format=format)
     cursor._described = True
-    cursor._iter_rows = None
+    if hasattr(type(cursor), "_iter_rows"):
+        cursor._iter_rows = None
 
 
-def rows_made(cursor: Any, rows: Any) -> list[Any]:
-    """Rows as the app's row factory makes them."""
-    make = cursor._make_row
-    return [make(row) for row in rows]
+def declared(cursor: Any, binary: bool | None) -> Any:
+    """The format of the rows of a cursor on the server."""
+    return cursor.format if binary is None else type(cursor.format)(int(binary))
+
+
+def rows_made(cursor: Any, result: RecordedResult) -> list[Any]:
+    """Rows of a cursor on the server, as the app's row factory makes them."""
+    cursor.pgresult = result
+    cursor._tx.set_pgresult(result, set_loaders=False)
+    return cursor._tx.load_rows(0, result.ntuples, cursor._make_row)  # type: ignore[no-any-return]
+
+
+def set_streamed(cursor: Any, result: RecordedResult, first: bool) -> None:
+    """Give a cursor the next rows of a stream."""
+    cursor.pgresult = result
+    by_python(cursor)
+    cursor._tx.set_pgresult(result, set_loaders=first)
+    if first:
+        cursor._make_row = outside(cursor._make_row_maker)
+
+
+def set_copied(cursor: Any, result: RecordedResult) -> None:
+    """All was written by a COPY."""
+    cursor._results = [result]
+
+
+def set_ended_copy(copy: Any, count: int | None) -> None:
+    """All was read of a COPY."""
+    copy._finished = True
+    copy.cursor._rowcount = count if count is not None else -1
+
+
+_IN_C = ("psycopg_binary", "psycopg_c")
+
+
+@lru_cache(maxsize=1024)
+def _in_python(cls: Any) -> Any:
+    """The class of a loader or a dumper without code in C. psycopg has both, under the same name."""
+    base = next((each for each in cls.__mro__ if each.__module__.partition(".")[0] in _IN_C), None)
+    if base is None:
+        return cls
+    known = importlib.import_module("psycopg.adapt").AdaptersMap._optimised.items()
+    twin = next((own for own, made in known if made is base and own is not base), None)
+    twin = twin or getattr(importlib.import_module("psycopg.types.array"), base.__name__)
+    if cls is base:
+        return twin
+    # Such as the class for arrays of one type, which psycopg makes of that for arrays of any.
+    return type(cls.__name__, (twin,), {name: value for name, value in vars(cls).items() if name[:2] != "__"})
+
+
+@lru_cache(maxsize=1)
+def _by_python() -> tuple[Any, Any]:
+    """The classes of transformers and of adapters that use no code in C.
+
+    That code asks libpq's objects by their addresses, which stand-ins have none of.
+    """
+    try:
+        transformer = importlib.import_module("psycopg._py_transformer").Transformer
+    except ImportError:
+        transformer = importlib.import_module("psycopg._transform").Transformer
+    adapters = importlib.import_module("psycopg.adapt").AdaptersMap
+
+    def in_python(cls: Any) -> Any:
+        return None if cls is None else _in_python(cls)
+
+    class Adapters(adapters):  # type: ignore[misc, valid-type]
+        """Adapters of a cursor, of which each is written in Python."""
+
+        def get_loader(self, oid: int, format: Any) -> Any:
+            return in_python(super().get_loader(oid, format))
+
+        def get_dumper(self, cls: Any, format: Any) -> Any:
+            return in_python(super().get_dumper(cls, format))
+
+        def get_dumper_by_oid(self, oid: int, format: Any) -> Any:
+            return in_python(super().get_dumper_by_oid(oid, format))
+
+    class RowMaker(ReplayObject, transformer):  # type: ignore[misc]
+        """Makes rows of a recorded result, in the place of psycopg's transformer."""
+
+        _lib = LIB
+
+        def load_row(self, row: int, make_row: Any) -> Any:
+            """One row."""
+            return self._self_rows(row, row + 1, make_row)[0]
+
+        def load_rows(self, row0: int, row1: int, make_row: Any) -> list[Any]:
+            """Some rows."""
+            return self._self_rows(row0, row1, make_row)
+
+        def _self_rows(self, first: int, end: int, make_row: Any) -> list[Any]:
+            loads = self._row_loaders
+            return [
+                outside(
+                    make_row,
+                    [
+                        None if value is None else outside(load, as_sent(value))
+                        for load, value in zip(loads, row, strict=True)
+                    ],
+                )
+                for row in self._pgresult.rows[first:end]
+            ]
+
+    return RowMaker, Adapters
+
+
+def by_python(cursor: Any) -> None:
+    """Let rows of a recorded result be made without code in C."""
+    kind, adapters = _by_python()
+    if type(cursor._tx) is not kind:
+        cursor._tx = kind(SimpleNamespace(adapters=adapters(cursor.adapters), connection=cursor._conn))
+
+
+def is_row_maker(context: Any) -> bool:
+    """Whether it makes rows without code in C."""
+    return type(context) is _by_python()[0]
+
+
+def nested(context: Any) -> Any:
+    """The transformer within a loader of values that have values, for another transformer."""
+    return _by_python()[0](context) if is_row_maker(context) else None
+
+
+def begin_loader(loader: Any, oid: int, context: Any) -> None:
+    """Begin a loader of values that have values, without code in C."""
+    importlib.import_module("psycopg.adapt").Loader.__init__(loader, oid, context)
+    loader._tx = nested(context)
+
+
+def copies_by_own(cursor: Any) -> None:
+    """Let a COPY have a transformer as psycopg's own code for it wants one, and which asks no connection."""
+    cursor._tx = importlib.import_module("psycopg.adapt").Transformer(context_without_libpq(cursor))
+
+
+def context_without_libpq(context: Any) -> Any:
+    """The adapters of a connection or a cursor, without the connection: nothing asks libpq then."""
+    return SimpleNamespace(adapters=context.adapters, connection=None)
+
+
+def encoding_of(name: bytes | None) -> str:
+    """Python's name of an encoding of PostgreSQL's."""
+    try:
+        made: str = importlib.import_module("psycopg._encodings").pg2pyenc(name or b"UTF8")
+    except Exception:
+        return "utf-8"
+    return made
+

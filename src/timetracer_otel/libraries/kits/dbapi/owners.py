@@ -10,12 +10,14 @@ plugin leaves such a connection alone. Two things tell:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
 __all__ = ["HELD", "opening", "taken_over"]
 
+_UNKNOWN: Final = object()
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
 notes nothing."""
@@ -34,5 +36,7 @@ def taken_over(cursor: Any) -> None:
     if notes is not None:
         notes.is_another_s = True
     connection = getattr(cursor, "connection", None)
-    if getattr(connection, HELD, None) is not None:
-        setattr(connection, HELD, None)
+    if getattr(connection, HELD, _UNKNOWN) is not None:
+        # Objects of a class in C have no attributes of ours, and are not noted by their driver's plugin.
+        with suppress(AttributeError):
+            setattr(connection, HELD, None)
