@@ -35,7 +35,9 @@ __all__ = [
     "is_row_maker",
     "is_stand_in_class",
     "module_of",
+    "mogrified",
     "nested",
+    "note_query",
     "of_results",
     "opened_connection",
     "owner_of",
@@ -153,6 +155,26 @@ def start_query(cursor: Any, statement: Any) -> None:
     """
     for _ in outside(cursor._start_query, statement):
         raise AssertionError("a stand-in has nothing to wait for")
+
+
+def note_query(cursor: Any, statement: Any, values: Any) -> None:
+    """A cursor that puts values into the text of a statement tells that text afterwards."""
+    if hasattr(cursor, "mogrify"):
+        cursor._query = cursor._query_cls(_transformer_without_libpq(cursor))
+        outside(cursor._query.convert, statement, values)
+
+
+def mogrified(cursor: Any, statement: Any, values: Any = None) -> str:
+    """A statement with its values, on a stand-in for a connection."""
+    transformer = _transformer_without_libpq(cursor)
+    made = cursor._query_cls(transformer)
+    outside(made.convert, statement, values)
+    text: str = made.query.decode(transformer.encoding)
+    return text
+
+
+def _transformer_without_libpq(context: Any) -> Any:
+    return importlib.import_module("psycopg.adapt").Transformer(context_without_libpq(context))
 
 
 def check_open(connection: Any) -> None:
@@ -331,7 +353,7 @@ def begin_loader(loader: Any, oid: int, context: Any) -> None:
 
 def copies_by_own(cursor: Any) -> None:
     """Let a COPY have a transformer as psycopg's own code for it wants one, and which asks no connection."""
-    cursor._tx = importlib.import_module("psycopg.adapt").Transformer(context_without_libpq(cursor))
+    cursor._tx = _transformer_without_libpq(cursor)
 
 
 def context_without_libpq(context: Any) -> Any:

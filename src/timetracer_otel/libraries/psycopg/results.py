@@ -15,7 +15,7 @@ from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.psycopg.call import LIB
 
-__all__ = ["RecordedResult", "UnknownResult", "as_sent", "kept_text", "noted_result", "size_of"]
+__all__ = ["RecordedResult", "as_sent", "kept_text", "noted_result", "size_of", "unknown_result"]
 
 _BOOLEANS: Final = {"t": True, "f": False}
 _OF_TYPE: Final[Mapping[int, Callable[[str], Any]]] = {
@@ -198,19 +198,26 @@ class RecordedResult(ReplayObject):
         self.ntuples = 0
 
 
-class UnknownResult(RecordedResult):
+def unknown_result(target: Target, text: str) -> RecordedResult:
     """Stands for the result of a statement that set up a connection, where the cassette does not have that.
 
     Args:
         target: The database.
         text: The statement.
     """
+    described = [["?column?", _TEXT, -1, -1, 0]]
+    return RecordedResult({"status": _TUPLES, "description": described}, rows=_UnknownRows(target, text))
+
+
+class _UnknownRows(Sequence[Any]):
+    """A row that is refused."""
 
     def __init__(self, target: Target, text: str) -> None:
-        super().__init__({"status": _TUPLES, "description": [["?column?", _TEXT, -1, -1, 0]]}, rows=[[None]])
         self._target = target
         self._text = text
 
-    def get_value(self, row_number: int, column_number: int) -> bytes | None:
-        """Refused."""
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: Any) -> Any:
         raise unrecorded(self._target, f"the rows of {self._text[:200]!r}, asked when a connection was set up,")

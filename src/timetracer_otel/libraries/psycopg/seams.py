@@ -12,7 +12,7 @@ from timetracer_otel.calls.guarded import AppStep, Done, answered, guarded, guar
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
-from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
+from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, quoted_identifier
 from timetracer_otel.libraries.psycopg import connection, copies, internals, pipelines, servers, statements
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult
@@ -50,6 +50,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         patch(module.ServerCursor, "_scroll_gen", servers.scroll),
         patch(module.Pipeline, "_enter_gen", pipelines.enter),
         patch(module.Pipeline, "_process_results", pipelines.processed),
+        *(Patch(kind, "mogrify", _mogrified) for kind in (module.ClientCursor, module.AsyncClientCursor)),
         Patch(module.sql.Identifier, "as_bytes", _named),
         Patch(module.sql.Literal, "as_bytes", _quoted),
     ]
@@ -85,6 +86,18 @@ def _selected(original: Function) -> Function:
             internals.by_python(cursor)
 
     return noting(f"{LIB}.result", original, before=look)
+
+
+def _mogrified(original: Function) -> Function:
+    """Values are put into a statement, as a name is below."""
+
+    def begin(_: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> AppStep | None:
+        if not getattr(internals.connection_of(cursor).pgconn, "is_stand_in", False):
+            return None
+        call = cursor_call(args, kwargs)
+        return None if call is None else AppStep(internals.mogrified, cursor, call.statement, call.values)
+
+    return guarded(LIB, original, begin, outside=True)
 
 
 def _named(original: Function) -> Function:

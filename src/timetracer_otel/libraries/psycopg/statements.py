@@ -20,7 +20,7 @@ from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real
-from timetracer_otel.libraries.psycopg.results import RecordedResult, UnknownResult
+from timetracer_otel.libraries.psycopg.results import RecordedResult, unknown_result
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -194,14 +194,18 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
         yield raising(unrecorded(held.target, f"{text_of(site.statement)[:200]!r} on a connection of another time"))
     # It begins a transaction, and forgets the last result.
     # No step: where a coroutine function is replaced, each step is awaited.
-    internals.start_query(site.cursor, site.statement)
+    cursor, statement, values = site.cursor, site.statement, site.values
+    internals.start_query(cursor, statement)
     assert session is not None
-    return (yield from ran(site, session, partial(_pass, site)))
+    value = yield from ran(site, session, partial(_pass, site))
+    if not site.many:
+        internals.note_query(cursor, statement, values)
+    return value
 
 
 def _pass(site: Execution) -> None:
     """The statement set up a connection, and needs no recorded answer."""
-    internals.set_results(site.cursor, [UnknownResult(site.target, text_of(site.statement))], None)
+    internals.set_results(site.cursor, [unknown_result(site.target, text_of(site.statement))], None)
 
 
 def _may_run(cursor: Any) -> bool:
