@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["RELIED_UPON", "name_for_tests"]
+__all__ = ["RELIED_UPON", "SETS_UP", "name_for_tests"]
 
 RELIED_UPON = {
     "django.db.backends.base.base": (
@@ -16,12 +16,17 @@ RELIED_UPON = {
         "django.db.backends.base.creation:BaseDatabaseCreation.create_test_db",
         "django.db.backends.base.creation:BaseDatabaseCreation.destroy_test_db",
     ),
+    # A pool (from 5.1 on) sets connections up in a thread of its own.
+    "django.db.backends.postgresql.base": ("django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",),
     "django.db.migrations.executor": (
         "django.db.migrations.executor:MigrationExecutor.apply_migration",
         "django.db.migrations.executor:MigrationExecutor.unapply_migration",
     ),
 }
 """By module: what the seams replace, and what they call."""
+
+SETS_UP = ("close_if_health_check_failed", "connect", "_configure_connection")
+"""The methods of a wrapper that set up a connection, or look whether it is alive. Some releases lack the last one."""
 
 
 def name_for_tests(creation: Any) -> str:

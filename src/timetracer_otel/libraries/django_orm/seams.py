@@ -29,15 +29,15 @@ def patches(module: ModuleType) -> list[Undoable]:
     if module.__name__ == "django.db.backends.base.creation":
         creation = where.BaseDatabaseCreation
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
-    wrapper = where.BaseDatabaseWrapper
-    return [Patch(wrapper, name, _sets_up) for name in ("connect", "close_if_health_check_failed")]
+    wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
+    return [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
 
 
 def _sets_up(original: Function) -> Function:
     """Django opens a connection and sets it up, or looks whether it is alive."""
 
-    def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
-        return setting_up.around(_LIB, AppStep(original, wrapper)) if session is not None else None
+    def begin(session: BaseSession | None, *args: Any) -> Flow | None:
+        return setting_up.around(_LIB, AppStep(original, *args)) if session is not None else None
 
     return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
 
