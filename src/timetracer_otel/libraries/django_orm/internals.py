@@ -10,6 +10,7 @@ RELIED_UPON = {
     "django.db.backends.base.base": (
         "django.db.backends.base.base:BaseDatabaseWrapper.close_if_health_check_failed",
         "django.db.backends.base.base:BaseDatabaseWrapper.connect",
+        "django.db.backends.base.base:BaseDatabaseWrapper.ensure_connection",
     ),
     "django.db.backends.base.creation": (
         "django.db.backends.base.creation:BaseDatabaseCreation._get_test_db_name",

@@ -11,6 +11,7 @@ from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
 from timetracer_otel.libraries.django_orm import internals
 from timetracer_otel.libraries.kits.dbapi.connection_setup import setting_up
+from timetracer_otel.libraries.kits.dbapi.direct import held_by
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -30,7 +31,8 @@ def patches(module: ModuleType) -> list[Undoable]:
         creation = where.BaseDatabaseCreation
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
     wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
-    return [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
+    found: list[Undoable] = [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
+    return [*found, Patch(wrapper, "ensure_connection", _ensures)] if "ensure_connection" in vars(wrapper) else found
 
 
 def _sets_up(original: Function) -> Function:
@@ -40,6 +42,23 @@ def _sets_up(original: Function) -> Function:
         return setting_up.around(_LIB, AppStep(original, *args)) if session is not None else None
 
     return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+
+
+def _ensures(original: Function) -> Function:
+    """Django needs its connection. One that a replay has left is of no use outside."""
+
+    def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
+        held = held_by(wrapper.connection)
+        if held is None or not held.stands_in or isinstance(session, ReplaySession) or wrapper.in_atomic_block:
+            return None
+        return anew(wrapper)
+
+    def anew(wrapper: Any) -> Flow:
+        yield AppStep(wrapper.connection.close)
+        wrapper.connection = None
+        return (yield AppStep(original, wrapper))
+
+    return guarded(_LIB, original, begin, outside=True)  # type: ignore[no-any-return]
 
 
 def _migrates(doing: str, original: Function) -> Function:

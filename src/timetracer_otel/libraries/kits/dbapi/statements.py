@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable, Mapping, Sized
+from datetime import date, datetime, time
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -38,8 +39,16 @@ _SAVEPOINT = re.compile(
 """A savepoint with a name of an ORM's: in it are the id of the thread and the number of savepoints that the thread
 had by then. Both differ in each run, and the order of statements tells which savepoint is meant."""
 
-_JSON_WORDS = re.compile(r"\bIN \('(?:false|null|true)'(?:,'(?:false|null|true)'){2}\)")
-"""The words of JSON in an order that an ORM takes from a set, where a database has no type for them."""
+_OF_SETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # Tables that are emptied at once, options of EXPLAIN, and words of JSON where a database has no type for it.
+        r'\A(\s*TRUNCATE\s+(?:TABLE\s+)?)("[^"]+"(?:,\s*"[^"]+")+)',
+        r"\A(\s*EXPLAIN\s+\()(\w+ \w+(?:, \w+ \w+)+)(?=\))",
+        r"\b(IN \()('(?:false|null|true)'(?:,'(?:false|null|true)'){2})(?=\))",
+    )
+)
+"""Lists in statements that an ORM makes of sets: each process has another order of them, and none is meant."""
 
 _LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
 
@@ -68,8 +77,15 @@ def text_of(statement: Any) -> str:
 @lru_cache(maxsize=2048)
 def _as_compared(text: str) -> str:
     """A text without what differs in each run: a tracer's comment, the id of a thread, the order of a set."""
-    text = _JSON_WORDS.sub("IN ('false','null','true')", _SAVEPOINT.sub(r"\1_x\2", text))
+    text = _SAVEPOINT.sub(r"\1_x\2", text)
+    for pattern in _OF_SETS:
+        text = pattern.sub(_sorted, text)
     return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
+
+
+def _sorted(found: re.Match[str]) -> str:
+    separator = ", " if ", " in found[2] else ","
+    return found[1] + separator.join(sorted(found[2].split(separator)))
 
 
 @lru_cache(maxsize=2048)
@@ -210,14 +226,49 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
         names: What positional values are called; empty where that is not known.
         unordered: As `StatementFacts` has it.
     """
-    made: dict[str, Any] = {"statement": text_of(call.statement)}
+    text = text_of(call.statement)
+    made: dict[str, Any] = {"statement": text}
     values = call.values
     if call.many:
         made["many"] = [_in_order(_named(row, names), unordered) for row in values]
     elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and len(values):
-        made["parameters"] = _in_order(_named(values, names), unordered)
+        made["parameters"] = _in_order(_named(values if names else _without_order(text, values), names), unordered)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
+    return made
+
+
+_PLACEHOLDER = re.compile(r"%[%s]")
+_IN = re.compile(r"\bIN \((%s(?:, %s)+)\)")
+_HASHED_ANEW: Final = frozenset({str, bytes, date, datetime, time})
+"""Classes whose values have another order in a set of each process."""
+
+
+# An app has few statements, and repeats them.
+@lru_cache(maxsize=2048)
+def _in_lists(text: str) -> tuple[slice, ...]:
+    """Where the values of each ``IN (...)`` stand among those of a statement."""
+    if "IN (%s, %s" not in text:
+        return ()
+    found: list[slice] = []
+    for each in _IN.finditer(text):
+        first = _PLACEHOLDER.findall(text, 0, each.start(1)).count("%s")
+        found.append(slice(first, first + each[1].count("%s")))
+    return tuple(found)
+
+
+def _without_order(text: str, values: Any) -> Any:
+    """The values of a statement; those of an ``IN (...)``, which an app may take from a set, stand in their order."""
+    if type(values) not in (list, tuple):
+        return values
+    lists = _in_lists(text)
+    if not lists:
+        return values
+    made = list(values)
+    for place in lists:
+        kinds = {*map(type, made[place])}
+        if len(kinds) == 1 and kinds <= _HASHED_ANEW:
+            made[place] = sorted(made[place], key=repr)
     return made
 
 
@@ -243,7 +294,7 @@ def packed_arguments(verb: str, text: str, values: Any, names: tuple[str, ...]) 
         if not PLAIN.issuperset(map(type, values)):
             return None
         if not names:
-            return pack_native({"parameters": list(values), "statement": text})
+            return pack_native({"parameters": list(_without_order(text, values)), "statement": text})
         keys, in_order = _in_order_of_keys(names)
         if len(keys) != len(values):
             return None
