@@ -9,7 +9,7 @@ from django.db import models
 __all__ = ["Item", "Order"]
 
 
-class Item(models.Model):
+class Item(models.Model):  # type: ignore[misc, unused-ignore]
     """Something that is sold."""
 
     name = models.CharField(max_length=40, unique=True)
@@ -30,7 +30,7 @@ class Item(models.Model):
         return self.name
 
 
-class Order(models.Model):
+class Order(models.Model):  # type: ignore[misc, unused-ignore]
     """Somebody wants some of an item."""
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="orders")

@@ -1,4 +1,4 @@
-"""Django's ORM in an app that knows nothing of us: the same bare, recorded, and replayed with no database and no Redis.
+"""Django's ORM in an app that knows nothing of us: the same bare, recorded, and replayed without its servers.
 
 Each run is a process of its own, with a hash seed of its own.
 """

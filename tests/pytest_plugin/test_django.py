@@ -13,7 +13,7 @@ from timetracer_otel.cassette import read_cassette
 
 pytest_plugins = ["pytester"]
 
-SUITE = '''
+SUITE = """
 from decimal import Decimal
 
 import pytest
@@ -67,7 +67,7 @@ def test_a_function_with_transactions(client):
 @pytest.mark.timetracer
 def test_a_fixture(db, client):
     assert client.get("/items").json() == {"items": []}
-'''
+"""
 COUNT = SUITE.count("def test_")
 
 

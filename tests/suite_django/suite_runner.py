@@ -76,7 +76,9 @@ def _around(owner: Any, method: str, name_of: Callable[..., str]) -> None:
 
 
 _around(unittest.TestCase, "__call__", lambda test, *_: test.id())
-_around(unittest.TestSuite, "_handleClassSetUp", lambda _, test, result: _of_class("before", type(test), test, result))
+_around(
+    unittest.TestSuite, "_handleClassSetUp", lambda _, test, result: _of_class("before", type(test), test, result)
+)
 _around(
     unittest.TestSuite,
     "_tearDownPreviousClass",
@@ -85,7 +87,7 @@ _around(
 
 
 def _of_class(what: str, cls: Any, test: Any, result: Any) -> str:
-    """The name of what is done before or behind the tests of a class; empty where a test has the class of the last."""
+    """The name of what is done before or behind the tests of a class; empty where the last test had the same class."""
     if cls is None or _previous(result) is type(test):
         return ""
     return f"{what} {cls.__module__}.{cls.__qualname__}"
@@ -98,40 +100,27 @@ def _previous(result: Any) -> Any:
 class _Result(unittest.TextTestResult):
     """Keeps each outcome; what fails first stays."""
 
-    def _keep(self, test: Any, outcome: str, error: Any = None) -> None:
-        known = _outcomes.get(test.id())
-        if known is None or known[0] == "passed":
-            said = "" if error is None else self._exc_info_to_string(error, test)[-6000:]  # type: ignore[attr-defined]
+
+def _keeping(method: str, outcome: str) -> None:
+    original = getattr(unittest.TextTestResult, method)
+
+    def called(self: Any, test: Any, *args: Any) -> None:
+        original(self, test, *args)
+        error = args[-1] if args and isinstance(args[-1], tuple) else None
+        known = _outcomes.get(test.id(), ["passed"])
+        if known[0] == "passed" and not (method == "addSubTest" and error is None):
+            said = "" if error is None else self._exc_info_to_string(error, test)[-6000:]
             _outcomes[test.id()] = [outcome, said]
 
-    def addSuccess(self, test: Any) -> None:
-        super().addSuccess(test)
-        self._keep(test, "passed")
+    setattr(_Result, method, called)
 
-    def addError(self, test: Any, err: Any) -> None:
-        super().addError(test, err)
-        self._keep(test, "failed", err)
 
-    def addFailure(self, test: Any, err: Any) -> None:
-        super().addFailure(test, err)
-        self._keep(test, "failed", err)
-
-    def addSkip(self, test: Any, reason: str) -> None:
-        super().addSkip(test, reason)
-        self._keep(test, "skipped")
-
-    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self._keep(test, "failed", err)
-
-    def addExpectedFailure(self, test: Any, err: Any) -> None:
-        super().addExpectedFailure(test, err)
-        self._keep(test, "passed")
-
-    def addUnexpectedSuccess(self, test: Any) -> None:
-        super().addUnexpectedSuccess(test)
-        _outcomes[test.id()] = ["failed", "it was expected to fail"]
+for _method, _outcome in {
+    **dict.fromkeys(("addSuccess", "addExpectedFailure"), "passed"),
+    **dict.fromkeys(("addError", "addFailure", "addSubTest", "addUnexpectedSuccess"), "failed"),
+    "addSkip": "skipped",
+}.items():
+    _keeping(_method, _outcome)
 
 
 # The outermost of a test's calls has the session: Django's classes have a method of their own.

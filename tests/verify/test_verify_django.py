@@ -17,7 +17,9 @@ from tests.verify._services import Request, record, verify
 _JSON = {"Content-Type": "application/json"}
 REQUESTS = [
     *(
-        Request("POST", "/items", _JSON, json.dumps({"name": name, "price": "2.50", "stock": 3, "tags": [name]}).encode())
+        Request(
+            "POST", "/items", _JSON, json.dumps({"name": name, "price": "2.50", "stock": 3, "tags": [name]}).encode()
+        )
         for name in ("tea", "milk", "salt", "rice")
     ),
     *(

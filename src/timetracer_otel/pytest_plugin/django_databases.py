@@ -1,7 +1,7 @@
 """Databases of Django's tests: what is done for many tests has a session of its own, or needs no database.
 
-A `django.test.TestCase` makes the data of its class before its first test: that is recorded and replayed by a cassette
-of the class. pytest-django makes the databases for a whole run: where every test that asks them is replayed, none is
+A `django.test.TestCase` makes the data of its class before its first test: a cassette of the class has that.
+pytest-django makes the databases for a whole run: where every test that asks them is replayed, none is
 made.
 """
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["begin"]
 
 _MARKER = "timetracer"
-_ASKING = frozenset({"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback", "live_server"})
+_ASKING = frozenset(
+    {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback", "live_server"}
+)
 """Fixtures of pytest-django with which a test asks a database."""
 
 

@@ -8,7 +8,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 
-class Migration(migrations.Migration):
+class Migration(migrations.Migration):  # type: ignore[misc, unused-ignore]
     """The first one."""
 
     initial = True

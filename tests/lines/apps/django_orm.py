@@ -51,7 +51,14 @@ def _refused(work: Callable[[], Any]) -> Any:
     except DatabaseError as error:
         cause: Any = error.__cause__
         state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-        return type(error), str(error), type(cause), str(cause), state, getattr(cause, "diag", None) and cause.diag.table_name
+        return (
+            type(error),
+            str(error),
+            type(cause),
+            str(cause),
+            state,
+            getattr(cause, "diag", None) and cause.diag.table_name,
+        )
 
 
 def before() -> None:
@@ -100,12 +107,19 @@ def queries_of_many_kinds() -> Any:
     months = Order.objects.annotate(month=TruncMonth("placed")).values("month").annotate(n=Count("*"))
     return [
         Item.objects.aggregate(Max("price"), total=Sum("stock"), mean=Avg("price")),
-        [(item.name, [order.count for order in item.orders.all()]) for item in Item.objects.prefetch_related(with_orders)[:3]],
+        [
+            (item.name, [order.count for order in item.orders.all()])
+            for item in Item.objects.prefetch_related(with_orders)[:3]
+        ],
         list(Order.objects.select_related("item").filter(Q(count=1) | Q(count=3)).values_list("item__name", "count")),
         list(months.order_by("month")),
         Item.objects.filter(Exists(Order.objects.filter(item=OuterRef("pk")))).count(),
         Item.objects.filter(name="nothing").exists(),
-        list(Item.objects.annotate(low=Lower("name"), n=Window(RowNumber(), order_by=F("name").desc())).values_list("low", "n")[:2]),
+        list(
+            Item.objects.annotate(low=Lower("name"), n=Window(RowNumber(), order_by=F("name").desc())).values_list(
+                "low", "n"
+            )[:2]
+        ),
         list(Item.objects.filter(tags__1__kind="green").values_list("name", flat=True)),
         Item.objects.in_bulk([tea.pk]),
         list(Item.objects.dates("added", "month")),
@@ -115,7 +129,12 @@ def queries_of_many_kinds() -> Any:
         Item.objects.filter(name="bulk 09").delete(),
         Item.objects.get_or_create(name="bulk 09", defaults={"price": 1}),
         Item.objects.update_or_create(name="bulk 09", defaults={"price": 2}),
-        list(Item.objects.filter(name="a").order_by().union(Item.objects.filter(name="tea").order_by()).values_list("name")),
+        list(
+            Item.objects.filter(name="a")
+            .order_by()
+            .union(Item.objects.filter(name="tea").order_by())
+            .values_list("name")
+        ),
         Item.objects.filter(name="tea").explain().count("\n") >= 0,
     ]
 
@@ -208,13 +227,18 @@ def a_broken_transaction() -> Any:
 @LINES.add
 def cursors_of_connections() -> Any:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name, stock FROM django_shop_item WHERE name IN (%s, %s) ORDER BY name", ["tea", "kept"])
+        cursor.execute(
+            "SELECT name, stock FROM django_shop_item WHERE name IN (%s, %s) ORDER BY name", ["tea", "kept"]
+        )
         first = cursor.fetchone(), [column[0] for column in cursor.description], cursor.fetchall()
         cursor.executemany("UPDATE django_shop_item SET stock = %s WHERE name = %s", [(5, "kept"), (6, "outer")])
         changed = cursor.rowcount
         cursor.execute("SELECT count(*) FROM django_shop_item")
         counted = list(cursor)
-    raw = [(item.name, item.extra) for item in Item.objects.raw("SELECT *, 7 AS extra FROM django_shop_item ORDER BY name")]
+    raw = [
+        (item.name, item.extra)
+        for item in Item.objects.raw("SELECT *, 7 AS extra FROM django_shop_item ORDER BY name")
+    ]
     return first, changed, counted, raw[:2]
 
 
@@ -309,7 +333,14 @@ def the_cache_of_django_redis() -> Any:
     cache.set("key", {"a": [1, 2.5, None]}, 600)
     cache.set_many({"b": b"\0", "c": "text"})
     count = cache.add("d", 1), cache.incr("d"), cache.incr("d", 5)
-    return cache.get("key"), cache.get_many(["b", "c", "z"]), count, cache.delete("key"), cache.get("key"), cache.ttl("b")
+    return (
+        cache.get("key"),
+        cache.get_many(["b", "c", "z"]),
+        count,
+        cache.delete("key"),
+        cache.get("key"),
+        cache.ttl("b"),
+    )
 
 
 @LINES.add
@@ -331,7 +362,7 @@ def requests_with_their_queries() -> Any:
 
 @LINES.add
 def tables_that_are_made() -> Any:
-    class Made(models.Model):
+    class Made(models.Model):  # type: ignore[misc, unused-ignore]
         name = models.TextField()
         number = models.IntegerField(null=True, db_index=True)
 
@@ -346,7 +377,9 @@ def tables_that_are_made() -> Any:
     with connection.schema_editor() as editor:
         editor.add_field(Made, field)
     with connection.cursor() as cursor:
-        columns = [column.name for column in connection.introspection.get_table_description(cursor, Made._meta.db_table)]
+        columns = [
+            column.name for column in connection.introspection.get_table_description(cursor, Made._meta.db_table)
+        ]
     with connection.schema_editor() as editor:
         editor.delete_model(Made)
     return columns

@@ -18,7 +18,9 @@ RELIED_UPON = {
         "django.db.backends.base.creation:BaseDatabaseCreation.destroy_test_db",
     ),
     # A pool (from 5.1 on) sets connections up in a thread of its own.
-    "django.db.backends.postgresql.base": ("django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",),
+    "django.db.backends.postgresql.base": (
+        "django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",
+    ),
     "django.db.migrations.executor": (
         "django.db.migrations.executor:MigrationExecutor.apply_migration",
         "django.db.migrations.executor:MigrationExecutor.unapply_migration",

@@ -41,7 +41,7 @@ def _sets_up(original: Function) -> Function:
     def begin(session: BaseSession | None, *args: Any) -> Flow | None:
         return setting_up.around(_LIB, AppStep(original, *args)) if session is not None else None
 
-    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+    return guarded(_LIB, original, begin)
 
 
 def _ensures(original: Function) -> Function:
@@ -58,19 +58,21 @@ def _ensures(original: Function) -> Function:
         wrapper.connection = None
         return (yield AppStep(original, wrapper))
 
-    return guarded(_LIB, original, begin, outside=True)  # type: ignore[no-any-return]
+    return guarded(_LIB, original, begin, outside=True)
 
 
 def _migrates(doing: str, original: Function) -> Function:
     """A migration changes the database."""
 
-    def begin(session: BaseSession | None, executor: Any, state: Any, migration: Any, *_: Any, **__: Any) -> Flow | None:
+    def begin(
+        session: BaseSession | None, executor: Any, state: Any, migration: Any, *_: Any, **__: Any
+    ) -> Flow | None:
         if not isinstance(session, ReplaySession):
             return None
         what = f"{doing} the migration {migration} to a database: a replay has none"
         return only(raising(session.refuse_unrecorded(what, "migrate before the app is recorded or replayed.")))
 
-    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+    return guarded(_LIB, original, begin)
 
 
 def _creates(original: Function) -> Function:
@@ -86,7 +88,7 @@ def _creates(original: Function) -> Function:
         _rename(creation, name)
         return name
 
-    return guarded(_LIB, original, begin)  # type: ignore[no-any-return]
+    return guarded(_LIB, original, begin)
 
 
 def _destroys(original: Function) -> Function:
@@ -98,7 +100,7 @@ def _destroys(original: Function) -> Function:
             _rename(creation, old_name)
         return Done(None)
 
-    return guarded(_LIB, original, begin, outside=True)  # type: ignore[no-any-return]
+    return guarded(_LIB, original, begin, outside=True)
 
 
 def _rename(creation: Any, name: str) -> None:

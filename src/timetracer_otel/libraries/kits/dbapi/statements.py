@@ -34,7 +34,8 @@ _COMMENTER = re.compile(
 trace in this way, which differs in each run."""
 
 _SAVEPOINT = re.compile(
-    r'(\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO(?:\s+SAVEPOINT)?)\s+["`]?s)\d+_x\d+(["`]?\s*)\Z', re.IGNORECASE
+    r'(\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO(?:\s+SAVEPOINT)?)\s+["`]?s)\d+_x\d+(["`]?\s*)\Z',
+    re.IGNORECASE,
 )
 """A savepoint with a name of an ORM's: in it are the id of the thread and the number of savepoints that the thread
 had by then. Both differ in each run, and the order of statements tells which savepoint is meant."""

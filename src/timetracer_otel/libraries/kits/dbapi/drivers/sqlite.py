@@ -19,7 +19,8 @@ __all__ = ["SQLITE", "SqliteConnection"]
 
 
 _OF_LIBRARY = re.compile(
-    r"\s*SELECT\s+sqlite_(?:compileoption_(?:get|used)|source_id|version)\s*\(\s*(?:'\w*'|\d*)\s*\)\s*;?\s*\Z", re.IGNORECASE
+    r"\s*SELECT\s+sqlite_(?:compileoption_(?:get|used)|source_id|version)\s*\(\s*(?:'\w*'|\d*)\s*\)\s*;?\s*\Z",
+    re.IGNORECASE,
 )
 
 
