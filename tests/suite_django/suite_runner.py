@@ -87,7 +87,7 @@ _around(
 
 
 def _of_class(what: str, cls: Any, test: Any, result: Any) -> str:
-    """The name of what is done before or behind the tests of a class; empty where the last test had the same class."""
+    """The name of what is done before or behind a class of tests; empty where the last test was of that class."""
     if cls is None or _previous(result) is type(test):
         return ""
     return f"{what} {cls.__module__}.{cls.__qualname__}"

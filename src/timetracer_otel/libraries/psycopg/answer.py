@@ -8,37 +8,67 @@ from typing import Any
 
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.psycopg.call import LIB, statuses_of
-from timetracer_otel.libraries.psycopg.internals import encoding_of
-from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_error, noted_result, size_of
+from timetracer_otel.libraries.psycopg.internals import encoding_of, notification
+from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent, kept_text, noted_result, size_of
 from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Heard", "NotedAnswer", "Rows", "StandIn", "recorded_results"]
+__all__ = [
+    *("Heard", "NotedAnswer", "Rows", "StandIn", "kept_notification", "recorded_notification", "recorded_results"),
+]
 
 
 class Heard:
-    """What a connection was told beside its answers: notices. It is put in the place of psycopg's own handler.
+    """What a connection was told beside its answers: notices, or notifications. It is put in the place of psycopg's
+    own handler.
 
     Args:
         own: Psycopg's handler.
+        kept: Makes plain data of what is told.
     """
 
-    def __init__(self, own: Callable[[Any], Any]) -> None:
+    def __init__(self, own: Callable[[Any], Any], kept: Callable[[Any], Any]) -> None:
         self.own = own
-        self.notices: list[dict[int, Any]] = []
+        self.args = getattr(own, "args", ())
+        self._kept = kept
+        self._said: list[Any] = []
         self.listening = False
         """Whether a call is under way that notes what is heard."""
 
-    def __call__(self, result: Any) -> Any:
+    def __call__(self, told: Any) -> Any:
         """The server told something."""
         if self.listening:
-            self.notices.append(noted_error(result))
-        return self.own(result)
+            looked(f"{LIB}.heard", self._note, told)
+        return self.own(told)
+
+    def _note(self, told: Any) -> None:
+        self._said.append(self._kept(told))
+
+    def listen(self) -> None:
+        """A call begins."""
+        self._said, self.listening = [], True
+
+    def taken(self) -> list[Any]:
+        """What was told while the call was under way, which is over."""
+        said, self._said, self.listening = self._said, [], False
+        return said
+
+
+def kept_notification(told: Any) -> list[Any]:
+    """A notification as plain data."""
+    return [kept_text(told.relname), told.be_pid, kept_text(told.extra)]
+
+
+def recorded_notification(kept: Sequence[Any]) -> Any:
+    """The same as libpq gives it."""
+    channel, pid, payload = kept
+    return notification(as_sent(channel) or b"", pid, as_sent(payload) or b"")
 
 
 class NotedAnswer:
@@ -59,7 +89,8 @@ class NotedAnswer:
     def __init__(self) -> None:
         self._results: list[dict[str, Any]] = []
         self._told: dict[str, Any] = {}
-        self._notices: list[dict[int, Any]] = []
+        self._notices: list[Any] = []
+        self._notified: list[Any] = []
 
     def began(self, recording: Recording) -> None:
         """The call returned; what follows belongs to its event."""
@@ -91,13 +122,14 @@ class NotedAnswer:
         if self._recording is not None:
             self._recording.not_replayable = f"cursor.{what} is not recorded"
 
-    def heard_on(self, pgconn: Any, statuses: dict[str, Any], notices: list[dict[int, Any]]) -> None:
+    def heard_on(self, pgconn: Any, statuses: dict[str, Any], notices: list[Any], notified: list[Any]) -> None:
         """Note what the connection tells of itself by now.
 
         Args:
             pgconn: Libpq's connection.
             statuses: What the server said of its parameters before; it gets what is new.
             notices: What the server told besides.
+            notified: The notifications that came.
         """
         self.state = int(pgconn.transaction_status)
         now = statuses_of(pgconn)
@@ -105,6 +137,7 @@ class NotedAnswer:
             self._told.update({name: value for name, value in now.items() if value != statuses.get(name)})
             statuses.update(now)
         self._notices += notices
+        self._notified += notified
 
     def failed(self, error: BaseException) -> None:
         """Reading on raised."""
@@ -142,6 +175,8 @@ class NotedAnswer:
             made["told"] = self._told
         if self._notices:
             made["notices"] = self._notices
+        if self._notified:
+            made["notified"] = self._notified
         if self.error is not None:
             made["fetch_error"] = self.error
         if self.left:
@@ -256,10 +291,10 @@ class StandIn(ReplayObject):
     def __init__(self, target: Target, facts: Mapping[str, Any], pq: Any, own: Any = None) -> None:
         self._target = target
         self._own = own
-        self._sync = pq.ExecStatus.PIPELINE_SYNC
+        self._sync, self._failing = pq.ExecStatus.PIPELINE_SYNC, pq.ExecStatus.FATAL_ERROR
         self._statuses = dict(facts.get("statuses", {}))
         self.pending: deque[tuple[list[RecordedResult], Any]] = deque()
-        """Answers of a pipeline that psycopg has not fetched, each with the state of the transaction behind it."""
+        """Answers of a pipeline that psycopg has not fetched, each with what the connection told with it."""
         self.status, self._closed = pq.ConnStatus.OK, pq.ConnStatus.BAD
         self.transaction_status: Any = pq.TransactionStatus.IDLE
         self.server_version = facts.get("server_version", 0)
@@ -291,6 +326,9 @@ class StandIn(ReplayObject):
         for notice in reply.get("notices", ()):
             if self.notice_handler is not None:
                 outside(self.notice_handler, RecordedResult({"status": 6, "error": notice}))
+        for each in reply.get("notified", ()):
+            if self.notify_handler is not None:
+                outside(self.notify_handler, recorded_notification(each))
 
     def like(self, pgconn: Any) -> None:
         """A call was made for real: tell of the connection what that tells."""
@@ -326,9 +364,21 @@ class StandIn(ReplayObject):
         """The next answer of the pipeline; nothing where there is none."""
         if not self.pending:
             return []
-        results, state = self.pending.popleft()
-        self.state = state
+        results, reply = self.pending.popleft()
+        if reply is not None:
+            before = self.transaction_status
+            self.told(reply)
+            # While answers were outstanding, libpq said that a call was under way.
+            self.transaction_status = before
+        if any(result.status == self._failing for result in results):
+            self.fails()
         return results
+
+    def fails(self) -> None:
+        """A call failed: so does the transaction, if there is one."""
+        status = type(self.transaction_status)
+        if self.transaction_status != status.IDLE:
+            self.transaction_status = status.INERROR
 
     def get_cancel(self) -> Any:
         """What cancels a call: nothing runs."""

@@ -10,6 +10,7 @@ import importlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -17,6 +18,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, OurStep, guarded_generator, only, raising
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.boundaries import end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected
@@ -26,12 +28,12 @@ from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.statements import text_of, verb_of
 from timetracer_otel.libraries.psycopg import internals
-from timetracer_otel.libraries.psycopg.answer import Heard, NotedAnswer, StandIn
+from timetracer_otel.libraries.psycopg.answer import Heard, NotedAnswer, StandIn, kept_notification
 from timetracer_otel.libraries.psycopg.call import LIB, ServerTarget, statuses_of
-from timetracer_otel.libraries.psycopg.results import RecordedResult
+from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_error
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real"]
+__all__ = ["Exchanges", "HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real", "takes_part"]
 
 _ENDS = ("COMMIT", "ROLLBACK")
 
@@ -47,8 +49,8 @@ class HeldConnection(Held):
     """
 
     __slots__ = (
-        *("_conninfo", "_connection", "_heard", "copied", "is_lent", "moves", "notes", "on_real", "own", "queued"),
-        "statuses",
+        *("_conninfo", "_connection", "_heard", "copied", "has_limit", "is_lent", "moves", "notes", "on_real", "own"),
+        *("queued", "statuses"),
     )
 
     def __init__(self, target: ServerTarget, connection: Any, conninfo: str | None, *, stands_in: bool) -> None:
@@ -57,7 +59,9 @@ class HeldConnection(Held):
         )
         self._conninfo = conninfo
         self._connection = ref(connection)
-        self._heard: Heard | None = None
+        self._heard: tuple[Heard, Heard] | None = None
+        self.has_limit = False
+        """Whether the app waits for notifications for a time that it gave."""
         self.own: Any = None
         """Libpq's connection, while a stand-in is in its place."""
         self.copied = ""
@@ -86,23 +90,22 @@ class HeldConnection(Held):
         setattr(made, HELD, None)
         return made
 
-    def listen(self, connection: Any) -> Heard:
-        """Note from now on what the server tells the connection besides."""
-        heard, pgconn = self._heard, connection.pgconn
-        if heard is None or pgconn.notice_handler is not heard:
-            self._heard = heard = Heard(pgconn.notice_handler)
-            pgconn.notice_handler = heard
+    def listen(self, connection: Any) -> None:
+        """A call begins: note what the server tells the connection besides."""
+        pgconn = connection.pgconn
+        if self._heard is None or pgconn.notice_handler is not self._heard[0]:
+            notices = Heard(pgconn.notice_handler, noted_error)
+            notified = Heard(pgconn.notify_handler, kept_notification)
+            pgconn.notice_handler, pgconn.notify_handler = self._heard = notices, notified
             self.statuses = statuses_of(pgconn)
-        heard.notices, heard.listening = [], True
-        return heard
+        for heard in self._heard:
+            heard.listen()
 
     def heard(self, pgconn: Any, answer: NotedAnswer) -> None:
         """A call is over: note what the server told besides."""
-        heard = self._heard
-        if heard is not None:
-            heard.listening = False
-            answer.heard_on(pgconn, self.statuses, heard.notices)
-            heard.notices = []
+        if self._heard is not None:
+            notices, notified = self._heard
+            answer.heard_on(pgconn, self.statuses, notices.taken(), notified.taken())
 
 
 _MISSING: Any = object()
@@ -148,11 +151,45 @@ def _exchange(held: HeldConnection, connection: Any, session: BaseSession | None
             facts = recorded_facts(session, held.target) or {}
             connection.pgconn = StandIn(held.target, facts, importlib.import_module("psycopg.pq"), own)
             held.own = own
+            _exchanged.add(connection)
+        if cursor is not None:
+            held.notes.setdefault(cursor, None)
     elif held.own is not None:
-        connection.pgconn, held.own = held.own, None
-        held.notes.clear()
+        _give_back(connection, held)
     if cursor is not None and cursor._pgconn is not connection.pgconn:
         internals.use(cursor, connection.pgconn)
+
+
+def _give_back(connection: Any, held: HeldConnection) -> None:
+    connection.pgconn, held.own = held.own, None
+    for cursor in held.notes:
+        internals.use(cursor, connection.pgconn)
+    held.notes.clear()
+    _exchanged.discard(connection)
+
+
+_exchanged: WeakSet[Any] = WeakSet()
+"""Connections of before a replay that have a stand-in of libpq's now."""
+
+
+class Exchanges:
+    """Gives connections their own one of libpq's back when the seams go out: nobody replays any more."""
+
+    def apply(self) -> None:
+        """Nothing: they are exchanged when they are used."""
+
+    def undo(self) -> None:
+        """Give them back."""
+        for connection in list(_exchanged):
+            held = getattr(connection, HELD, None)
+            if held is not None and held.own is not None:
+                _give_back(connection, held)
+
+
+def takes_part(connection: Any) -> bool:
+    """Whether what goes over a connection now is answered from a cassette, or refused, by this plugin."""
+    held = held_of(connection, get_current_session())
+    return held is not None and is_answered(held)
 
 
 def is_answered(held: HeldConnection) -> bool:
@@ -169,6 +206,9 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
         of: The class of connections where the function is bound to it; None where it gets that as an argument.
         original: The function.
     """
+    if isinstance(original, MethodType):
+        # OpenTelemetry puts a bound method back in the place of a class's own.
+        of = original.__self__
     # By the class's attribute, the call would pass OpenTelemetry's wrapper a second time.
     unbound = original if of is None else original.__func__  # type: ignore[attr-defined]
 
@@ -311,7 +351,7 @@ def command(original: Function) -> Function:
         told = connection.pgconn
         if told.status == pq.ConnStatus.BAD:
             # psycopg says that it is closed.
-            yield AppStep(internals.check_open, connection)
+            yield AppStep(connection._check_connection_ok)
         if not isinstance(session, ReplaySession):
             if verb != "ROLLBACK":
                 yield raising(unrecorded(held.target, text))

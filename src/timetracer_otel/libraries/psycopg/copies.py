@@ -8,7 +8,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Undoable
+from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import Recording, flow, rebuilt
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async, guarded_generator, only, raising
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
@@ -53,9 +53,21 @@ def patches(module: ModuleType, patch: Callable[[Any, str, Any], Undoable]) -> l
     ):
         found += [patch(kind, "write", partial(_write, guard)) for kind in kinds]
         found.append(patch(kinds[0], "finish", partial(_finish, guard)))
+    beneath = internals.module_of(module.Copy, "set_types")
+    for name in ("parse_row_text", "parse_row_binary", "format_row_text", "format_row_binary"):
+        found.append(Patch(beneath, name, partial(_by_python, getattr(beneath, f"_{name}"))))
     if hasattr(module.Connection, "_cancel_gen"):
         found.append(patch(module.Connection, "_cancel_gen", _cancel))
     return found
+
+
+def _by_python(in_python: Function, original: Function) -> Function:
+    """A row is read from a piece, or written to one. psycopg has the function in Python as well."""
+
+    def begin(_: BaseSession | None, part: Any, transformer: Any, *args: Any) -> AppStep | None:
+        return AppStep(in_python, part, transformer, *args) if internals.is_row_maker(transformer) else None
+
+    return guarded(LIB, original, begin, outside=True)
 
 
 class _Start(Execution):
@@ -105,7 +117,7 @@ def _start(original: Function) -> Function:
 def _give(site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
     cursor, stand_in = site.cursor, site.connection
     internals.set_results(cursor, recorded_results(reply), None)
-    internals.copies_by_own(cursor)
+    internals.copies_by_own(cursor, reply["status"] == _OUT)
     site.held.notes[cursor] = _Given(site, event, session, reply)
     stand_in.state = _ACTIVE
 
@@ -153,8 +165,9 @@ def _read(original: Function) -> Function:
         if error is None and not source.reply.get("all_copied"):
             yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
         held.notes.pop(copy.cursor, None)
-        source.stand_in.told(source.reply)
+        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
         if error is not None:
+            source.stand_in.state = _FAILED
             yield raising(rebuilt(source.site, source.event, source.session, error))
         internals.set_ended_copy(copy, source.reply["rowcount"])
         return memoryview(b"")
@@ -175,7 +188,9 @@ def _left(original: Function) -> Function:
         stand_in = internals.connection_of(copy.cursor).pgconn
         if not getattr(stand_in, "is_stand_in", False):
             return None
-        stand_in.state = _FAILED
+        # psycopg 3.1 calls it in any case, and says what the app met.
+        if stand_in.transaction_status == _ACTIVE and (not args or args[0] is not None):
+            stand_in.state = _FAILED
         return Done(None)
 
     return guarded_generator(LIB, original, begin, outside=True)

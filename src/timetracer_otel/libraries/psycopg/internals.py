@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded_objects import ReplayObject, guarded_method
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent
@@ -25,7 +26,7 @@ __all__ = [
     "RELIED_UPON",
     "begin_loader",
     "by_python",
-    "check_open",
+    "connection_behind",
     "connection_of",
     "context_without_libpq",
     "copies_by_own",
@@ -37,7 +38,7 @@ __all__ = [
     "module_of",
     "mogrified",
     "nested",
-    "note_query",
+    "notification",
     "of_results",
     "opened_connection",
     "owner_of",
@@ -49,10 +50,12 @@ __all__ = [
     "set_copied",
     "set_ended_copy",
     "set_message",
+    "set_query",
     "set_results",
     "set_streamed",
     "stand_in_class",
     "start_query",
+    "timed_out",
     "use",
 ]
 
@@ -96,15 +99,46 @@ def module_of(cls: Any, name: str) -> Any:
     return sys.modules[vars(owner_of(cls, name))[name].__module__]
 
 
+def set_query(cursor: Any, statement: Any, values: Any) -> None:
+    """The statement as psycopg would send it, which nobody sends in a replay: apps show it."""
+    own = cursor._tx
+    cursor._tx = _without_libpq(cursor)
+    # What cannot be converted was an error in the recording, too.
+    with suppress(Exception):
+        if hasattr(cursor, "_make_declare_statement"):
+            statement = cursor._make_declare_statement(statement)
+        cursor._query = cursor._convert_query(statement, values)
+    cursor._tx = own
+
+
+@guarded_method
+def mogrified(cursor: Any, query: Any, params: Any = None) -> str:
+    """The statement with its values in it, which a cursor makes on the client."""
+    cursor._tx = _without_libpq(cursor)
+    made: bytes = outside(cursor._convert_query, query, params).query
+    return made.decode()
+
+
+def _without_libpq(cursor: Any) -> Any:
+    kind, adapters = _by_python()
+    return kind(SimpleNamespace(adapters=adapters(cursor.adapters), connection=None))
+
+
+@guarded_method
+def _made(cls: Any, pgconn: Any) -> Any:
+    return outside(cls, pgconn)
+
+
 def stand_in_class(cls: Any, pgconn: Any) -> Any:
     """A class whose ``connect`` gives an object of another class, over something that stands for libpq's connection.
 
     All that psycopg does around the connecting itself is done.
     """
 
+    # A guard: it does nothing but call another one.
     def connect_gen(_: Any, *__: Any, **___: Any) -> Generator[Any, Any, Any]:
         yield from ()
-        return outside(cls, pgconn)
+        return _made(cls, pgconn)
 
     names = {"_connect_gen": classmethod(connect_gen), _STANDS_IN: True, "__module__": cls.__module__}
     return type(cls.__name__, (cls,), names)
@@ -157,31 +191,6 @@ def start_query(cursor: Any, statement: Any) -> None:
         raise AssertionError("a stand-in has nothing to wait for")
 
 
-def note_query(cursor: Any, statement: Any, values: Any) -> None:
-    """A cursor that puts values into the text of a statement tells that text afterwards."""
-    if hasattr(cursor, "mogrify"):
-        cursor._query = cursor._query_cls(_transformer_without_libpq(cursor))
-        outside(cursor._query.convert, statement, values)
-
-
-def mogrified(cursor: Any, statement: Any, values: Any = None) -> str:
-    """A statement with its values, on a stand-in for a connection."""
-    transformer = _transformer_without_libpq(cursor)
-    made = cursor._query_cls(transformer)
-    outside(made.convert, statement, values)
-    text: str = made.query.decode(transformer.encoding)
-    return text
-
-
-def _transformer_without_libpq(context: Any) -> Any:
-    return importlib.import_module("psycopg.adapt").Transformer(context_without_libpq(context))
-
-
-def check_open(connection: Any) -> None:
-    """Raise psycopg's error where a connection is closed."""
-    connection._check_connection_ok()
-
-
 def results_of(cursor: Any) -> list[Any]:
     """The results of the cursor's last call."""
     return list(cursor._results)
@@ -229,6 +238,7 @@ def declared(cursor: Any, binary: bool | None) -> Any:
 
 def rows_made(cursor: Any, result: RecordedResult) -> list[Any]:
     """Rows of a cursor on the server, as the app's row factory makes them."""
+    result.format = int(cursor._format)
     cursor.pgresult = result
     cursor._tx.set_pgresult(result, set_loaders=False)
     return cursor._tx.load_rows(0, result.ntuples, cursor._make_row)  # type: ignore[no-any-return]
@@ -305,8 +315,8 @@ def _by_python() -> tuple[Any, Any]:
         _lib = LIB
 
         def load_row(self, row: int, make_row: Any) -> Any:
-            """One row."""
-            return self._self_rows(row, row + 1, make_row)[0]
+            """One row; None behind the last one, as psycopg 3.1 wants it."""
+            return next(iter(self._self_rows(row, row + 1, make_row)), None)
 
         def load_rows(self, row0: int, row1: int, make_row: Any) -> list[Any]:
             """Some rows."""
@@ -345,15 +355,37 @@ def nested(context: Any) -> Any:
     return _by_python()[0](context) if is_row_maker(context) else None
 
 
+@guarded_method
 def begin_loader(loader: Any, oid: int, context: Any) -> None:
     """Begin a loader of values that have values, without code in C."""
-    importlib.import_module("psycopg.adapt").Loader.__init__(loader, oid, context)
+    outside(importlib.import_module("psycopg.adapt").Loader.__init__, loader, oid, context)
     loader._tx = nested(context)
 
 
-def copies_by_own(cursor: Any) -> None:
-    """Let a COPY have a transformer as psycopg's own code for it wants one, and which asks no connection."""
-    cursor._tx = _transformer_without_libpq(cursor)
+def copies_by_own(cursor: Any, reads: bool) -> None:
+    """Let a COPY have a transformer without code in C. One that reads asks the connection for settings."""
+    if reads:
+        by_python(cursor)
+    else:
+        cursor._tx = _without_libpq(cursor)
+
+
+def connection_behind(pgconn: Any) -> Any:
+    """The connection of psycopg's that has one of libpq's."""
+    return pgconn.notify_handler.args[0]()
+
+
+def timed_out() -> BaseException | None:
+    """What psycopg's generator is stopped by when the time is over that the app waits for a notification; None in
+    releases in which it returns.
+    """
+    kind = getattr(importlib.import_module("psycopg.errors"), "_WaitTimeout", None)
+    return None if kind is None else kind()  # type: ignore[no-any-return]
+
+
+def notification(channel: bytes, pid: int, payload: bytes) -> Any:
+    """A notification as libpq gives it."""
+    return importlib.import_module("psycopg.pq").PGnotify(channel, pid, payload)
 
 
 def context_without_libpq(context: Any) -> Any:

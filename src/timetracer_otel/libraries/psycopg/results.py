@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from importlib import import_module
 from typing import Any, Final
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
@@ -15,7 +16,7 @@ from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.psycopg.call import LIB
 
-__all__ = ["RecordedResult", "as_sent", "kept_text", "noted_result", "size_of", "unknown_result"]
+__all__ = ["RecordedResult", "as_sent", "kept_text", "noted_error", "noted_result", "size_of", "unknown_result"]
 
 _BOOLEANS: Final = {"t": True, "f": False}
 _OF_TYPE: Final[Mapping[int, Callable[[str], Any]]] = {
@@ -103,7 +104,9 @@ def noted_result(result: Any, with_rows: bool = True) -> dict[str, Any]:
         made["rows"] = _rows(result, made.get("description", ()))
     if status == _FATAL:
         made["error"] = noted_error(result)
+        # The same as psycopg says it: without the word for how severe it is.
         made["message"] = kept_text(result.error_message)
+        made["said"] = said_by(result)
     return made
 
 
@@ -120,6 +123,13 @@ def noted_error(result: Any) -> dict[int, Any]:
     """What an error or a notice tells, by number of the field."""
     told = {field: result.error_field(field) for field in _FIELDS}
     return {field: kept_text(value) for field, value in told.items() if value is not None}
+
+
+def said_by(result: Any) -> str:
+    """The message of an error, as psycopg has it."""
+    if hasattr(result, "get_error_message"):
+        return str(result.get_error_message())
+    return str(import_module("psycopg.pq").error_message(result))
 
 
 def size_of(made: Mapping[str, Any]) -> int:
@@ -140,6 +150,8 @@ class RecordedResult(ReplayObject):
 
     _lib = LIB
     oid_value = nparams = 0
+    format: int | None = None
+    """Whether all values are binary, where the columns do not tell."""
 
     def __init__(self, noted: Mapping[str, Any], status: Any = None, rows: Sequence[Any] | None = None) -> None:
         columns = noted.get("description", ())
@@ -153,6 +165,7 @@ class RecordedResult(ReplayObject):
         self.nfields, self.ntuples = len(columns), len(self.rows)
         self._columns = columns
         self._error = noted.get("error", {})
+        self._said = noted.get("said", "")
 
     def fname(self, column_number: int) -> bytes | None:
         """Name of a column."""
@@ -172,7 +185,7 @@ class RecordedResult(ReplayObject):
 
     def fformat(self, column_number: int) -> int:
         """Whether its values are binary."""
-        return self._columns[column_number][4]  # type: ignore[no-any-return]
+        return self._columns[column_number][4] if self.format is None else self.format
 
     def ftable(self, column_number: int) -> int:
         """0: which table it came from is not kept."""
@@ -190,7 +203,7 @@ class RecordedResult(ReplayObject):
 
     def get_error_message(self, encoding: str = "utf-8") -> str:
         """The server's message."""
-        return self.error_message.decode(encoding, "replace") or "no error details available"
+        return self._said
 
     def clear(self) -> None:
         """Forget the rows."""

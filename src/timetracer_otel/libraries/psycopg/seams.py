@@ -11,9 +11,10 @@ from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, answered, guarded, guarded_async
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi import drivers
+from timetracer_otel.libraries.kits.dbapi.owners import answers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
-from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, quoted_identifier
-from timetracer_otel.libraries.psycopg import connection, copies, internals, pipelines, servers, statements
+from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
+from timetracer_otel.libraries.psycopg import connection, copies, internals, notifications, pipelines, servers, statements
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult
 from timetracer_otel.session import BaseSession
@@ -27,11 +28,13 @@ _KNOWN: Final = drivers.PSYCOPG
 def patches(module: ModuleType) -> list[Undoable]:
     """The patches of the module ``psycopg``."""
     is_used_directly(LIB)
+    answers[LIB] = connection.takes_part
 
     def patch(of: Any, name: str, wrap: Any) -> Patch:
         return Patch(internals.owner_of(of, name), name, wrap)
 
-    found = [
+    found: list[Undoable] = [
+        connection.Exchanges(),
         # A connection that is opened outside sessions may be used in one: whose it is must be known.
         Staying(Patch(module, "connect", partial(connection.connect, module, guarded, module.Connection))),
         Staying(Patch(module.Connection, "connect", partial(connection.connect, module, guarded, None))),
@@ -44,13 +47,13 @@ def patches(module: ModuleType) -> list[Undoable]:
         patch(module.Cursor, "_stream_fetchone_gen", statements.streamed),
         patch(module.Cursor, "_select_current_result", _selected),
         patch(module.Cursor, "_close", statements.close),
+        patch(module.ClientCursor, "mogrify", _mogrified),
         patch(module.ServerCursor, "_declare_gen", servers.declare),
         patch(module.ServerCursor, "_fetch_gen", servers.fetch),
         patch(module.ServerCursor, "_close_gen", servers.close),
         patch(module.ServerCursor, "_scroll_gen", servers.scroll),
         patch(module.Pipeline, "_enter_gen", pipelines.enter),
         patch(module.Pipeline, "_process_results", pipelines.processed),
-        *(Patch(kind, "mogrify", _mogrified) for kind in (module.ClientCursor, module.AsyncClientCursor)),
         Patch(module.sql.Identifier, "as_bytes", _named),
         Patch(module.sql.Literal, "as_bytes", _quoted),
     ]
@@ -61,6 +64,9 @@ def patches(module: ModuleType) -> list[Undoable]:
         ("send", pipelines.send),
     ):
         found.append(Patch(beneath, name, wrap))
+    for kind in (module.Connection, module.AsyncConnection):
+        found.append(Patch(internals.module_of(kind, "commit"), "notifies", notifications.notifies))
+        found.append(patch(kind, "notifies", notifications.waits))
     adapt, composite = (importlib.import_module(f"{module.__name__}.{name}") for name in ("adapt", "types.composite"))
     found += [
         Patch(adapt.RecursiveLoader, "__init__", _loader),
@@ -78,6 +84,17 @@ def _loader(original: Function) -> Function:
     return guarded(LIB, original, begin, outside=True)
 
 
+def _mogrified(original: Function) -> Function:
+    """A cursor puts values into a statement on the client, as libpq would quote them."""
+
+    def begin(_: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> AppStep | None:
+        if not getattr(cursor._pgconn, "is_stand_in", False):
+            return None
+        return AppStep(internals.mogrified, cursor, *args, **kwargs)
+
+    return guarded(LIB, original, begin, outside=True)
+
+
 def _selected(original: Function) -> Function:
     """A cursor goes to one of its results. Rows of a recorded one are made without code in C."""
 
@@ -86,18 +103,6 @@ def _selected(original: Function) -> Function:
             internals.by_python(cursor)
 
     return noting(f"{LIB}.result", original, before=look)
-
-
-def _mogrified(original: Function) -> Function:
-    """Values are put into a statement, as a name is below."""
-
-    def begin(_: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> AppStep | None:
-        if not getattr(internals.connection_of(cursor).pgconn, "is_stand_in", False):
-            return None
-        call = cursor_call(args, kwargs)
-        return None if call is None else AppStep(internals.mogrified, cursor, call.statement, call.values)
-
-    return guarded(LIB, original, begin, outside=True)
 
 
 def _named(original: Function) -> Function:

@@ -194,13 +194,13 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
         yield raising(unrecorded(held.target, f"{text_of(site.statement)[:200]!r} on a connection of another time"))
     # It begins a transaction, and forgets the last result.
     # No step: where a coroutine function is replaced, each step is awaited.
-    cursor, statement, values = site.cursor, site.statement, site.values
-    internals.start_query(cursor, statement)
-    assert session is not None
-    value = yield from ran(site, session, partial(_pass, site))
+    internals.start_query(site.cursor, site.statement)
     if not site.many:
-        internals.note_query(cursor, statement, values)
-    return value
+        internals.set_query(site.cursor, site.statement, site.values)
+    elif site.values:
+        internals.set_query(site.cursor, site.statement, site.values[0])
+    assert session is not None
+    return (yield from ran(site, session, partial(_pass, site)))
 
 
 def _pass(site: Execution) -> None:
@@ -281,7 +281,7 @@ def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -
     results = recorded_results(reply)
     for each in [[result] for result in results] if site.many else [results]:
         internals.queue(pipeline, cursor)
-        stand_in.pending.append((each, reply.get("state")))
+        stand_in.pending.append((each, reply))
     return True
 
 
@@ -343,6 +343,7 @@ def streamed(original: Function) -> Function:
             result = yield from live
         except BaseException as error:
             held.notes.pop(cursor, None)
+            held.heard(cursor._pgconn, answer)
             answer.failed(error)
             raise
         if result is None:
@@ -374,8 +375,9 @@ def streamed(original: Function) -> Function:
         if taken is None and error is None:
             yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
         held.notes.pop(cursor, None)
-        source.stand_in.told(source.reply)
+        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
         if error is not None:
+            source.stand_in.fails()
             yield raising(rebuilt(source.site, source.event, source.session, error))
         return None
 

@@ -10,12 +10,14 @@ plugin leaves such a connection alone. Two things tell:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "opening", "taken_over"]
+__all__ = ["HELD", "answers", "is_answered", "opening", "taken_over"]
 
 _UNKNOWN: Final = object()
 HELD: Final = "_timetracer_held"
@@ -24,6 +26,23 @@ notes nothing."""
 
 opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
+
+
+answers: Final[dict[str, Callable[[Any], bool]]] = {}
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers what
+goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+
+
+def is_answered(driver: str, connection: Any) -> bool:
+    """Whether the plugin of a driver answers what goes over a connection now, or refuses it."""
+    asked = answers.get(driver)
+    if asked is None:
+        return False
+    try:
+        return asked(connection)
+    except Exception as fault:
+        faults.contain(f"{driver}.connection", fault)
+        return False
 
 
 def taken_over(cursor: Any) -> None:

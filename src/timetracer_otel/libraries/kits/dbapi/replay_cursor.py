@@ -306,8 +306,8 @@ class ReplayCursor(ReplayObject):
             if self._setup is not None:
                 raise ReplayMismatchError(
                     f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
-                    hint=f"it ran on the driver's own connection, past {self._target.lib}: run it through that. Or it set "
-                    "up a connection that was opened before the recording.",
+                    hint=f"it ran on the driver's own connection, past {self._target.lib}: run it through that. "
+                    "Or it set up a connection that was opened before the recording.",
                 )
             raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
         if isinstance(answer, RecordingCursor) or answer.gives_rows:
