@@ -6,6 +6,7 @@ import importlib
 from functools import partial
 from types import ModuleType
 from typing import Any, Final
+from weakref import WeakSet
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
@@ -32,7 +33,9 @@ def patches(module: ModuleType) -> list[Undoable]:
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
     wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
     found: list[Undoable] = [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
-    return [*found, Patch(wrapper, "ensure_connection", _ensures)] if "ensure_connection" in vars(wrapper) else found
+    if "ensure_connection" in vars(wrapper):
+        found += [Patch(wrapper, "ensure_connection", _ensures), _LeftBehind()]
+    return found
 
 
 def _sets_up(original: Function) -> Function:
@@ -44,14 +47,38 @@ def _sets_up(original: Function) -> Function:
     return guarded(_LIB, original, begin)
 
 
+_answered: WeakSet[Any] = WeakSet()
+"""Wrappers that were used in a replay."""
+
+
+class _LeftBehind:
+    """Closes connections of replays when the seams go out: Django would go on with them."""
+
+    def apply(self) -> None:
+        """Nothing: they are opened when they are used."""
+
+    def undo(self) -> None:
+        """Close them."""
+        while _answered:
+            wrapper = _answered.pop()
+            if _is_left_behind(wrapper):
+                wrapper.connection.close()
+                wrapper.connection = None
+
+
+def _is_left_behind(wrapper: Any) -> bool:
+    held = held_by(wrapper.connection)
+    return held is not None and held.stands_in and not wrapper.in_atomic_block
+
+
 def _ensures(original: Function) -> Function:
     """Django needs its connection. One that a replay has left is of no use outside."""
 
     def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
-        held = held_by(wrapper.connection)
-        if held is None or not held.stands_in or isinstance(session, ReplaySession) or wrapper.in_atomic_block:
+        if isinstance(session, ReplaySession):
+            _answered.add(wrapper)
             return None
-        return anew(wrapper)
+        return anew(wrapper) if _is_left_behind(wrapper) else None
 
     def anew(wrapper: Any) -> Flow:
         yield AppStep(wrapper.connection.close)
