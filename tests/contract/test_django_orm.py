@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ _SET_UP = ["CONNECT", "SELECT", "PRAGMA", "PRAGMA"]
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the program saw."""
     folder = tmp_path_factory.mktemp("django")
     program = Path(__file__).with_name("django_program.py")
     seed = seeded("hash seed of Django").randrange(2**32)
-    yield told_under_hash_seed(seed, program, str(folder), folder=folder)
+    found: dict[str, Any] = told_under_hash_seed(seed, program, str(folder), folder=folder)
+    return found
 
 
 def test_the_first_request_of_a_connection_has_its_set_up_and_a_later_one_needs_none(seen: dict[str, Any]) -> None:
