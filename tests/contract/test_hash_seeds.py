@@ -35,6 +35,7 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
 
 
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
 }
