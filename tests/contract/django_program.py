@@ -51,6 +51,12 @@ def _replayed(name: str, work: Callable[[], Any]) -> list[str]:
     return [seen, str(session.verdict()).splitlines()[0]]
 
 
+def _asks() -> Any:
+    # As when a request begins.
+    connection.close_if_unusable_or_obsolete()
+    return Item.objects.count(), connection.features.supports_json_field
+
+
 def _made_for_tests() -> Any:
     before = connection.settings_dict["NAME"]
     name = connection.creation.create_test_db(verbosity=0)
@@ -75,6 +81,12 @@ def main() -> None:
     _recorded("fetching", Item.objects.count)
     seen["fetches"] = [_replayed("fetching", Item.objects.count), _replayed("second", Item.objects.count)]
     connection_created.disconnect(_fetches)
+
+    connection.close()
+    _recorded("opens", lambda: connection.features.supports_json_field)
+    _recorded("knows", _asks)
+    vars(connection.features).pop("supports_json_field")
+    seen["knows"] = _replayed("knows", _asks)
 
     _recorded("migration", lambda: call_command("migrate", "django_shop", "zero", verbosity=0))
     call_command("migrate", verbosity=0)

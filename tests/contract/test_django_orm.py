@@ -44,6 +44,12 @@ def test_rows_of_a_set_up_are_answered_where_they_were_recorded_and_refused_else
     assert "PRAGMA busy_timeout" in elsewhere[0]
 
 
+def test_what_django_asked_before_the_recording_is_known_in_a_replay(seen: dict[str, Any]) -> None:
+    value, verdict = seen["knows"]
+    assert value == "(1, True)"
+    assert verdict.startswith(f"{len(_SET_UP) + 1} hit, 0 missed, 0 unused")
+
+
 def test_a_migration_is_refused_in_a_replay(seen: dict[str, Any]) -> None:
     text = "Not recorded: to unapply the migration django_shop.0001_initial to a database: a replay has none"
     assert text in seen["unapplies"][0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RELIED_UPON", "SETS_UP", "name_for_tests"]
+__all__ = ["RELIED_UPON", "SETS_UP", "asked_once", "know", "name_for_tests"]
 
 RELIED_UPON = {
     "django.db.backends.base.base": (
         "django.db.backends.base.base:BaseDatabaseWrapper.close_if_health_check_failed",
+        "django.db.backends.base.base:BaseDatabaseWrapper.close_if_unusable_or_obsolete",
         "django.db.backends.base.base:BaseDatabaseWrapper.connect",
         "django.db.backends.base.base:BaseDatabaseWrapper.ensure_connection",
+        "django.db.backends.base.base:BaseDatabaseWrapper.init_connection_state",
     ),
     "django.db.backends.base.creation": (
         "django.db.backends.base.creation:BaseDatabaseCreation._get_test_db_name",
@@ -30,6 +33,24 @@ RELIED_UPON = {
 
 SETS_UP = ("close_if_health_check_failed", "connect", "_configure_connection")
 """The methods of a wrapper that set up a connection, or look whether it is alive. Some releases lack the last one."""
+
+_OF_WRAPPER = ("mysql_server_data",)
+_OF_FEATURES = ("supports_json_field",)
+"""What is asked once for each wrapper around a connection, and kept in its dictionary or in that of its features."""
+
+
+def asked_once(wrapper: Any) -> dict[str, Any]:
+    """What Django has asked the server by now, and asks no more."""
+    places = ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features)))
+    return {name: kept[name] for names, kept in places for name in names if name in kept}
+
+
+def know(wrapper: Any, asked: Mapping[str, Any]) -> None:
+    """Let Django know what it had asked when it was recorded."""
+    for names, kept in ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features))):
+        for name in names:
+            if name in asked:
+                kept.setdefault(name, asked[name])
 
 
 def name_for_tests(creation: Any) -> str:

@@ -10,9 +10,12 @@ from weakref import WeakSet
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
+from timetracer_otel.calls.noting import noting
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.django_orm import internals
 from timetracer_otel.libraries.kits.dbapi.connection_setup import setting_up
 from timetracer_otel.libraries.kits.dbapi.direct import held_by
+from timetracer_otel.libraries.kits.dbapi.facts import KNOWN_ABOVE, recorded_facts
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -35,6 +38,7 @@ def patches(module: ModuleType) -> list[Undoable]:
     found: list[Undoable] = [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
     if "ensure_connection" in vars(wrapper):
         found += [Patch(wrapper, "ensure_connection", _ensures), _LeftBehind()]
+        found += [Patch(wrapper, name, _knows) for name in ("init_connection_state", "close_if_unusable_or_obsolete")]
     return found
 
 
@@ -45,6 +49,22 @@ def _sets_up(original: Function) -> Function:
         return setting_up.around(_LIB, AppStep(original, *args)) if session is not None else None
 
     return guarded(_LIB, original, begin)
+
+
+def _knows(original: Function) -> Function:
+    """A connection is new, or a request begins or ends: what Django asked its server once is noted with it."""
+
+    def look(wrapper: Any, *_: Any) -> None:
+        held = held_by(wrapper.connection)
+        if held is None:
+            return
+        session = get_current_session()
+        if isinstance(session, ReplaySession) and held.replays(session):
+            internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
+        else:
+            held.target.known_above = internals.asked_once(wrapper)
+
+    return noting(f"{_LIB}.features", original, before=look)
 
 
 _answered: WeakSet[Any] = WeakSet()
