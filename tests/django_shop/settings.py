@@ -1,4 +1,4 @@
-"""Settings of the shop. ``SHOP_DATABASE`` is the file of a database of sqlite, or a URL of PostgreSQL."""
+"""Settings of the shop. ``SHOP_DATABASE`` is the file of a database of sqlite, or a URL of PostgreSQL or MySQL."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "tests.d
 
 def _database(place: str) -> dict[str, Any]:
     more = json.loads(os.environ.get("SHOP_SETTINGS", "{}"))
-    if not place.startswith("postgresql"):
+    if not place.startswith(("mysql", "postgresql")):
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": place, "TEST": {"NAME": f"{place}.test"}, **more}
     url = urlsplit(place)
     asked = {name: values[0] for name, values in parse_qs(url.query).items()}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{url.scheme}",
         "NAME": url.path[1:],
         "USER": url.username or asked.get("user", ""),
         "PASSWORD": url.password or "",
-        "HOST": asked.get("host", url.hostname or ""),
+        # MySQL has the file of a socket, and PostgreSQL its folder.
+        "HOST": asked.get("unix_socket") or asked.get("host", url.hostname or ""),
         "PORT": url.port or "",
         **more,
     }
