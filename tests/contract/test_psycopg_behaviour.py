@@ -90,6 +90,74 @@ def test_what_the_recorded_app_left_unread(postgres: Postgres, tmp_path: Path) -
                     use(connection, 9)
 
 
+def _commit_in_a_pipeline(connection: psycopg.Connection) -> None:
+    with connection.pipeline():
+        connection.execute("INSERT INTO late VALUES (1), (1)")
+        connection.commit()
+
+
+def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+
+    def work() -> Any:
+        found: list[Any] = []
+        cursors: list[Any] = []
+        with psycopg.connect(url) as connection:
+            for statements in (["SELECT 1", "SELECT * FROM nowhere", "SELECT 2"], ["SELECT * FROM nowhere"]):
+                try:
+                    with connection.pipeline() as pipeline:
+                        cursors = [connection.execute(statement) for statement in statements]
+                        pipeline.sync()
+                except psycopg.Error as error:
+                    found.append([type(error).__name__, str(error), error.diag.message_primary])
+                found.append(connection.info.transaction_status.name)
+                connection.rollback()
+                found.append([cursor.description is None for cursor in cursors])
+            connection.execute("CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                _commit_in_a_pipeline(connection)
+            with pytest.raises(psycopg.errors.UndefinedTable), connection.pipeline():
+                connection.execute("SELECT * FROM nowhere", prepare=True)
+            connection.rollback()
+        return found
+
+    bare = work()
+    with record(tmp_path / "x.msgpack"):
+        assert work() == bare
+    postgres.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work() == bare
+    assert session.verdict().ok
+
+
+def test_a_transaction_with_new_calls_ends_for_real(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+
+    def work(*names: str) -> Any:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS added (name text)")
+            with connection.transaction():
+                for name in names:
+                    with connection.transaction():
+                        connection.execute("INSERT INTO added VALUES (%s)", (name,))
+
+    def there() -> Any:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT name FROM added").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        work("recorded")
+    with replay(tmp_path / "x.msgpack", record_mode="new_episodes") as session:
+        work("recorded", "new")
+    # What was answered from the cassette was not done again.
+    assert there() == [("recorded",), ("new",)]
+    assert str(session.verdict()).endswith("1 recorded")
+    postgres.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        work("recorded", "new")
+    assert session.verdict().ok
+
+
 def _worked(connection: psycopg.Connection) -> Any:
     found: list[Any] = []
     with connection.transaction(force_rollback=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.noting import looked
-from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -20,7 +20,13 @@ from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import RecordedError
 
 __all__ = [
-    *("Heard", "NotedAnswer", "Rows", "StandIn", "kept_notification", "recorded_notification", "recorded_results"),
+    "Heard",
+    "NotedAnswer",
+    "Rows",
+    "StandIn",
+    "kept_notification",
+    "recorded_notification",
+    "recorded_results",
 ]
 
 
@@ -82,6 +88,8 @@ class NotedAnswer:
     data: list[Any] | None = None
     """What a COPY gave, piece by piece."""
     all_copied = False
+    prepared: dict[str, Any] | None = None
+    """The result of preparing it in a pipeline, where that failed."""
     left = 0
     """How many results of a pipeline are not there yet."""
     _recording: Recording | None = None
@@ -151,6 +159,10 @@ class NotedAnswer:
         if recording is not None:
             recording.close()
 
+    def results(self) -> list[RecordedResult]:
+        """The results that were noted, as a replay gives them."""
+        return list(map(RecordedResult, self._results))
+
     @property
     def is_open(self) -> bool:
         """Whether the event goes on."""
@@ -179,6 +191,8 @@ class NotedAnswer:
             made["notified"] = self._notified
         if self.error is not None:
             made["fetch_error"] = self.error
+        if self.prepared is not None:
+            made["prepared"] = self.prepared
         if self.left:
             made["unanswered"] = self.left
         return made
@@ -187,7 +201,7 @@ class NotedAnswer:
 class Rows:
     """Rows that come bit by bit: of a cursor on the server, or of a stream.
 
-    A place is the number of a row, from 1 on. A cursor stands on the row that it gave last; 0 is before the first one.
+    A place is the number of a row, from 1 on. A cursor stands on the row that it gave last; 0 is before the first.
     """
 
     def __init__(self, reply: Mapping[str, Any] | None = None) -> None:
@@ -265,6 +279,11 @@ class _Nothing(ReplayObject):
     cancel = start
 
 
+_ADDRESS = ("user", "db", "host", "hostaddr", "port")
+_TOLD = (*_ADDRESS, "server_version", "backend_pid")
+"""What a closed connection says no more."""
+
+
 class StandIn(ReplayObject):
     """Stands for libpq's connection. It sends nothing; psycopg asks it for its state.
 
@@ -277,7 +296,6 @@ class StandIn(ReplayObject):
 
     _lib = LIB
     is_stand_in = True
-    socket = -1
     pipeline_status = 0
     protocol_version = 3
     nonblocking = 1
@@ -299,9 +317,7 @@ class StandIn(ReplayObject):
         self.transaction_status: Any = pq.TransactionStatus.IDLE
         self.server_version = facts.get("server_version", 0)
         self.backend_pid = facts.get("backend_pid", 0)
-        self.user, self.db, self.host, self.hostaddr, self.port = (
-            facts.get(name, b"") for name in ("user", "db", "host", "hostaddr", "port")
-        )
+        self.user, self.db, self.host, self.hostaddr, self.port = (facts.get(name, b"") for name in _ADDRESS)
         if own is not None:
             self.notice_handler, self.notify_handler = own.notice_handler, own.notify_handler
 
@@ -314,6 +330,30 @@ class StandIn(ReplayObject):
     def state(self, value: Any) -> None:
         if value is not None:
             self.transaction_status = type(self.transaction_status)(value)
+
+    @property
+    def socket(self) -> int:
+        """None that anybody could wait for."""
+        if self.closed:
+            self._refuse_closed()
+        return -1
+
+    def _refuse_closed(self) -> NoReturn:
+        raise_for_app(self._target.dbapi.OperationalError("the connection is closed"))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return bool(self.status == self._closed)
+
+    broken = closed
+
+    def knows(self, pgconn: Any) -> None:
+        """The real connection behind it was opened, of a server that the cassette did not know."""
+        self.server_version, self.backend_pid = pgconn.server_version, pgconn.backend_pid
+        for name in _ADDRESS:
+            setattr(self, name, getattr(pgconn, name))
+        self._statuses.update(statuses_of(pgconn))
 
     def lose(self) -> None:
         """The recorded connection was gone by now: so is this one."""
@@ -390,10 +430,14 @@ class StandIn(ReplayObject):
         """Close it."""
         self.status = self._closed
         self.transaction_status = type(self.transaction_status).UNKNOWN
+        for name in _TOLD:
+            vars(self).pop(name, None)
         if self._own is not None:
             outside(self._own.finish)
         if self.on_finish is not None:
             self.on_finish()
 
     def __getattr__(self, name: str) -> Any:
+        if name in _TOLD:
+            self._refuse_closed()
         raise unrecorded(self._target, f"connection.pgconn.{name}")

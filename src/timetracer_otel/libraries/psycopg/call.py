@@ -47,9 +47,11 @@ class ServerTarget(Target):
         return f"{'unix' if self._address.startswith('/') else 'postgresql'}://{self._address}"
 
     @staticmethod
-    def state_of(connection: Any) -> int:
-        """The status of its transaction."""
-        return int(connection.pgconn.transaction_status)
+    def state_of(connection: Any) -> int | None:
+        """The status of its transaction; None for the twin of a stand-in, which knows none."""
+        pgconn = connection if getattr(connection, "is_stand_in", False) else getattr(connection, "pgconn", None)
+        found: Any = getattr(pgconn, "transaction_status", None)
+        return None if found is None else int(found)
 
     def statement_facts(self, context: Any) -> StatementFacts:
         """Whether the rows stay on the server."""

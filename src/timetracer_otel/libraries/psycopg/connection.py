@@ -1,14 +1,15 @@
 """A connection of psycopg: what is noted of it, and what stands in its place in a replay.
 
-In a replay, psycopg's connection has a `StandIn` in the place of libpq's. One that was opened outside that replay gets
-its own back when it is used outside again.
+In a replay, psycopg's connection has a `StandIn` in the place of libpq's. One that was opened outside that replay
+gets its own back when it is used outside again.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -17,9 +18,9 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, OurStep, guarded_generator, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, OurStep, guarded_async, guarded_generator, raising
 from timetracer_otel.current import get_current_session
-from timetracer_otel.libraries.kits.dbapi.boundaries import end_of_transaction
+from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
@@ -32,8 +33,20 @@ from timetracer_otel.libraries.psycopg.answer import Heard, NotedAnswer, StandIn
 from timetracer_otel.libraries.psycopg.call import LIB, ServerTarget, statuses_of
 from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_error
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.types import EventResult
 
-__all__ = ["Exchanges", "HeldConnection", "command", "connect", "held_of", "is_answered", "lent", "on_real", "takes_part"]
+__all__ = [
+    "Exchanges",
+    "HeldConnection",
+    "command",
+    "connect",
+    "held_of",
+    "is_answered",
+    "lent",
+    "on_real",
+    "takes_part",
+    "waiting",
+]
 
 _ENDS = ("COMMIT", "ROLLBACK")
 
@@ -49,7 +62,19 @@ class HeldConnection(Held):
     """
 
     __slots__ = (
-        *("_conninfo", "_connection", "_heard", "copied", "has_limit", "is_lent", "moves", "notes", "on_real", "own"),
+        *(
+            "_conninfo",
+            "_connection",
+            "_heard",
+            "copied",
+            "end",
+            "has_limit",
+            "is_lent",
+            "moves",
+            "notes",
+            "on_real",
+            "own",
+        ),
         *("queued", "statuses"),
     )
 
@@ -68,6 +93,8 @@ class HeldConnection(Held):
         """The statement of the last COPY."""
         self.moves: list[bytes] | None = None
         """The tags of commands, while somebody wants to know them."""
+        self.end: Any = None
+        """What notes the end of a transaction in a pipeline, if that fails."""
         self.is_lent = False
         """Whether a call is being made on the real connection, in a replay."""
         self.statuses: dict[str, Any] = {}
@@ -81,6 +108,7 @@ class HeldConnection(Held):
     def _opened(self) -> Any:
         """The real connection behind a stand-in."""
         connection = self._connection()
+        assert connection is not None
         stand_in = connection.pgconn
         pgconn = self.own
         if pgconn is None:
@@ -88,6 +116,8 @@ class HeldConnection(Held):
             pgconn = internals.opened_connection(self._conninfo)
         made = internals.real_connection(pgconn, stand_in, autocommit=connection.autocommit)
         setattr(made, HELD, None)
+        stand_in.knows(pgconn)
+        self.target.connected(made)
         return made
 
     def listen(self, connection: Any) -> None:
@@ -156,7 +186,7 @@ def _exchange(held: HeldConnection, connection: Any, session: BaseSession | None
             held.notes.setdefault(cursor, None)
     elif held.own is not None:
         _give_back(connection, held)
-    if cursor is not None and cursor._pgconn is not connection.pgconn:
+    if cursor is not None and internals.libpq_of(cursor) is not connection.pgconn:
         internals.use(cursor, connection.pgconn)
 
 
@@ -213,7 +243,7 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
     unbound = original if of is None else original.__func__  # type: ignore[attr-defined]
 
     def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
-        cls, *given = (of, *args) if of is not None else args
+        cls, *rest = (of, *args) if of is not None else args
         if internals.is_stand_in_class(cls):
             return None
         live = AppStep(original, *args, **kwargs)
@@ -221,7 +251,7 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
             return _of_another(live)
         # Some of the arguments are psycopg's own; the others are libpq's.
         named = {name: value for name, value in kwargs.items() if name not in internals.OWN_ARGUMENTS}
-        conninfo = given[0] if given else named.pop("conninfo", "")
+        conninfo = rest[0] if rest else named.pop("conninfo", "")
         try:
             parameters = module.conninfo.conninfo_to_dict(conninfo, **named)
             text = module.conninfo.make_conninfo(conninfo, **named)
@@ -233,11 +263,32 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
         def stand_in() -> AppStep:
             assert isinstance(session, ReplaySession)
             made = internals.stand_in_class(cls, StandIn(target, recorded_facts(session, target) or {}, module.pq))
-            return AppStep(unbound, made, *given, **kwargs)
+            return AppStep(unbound, made, *rest, **kwargs)
 
-        return connected(target, session, live, stand_in, partial(_hold, target, text))
+        given = _Awaited if guard is guarded_async else _itself
+        hold = partial(_hold, target, text)
+        return connected(target, session, live, stand_in, hold, given=given, drop=_drop)
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
+
+
+class _Awaited:
+    """Gives a value to whoever awaits it, at once."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
+        return self._value
+
+
+def _drop(connection: Any) -> None:
+    connection.pgconn.finish()
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _of_another(live: AppStep) -> Flow:
@@ -273,13 +324,25 @@ def lent(held: HeldConnection, connection: Any, cursor: Any) -> Callable[[], Any
     pgconn = real.pgconn
     internals.use(cursor, pgconn)
     connection.pgconn, held.is_lent = pgconn, True
+    within = ExitStack()
+    within.enter_context(internals.without_pipeline(connection))
 
     def back() -> None:
+        within.close()
         connection.pgconn, held.is_lent = stand_in, False
         internals.use(cursor, stand_in)
         stand_in.like(pgconn)
 
     return back
+
+
+def waiting(held: HeldConnection, live: AppStep) -> AppStep:
+    """The step of a call that is a generator of psycopg's, on the real connection behind the app's."""
+
+    def wait() -> Any:
+        return internals.waited(live, held.twin.real.opened().pgconn)
+
+    return AppStep(wait)
 
 
 def on_real(held: HeldConnection, cursor: Any, live: AppStep) -> Flow:
@@ -292,6 +355,27 @@ def on_real(held: HeldConnection, cursor: Any, live: AppStep) -> Flow:
         back()
 
 
+class _PipelinedEnd(PlainSite):
+    """The end of a transaction in a pipeline: whether it failed is known later."""
+
+    failing: dict[str, Any] | None = None
+    """The result of libpq that says so."""
+
+    def again(self) -> bool:
+        """False: transactions with new calls end outside of pipelines."""
+        return False
+
+    def result(self, recording: Any) -> EventResult:
+        """What the server said."""
+        made = super().result(recording)
+        return EventResult(reply={**made.reply, "failing": self.failing}) if self.failing is not None else made
+
+    def rebuild(self, event: Any, session: ReplaySession) -> Any:
+        """Let psycopg fetch the failing when it asks for answers."""
+        reply = event.result.reply if event is not None and isinstance(event.result.reply, dict) else {}
+        return reply.get("failing")
+
+
 class _Command(PlainSite):
     """A command of a connection's own whose failing counts."""
 
@@ -299,6 +383,10 @@ class _Command(PlainSite):
         """The command was made; psycopg gets its result."""
         super().returned(None, recording)
         return value
+
+
+def _nothing() -> None:
+    return None
 
 
 def command(original: Function) -> Function:
@@ -310,10 +398,13 @@ def command(original: Function) -> Function:
     def begin(session: BaseSession | None, connection: Any, given: Any, *args: Any, **kwargs: Any) -> Flow | None:
         text = text_of(given)
         was_answered = getattr(getattr(connection, HELD, None), "own", None) is not None
+        verb = verb_of(text)
+        noted = getattr(connection, HELD, None)
+        if noted is not None and noted.moves is not None and verb == "MOVE":
+            return tagged(noted.moves, AppStep(original, connection, given, *args, **kwargs))
         held = held_of(connection, session)
         if held is None:
             return None
-        verb = verb_of(text)
         upper = text.upper()
         of_two_phases = verb == "PREPARE" or " PREPARED" in upper
         is_end = verb in _ENDS and " TO " not in upper and not of_two_phases
@@ -326,8 +417,9 @@ def command(original: Function) -> Function:
         if session is None or connection.closed:
             return None
         live = AppStep(original, connection, given, *args, **kwargs)
-        if held.moves is not None and verb == "MOVE":
-            return tagged(held.moves, live)
+        if is_end and internals.in_pipeline(connection) is not None:
+            held.end = site = _PipelinedEnd(held.target, verb, live, connection)
+            return flow(site, session)
         if is_end:
             return flow(PlainSite(held.target, verb, live, connection, transaction=transaction), session)
         if of_two_phases or connection.pgconn.transaction_status == status.INERROR:
@@ -349,20 +441,30 @@ def command(original: Function) -> Function:
         of_two_phases: bool,
     ) -> Flow:
         told = connection.pgconn
+
+        def for_real() -> None:
+            pgconn = held.twin.real.opened().pgconn
+            internals.sent(pgconn, text)
+
         if told.status == pq.ConnStatus.BAD:
             # psycopg says that it is closed.
-            yield AppStep(connection._check_connection_ok)
+            yield AppStep(internals.checks_open(connection))
         if not isinstance(session, ReplaySession):
             if verb != "ROLLBACK":
                 yield raising(unrecorded(held.target, text))
+        elif is_end and internals.in_pipeline(connection) is not None and not session.adds_new_calls:
+            failing = yield from answered_or_passed(_PipelinedEnd(held.target, verb, _nothing, told), session)
+            if failing is not None:
+                internals.queue(internals.in_pipeline(connection), None)
+                told.pending.append(([RecordedResult(failing)], None))
         elif is_end:
             try:
                 yield from end_of_transaction(held.target, verb, held.twin, session)
             finally:
                 told.transaction_status = status.IDLE
         elif of_two_phases or told.transaction_status == status.INERROR:
-            given = {"command": text}
-            yield from flow(_Command(held.target, verb, lambda: None, told, given=given), session)
+            yield from flow(_Command(held.target, verb, for_real, told, given={"command": text}), session)
+            held.twin.real.ended(committed=verb != "ROLLBACK")
         elif session.adds_new_calls and verb != "BEGIN":
             yield OurStep(held.twin.real.execute, text, text, None)
         if is_end or of_two_phases:
@@ -372,5 +474,3 @@ def command(original: Function) -> Function:
         return None if internals.in_pipeline(connection) else done
 
     return guarded_generator(LIB, original, begin, outside=True)
-
-

@@ -10,13 +10,22 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import Recording, flow, rebuilt
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async, guarded_generator, only, raising
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Done,
+    Flow,
+    guarded,
+    guarded_async,
+    guarded_generator,
+    only,
+    raising,
+)
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
-from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real
+from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent, kept_text
 from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -55,8 +64,8 @@ def patches(module: ModuleType, patch: Callable[[Any, str, Any], Undoable]) -> l
         found.append(patch(kinds[0], "finish", partial(_finish, guard)))
     beneath = internals.module_of(module.Copy, "set_types")
     for name in ("parse_row_text", "parse_row_binary", "format_row_text", "format_row_binary"):
-        found.append(Patch(beneath, name, partial(_by_python, getattr(beneath, f"_{name}"))))
-    if hasattr(module.Connection, "_cancel_gen"):
+        found.append(Patch(beneath, name, partial(_by_python, internals.in_python_as_well(beneath, name))))
+    if internals.can_cancel_safely(module.Connection):
         found.append(patch(module.Connection, "_cancel_gen", _cancel))
     return found
 
@@ -77,7 +86,10 @@ class _Start(Execution):
         """Note the direction; what is read is noted as the app reads it."""
         answer = self.answer
         self._stays_open = internals.results_of(self.cursor)[0].status == _OUT
+        cursor = self.cursor
         value = super().returned(value, recording)
+        if self.lend is not None:
+            internals.copies_by_own(cursor, self._stays_open)
         if answer.rows is not None:
             answer.rows, answer.data = None, []
         return value
@@ -88,7 +100,9 @@ class _Start(Execution):
 class _Given:
     """What a recorded COPY gave."""
 
-    def __init__(self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
         self.stand_in = site.connection
         self.site = site
         self.event = event
@@ -128,7 +142,7 @@ def _read(original: Function) -> Function:
     def begin(session: BaseSession | None, copy: Any) -> Flow | None:
         cursor = copy.cursor
         held = held_of(internals.connection_of(cursor), session, cursor)
-        if held is None or copy._finished:
+        if held is None or internals.is_read(copy):
             return None
         source = held.notes.get(cursor)
         if isinstance(source, NotedAnswer):
@@ -141,15 +155,15 @@ def _read(original: Function) -> Function:
         cursor = copy.cursor
         live = AppStep(original, copy)
         try:
-            data = yield from _on_real(held, copy, live) if cursor in held.on_real else only(live)
+            data = yield from _on_real(held, copy, waiting(held, live)) if cursor in held.on_real else only(live)
         except BaseException as error:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.failed(error)
             raise
         if not data:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.rowcount = internals.of_results(cursor)[0]
             answer.all_copied = True
             answer.ended()
@@ -177,7 +191,7 @@ def _read(original: Function) -> Function:
 
 def _on_real(held: HeldConnection, part: Any, live: AppStep) -> Flow:
     """The steps of a part of a COPY that goes to the real connection, in a replay."""
-    part._pgconn = held.twin.real.connection.pgconn
+    internals.use(part, held.twin.real.opened().pgconn)
     return on_real(held, part.cursor, live)
 
 
@@ -244,7 +258,7 @@ class _End(PlainSite):
         """Note what the server says of it."""
         cursor, answer = self._cursor, self._answer
         answer.keep(internals.results_of(cursor))
-        self._held.heard(cursor._pgconn, answer)
+        self._held.heard(internals.libpq_of(cursor), answer)
         self._cursor = None
         super().returned(None, recording)
         return value
@@ -287,6 +301,8 @@ def _finish(guard: Any, original: Function) -> Function:
             return flow(_End(held, cursor, data, live), session) if error is None else None
         if cursor in held.on_real:
             held.on_real.discard(cursor)
+            if error is not None:
+                return _on_real(held, writer, live)
             return added(held, session, writer, data, live)
         if error is not None:
             connection.pgconn.state = 0 if connection.autocommit else _FAILED
@@ -295,11 +311,16 @@ def _finish(guard: Any, original: Function) -> Function:
 
     def added(held: HeldConnection, session: Any, writer: Any, data: bytes, live: AppStep) -> Flow:
         cursor = writer.cursor
-        writer._pgconn = held.twin.real.connection.pgconn
+        internals.use(writer, held.twin.real.opened().pgconn)
         site = _End(held, cursor, data, live)
-        site.lend = partial(lent, held, internals.connection_of(cursor), cursor)
-        site.connection = None
+        connection = internals.connection_of(cursor)
+
+        def lend() -> Callable[[], Any]:
+            back = lent(held, connection, cursor)
+            site.connection = connection
+            return back
+
+        site.lend = lend
         return (yield from flow(site, session.recorder))
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
-

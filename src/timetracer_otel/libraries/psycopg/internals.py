@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 from timetracer_otel.calls.guarded_objects import ReplayObject, guarded_method
-from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent
 
@@ -25,16 +25,23 @@ __all__ = [
     "OWN_ARGUMENTS",
     "RELIED_UPON",
     "begin_loader",
+    "behind",
     "by_python",
+    "can_cancel_safely",
+    "checks_open",
     "connection_behind",
     "connection_of",
     "context_without_libpq",
     "copies_by_own",
     "declared",
+    "encoding",
     "encoding_of",
     "in_pipeline",
+    "in_python_as_well",
+    "is_read",
     "is_row_maker",
     "is_stand_in_class",
+    "libpq_of",
     "module_of",
     "mogrified",
     "nested",
@@ -42,21 +49,27 @@ __all__ = [
     "of_results",
     "opened_connection",
     "owner_of",
+    "parts_of",
     "queue",
     "real_connection",
     "results_of",
     "rows_made",
     "select_result",
+    "sent",
     "set_copied",
     "set_ended_copy",
+    "set_kept",
     "set_message",
     "set_query",
     "set_results",
     "set_streamed",
+    "shows_notifications",
     "stand_in_class",
     "start_query",
     "timed_out",
     "use",
+    "waited",
+    "without_pipeline",
 ]
 
 RELIED_UPON = (
@@ -86,6 +99,8 @@ OWN_ARGUMENTS = frozenset(
     {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory", "server_cursor_factory"}
 )
 """Arguments of ``connect`` that are none of libpq's."""
+_FATAL = 7
+"""``PGRES_FATAL_ERROR`` of libpq."""
 _STANDS_IN = "_timetracer_stands_in"
 
 
@@ -152,7 +167,35 @@ def is_stand_in_class(cls: Any) -> bool:
 def opened_connection(conninfo: str) -> Any:
     """Libpq's connection, opened for real in a blocking way."""
     generators, waiting = (importlib.import_module(f"psycopg.{name}") for name in ("generators", "waiting"))
-    return waiting.wait_conn(generators.connect(conninfo), 0.1)
+    return outside(waiting.wait_conn, outside(generators.connect, conninfo), 0.1)
+
+
+def waited(call: Any, pgconn: Any) -> Any:
+    """Make a call over a connection of libpq's to its end. psycopg waits at the socket of the stand-in, so this waits
+    itself, and blocks.
+
+    Args:
+        call: Gives a generator of psycopg's.
+        pgconn: The connection.
+    """
+    return outside(importlib.import_module("psycopg.waiting").wait, outside(call), pgconn.socket, 0.1)
+
+
+def sent(pgconn: Any, text: str) -> None:
+    """Send a command over a connection of libpq's, as it is, and block."""
+    result = outside(pgconn.exec_, text.encode())
+    if result.status == _FATAL:
+        raise_for_app(importlib.import_module("psycopg.errors").error_from_result(result))
+
+
+@contextmanager
+def without_pipeline(connection: Any) -> Generator[None, None, None]:
+    """While the block runs, each call of a connection waits for its answer."""
+    pipeline, connection._pipeline = connection._pipeline, None
+    try:
+        yield
+    finally:
+        connection._pipeline = pipeline
 
 
 def real_connection(pgconn: Any, stand_in: Any, *, autocommit: bool) -> Any:
@@ -168,9 +211,54 @@ def connection_of(cursor: Any) -> Any:
     return cursor._conn
 
 
-def use(cursor: Any, pgconn: Any) -> None:
-    """Let a cursor go by another connection of libpq's."""
-    cursor._pgconn = pgconn
+def libpq_of(part: Any) -> Any:
+    """The connection of libpq's that a cursor, or a part of a COPY, goes by."""
+    return part._pgconn
+
+
+def use(part: Any, pgconn: Any) -> None:
+    """Let a cursor, or a part of a COPY, go by another connection of libpq's."""
+    part._pgconn = pgconn
+
+
+def is_read(copy: Any) -> bool:
+    """Whether all of a COPY was read."""
+    return bool(copy._finished)
+
+
+def checks_open(connection: Any) -> Any:
+    """Psycopg's function that raises where a connection is closed."""
+    return connection._check_connection_ok
+
+
+def behind(pipeline: Any) -> Any:
+    """The connection of a pipeline."""
+    return pipeline._conn
+
+
+def in_python_as_well(module: Any, name: str) -> Any:
+    """The function of a module that is written in Python, of one that may be in C."""
+    return getattr(module, f"_{name}")
+
+
+def shows_notifications(connection: Any) -> bool:
+    """Whether this psycopg tells its handlers of notifications that the app waits for."""
+    return hasattr(connection, "_notifies_backlog")
+
+
+def parts_of(identifier: Any) -> Any:
+    """The names in an identifier."""
+    return identifier._obj
+
+
+def encoding(connection: Any) -> str:
+    """Python's name of the encoding of a stand-in's texts."""
+    return str(connection.pgconn._encoding)
+
+
+def can_cancel_safely(connection: Any) -> bool:
+    """Whether this psycopg cancels calls by a generator."""
+    return hasattr(connection, "_cancel_gen")
 
 
 def in_pipeline(connection: Any) -> Any:
@@ -179,8 +267,8 @@ def in_pipeline(connection: Any) -> Any:
 
 
 def queue(pipeline: Any, cursor: Any) -> None:
-    """A cursor waits for the next answer of a pipeline."""
-    pipeline.result_queue.append((cursor, None))
+    """A cursor, or psycopg itself, waits for the next answer of a pipeline."""
+    pipeline.result_queue.append(None if cursor is None else (cursor, None))
 
 
 def start_query(cursor: Any, statement: Any) -> None:
@@ -215,6 +303,12 @@ def set_results(cursor: Any, results: list[Any], returning: bool | None) -> None
         cursor._select_current_result(0)
 
 
+def set_kept(cursor: Any, results: list[RecordedResult]) -> None:
+    """Give a cursor the same results as it has, as they were noted."""
+    if cursor._results:
+        set_results(cursor, results, cursor._execmany_returning)
+
+
 def set_message(cursor: Any, rowcount: int, message: bytes | None) -> None:
     """What a call with many sets of values leaves."""
     cursor._rowcount = rowcount
@@ -222,10 +316,10 @@ def set_message(cursor: Any, rowcount: int, message: bytes | None) -> None:
         cursor._statusmessage = message
 
 
-def select_result(cursor: Any, format: Any) -> None:
+def select_result(cursor: Any, result_format: Any) -> None:
     """A cursor on the server was declared, and its columns are known."""
-    cursor._format = format
-    cursor._select_current_result(0, format=format)
+    cursor._format = result_format
+    cursor._select_current_result(0, format=result_format)
     cursor._described = True
     if hasattr(type(cursor), "_iter_rows"):
         cursor._iter_rows = None
@@ -300,16 +394,16 @@ def _by_python() -> tuple[Any, Any]:
     class Adapters(adapters):  # type: ignore[misc, valid-type]
         """Adapters of a cursor, of which each is written in Python."""
 
-        def get_loader(self, oid: int, format: Any) -> Any:
+        def get_loader(self, oid: int, format: Any) -> Any:  # noqa: A002 - psycopg's name
             return in_python(super().get_loader(oid, format))
 
-        def get_dumper(self, cls: Any, format: Any) -> Any:
+        def get_dumper(self, cls: Any, format: Any) -> Any:  # noqa: A002
             return in_python(super().get_dumper(cls, format))
 
-        def get_dumper_by_oid(self, oid: int, format: Any) -> Any:
+        def get_dumper_by_oid(self, oid: int, format: Any) -> Any:  # noqa: A002
             return in_python(super().get_dumper_by_oid(oid, format))
 
-    class RowMaker(ReplayObject, transformer):  # type: ignore[misc]
+    class RowMaker(ReplayObject, transformer):  # type: ignore[misc, valid-type]
         """Makes rows of a recorded result, in the place of psycopg's transformer."""
 
         _lib = LIB
@@ -380,7 +474,7 @@ def timed_out() -> BaseException | None:
     releases in which it returns.
     """
     kind = getattr(importlib.import_module("psycopg.errors"), "_WaitTimeout", None)
-    return None if kind is None else kind()  # type: ignore[no-any-return]
+    return None if kind is None else kind()
 
 
 def notification(channel: bytes, pid: int, payload: bytes) -> Any:
@@ -400,4 +494,3 @@ def encoding_of(name: bytes | None) -> str:
     except Exception:
         return "utf-8"
     return made
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function
@@ -68,8 +69,10 @@ def notifies(original: Function) -> Function:
 
     def begin(session: BaseSession | None, pgconn: Any) -> Flow | None:
         connection = internals.connection_behind(pgconn)
-        held = held_of(connection, session) if connection is not None else None
-        if held is None or session is None or connection.closed:
+        if connection is None or connection.closed or session is None:
+            return None
+        held = held_of(connection, session)
+        if held is None:
             return None
         if not is_answered(held):
             return flow(_Waiting(held, AppStep(original, pgconn), connection), session)
@@ -77,7 +80,12 @@ def notifies(original: Function) -> Function:
 
     def given(held: HeldConnection, session: BaseSession, connection: Any) -> Flow:
         assert isinstance(session, ReplaySession)
-        site = _Waiting(held, lambda: None, connection.pgconn)
+
+        def for_real() -> Any:
+            pgconn = held.twin.real.opened().pgconn
+            return internals.waited(partial(original, pgconn), pgconn)
+
+        site = _Waiting(held, for_real, connection.pgconn)
         if held.has_limit and session.upcoming(site.redacted(session)) is None:
             over = internals.timed_out()
             if over is not None:
@@ -86,7 +94,7 @@ def notifies(original: Function) -> Function:
             yield OurStep(time.sleep, _INTERVAL_S)
             return []
         came = yield from flow(site, session)
-        if hasattr(connection, "_notifies_backlog"):
+        if internals.shows_notifications(connection):
             for each in came:
                 yield AppStep(connection.pgconn.notify_handler, each)
         return came

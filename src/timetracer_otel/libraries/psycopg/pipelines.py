@@ -8,10 +8,14 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded_generator
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
+from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of
+from timetracer_otel.libraries.psycopg.results import noted_result
 from timetracer_otel.session import BaseSession
 
+_FATAL = 7
+"""``PGRES_FATAL_ERROR`` of libpq."""
 __all__ = ["communicate", "enter", "fetch_many", "processed", "send"]
 
 
@@ -19,7 +23,7 @@ def enter(original: Function) -> Function:
     """A pipeline begins."""
 
     def begin(session: BaseSession | None, pipeline: Any) -> AppStep | None:
-        connection = pipeline._conn
+        connection = internals.behind(pipeline)
         if held_of(connection, session) is None:
             return None
         pipeline.pgconn = connection.pgconn
@@ -32,8 +36,17 @@ def processed(original: Function) -> Function:
     """Psycopg takes an answer of a pipeline."""
 
     def look(pipeline: Any, queued: Any, results: Any) -> None:
-        held = getattr(pipeline._conn, HELD, None)
-        if not isinstance(held, HeldConnection) or queued is None or not held.queued:
+        held = getattr(internals.behind(pipeline), HELD, None)
+        if not isinstance(held, HeldConnection):
+            return
+        if queued is None:
+            # A command of psycopg's own: a statement is prepared, or a transaction ends.
+            if results[0].status == _FATAL and held.queued:
+                held.queued[0][1].prepared = noted_result(results[0])
+            elif results[0].status == _FATAL and held.end is not None:
+                held.end.failing = noted_result(results[0])
+            return
+        if not held.queued:
             return
         waiting, answer = held.queued[0]
         if waiting() is not queued[0]:

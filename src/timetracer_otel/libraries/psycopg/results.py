@@ -203,7 +203,7 @@ class RecordedResult(ReplayObject):
 
     def get_error_message(self, encoding: str = "utf-8") -> str:
         """The server's message."""
-        return self._said
+        return str(self._said)
 
     def clear(self) -> None:
         """Forget the rows."""

@@ -14,7 +14,15 @@ from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.owners import answers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
 from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
-from timetracer_otel.libraries.psycopg import connection, copies, internals, notifications, pipelines, servers, statements
+from timetracer_otel.libraries.psycopg import (
+    connection,
+    copies,
+    internals,
+    notifications,
+    pipelines,
+    servers,
+    statements,
+)
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.results import RecordedResult
 from timetracer_otel.session import BaseSession
@@ -88,7 +96,7 @@ def _mogrified(original: Function) -> Function:
     """A cursor puts values into a statement on the client, as libpq would quote them."""
 
     def begin(_: BaseSession | None, cursor: Any, *args: Any, **kwargs: Any) -> AppStep | None:
-        if not getattr(cursor._pgconn, "is_stand_in", False):
+        if not getattr(internals.libpq_of(cursor), "is_stand_in", False):
             return None
         return AppStep(internals.mogrified, cursor, *args, **kwargs)
 
@@ -112,7 +120,7 @@ def _named(original: Function) -> Function:
         connection = getattr(context, "connection", None) if context is not None else None
         if connection is None or not getattr(connection.pgconn, "is_stand_in", False):
             return None
-        return Done(".".join(map(quoted_identifier, part._obj)).encode())
+        return Done(".".join(map(quoted_identifier, internals.parts_of(part))).encode(internals.encoding(connection)))
 
     return guarded(LIB, original, begin, outside=True)
 

@@ -13,7 +13,7 @@ from timetracer_otel.libraries.kits.dbapi.statements import cursor_call
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
-from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, on_real
+from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_result, size_of
 from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -27,7 +27,9 @@ _ELSEWHERE = "a fetch of a cursor on the server that was declared elsewhere"
 class _Given:
     """The recorded rows of a cursor on the server."""
 
-    def __init__(self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
         self.site = site
         self.event = event
         self.session = session
@@ -77,7 +79,7 @@ def _noted(held: HeldConnection, cursor: Any, live: AppStep) -> Flow:
     """Make a call of a recorded cursor, and let its failing be noted."""
     answer: NotedAnswer = held.notes[cursor]
     try:
-        return (yield from on_real(held, cursor, live) if cursor in held.on_real else only(live))
+        return (yield from on_real(held, cursor, waiting(held, live)) if cursor in held.on_real else only(live))
     except Exception as error:
         answer.failed(error)
         raise
@@ -168,7 +170,7 @@ def close(original: Function) -> Function:
         if held is None or not is_answered(held):
             return None
         if cursor in held.on_real:
-            return on_real(held, cursor, AppStep(original, cursor))
+            return on_real(held, cursor, waiting(held, AppStep(original, cursor)))
         return Done(None)
 
     return guarded_generator(LIB, original, begin, outside=True)

@@ -19,7 +19,7 @@ from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_c
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
-from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real
+from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, unknown_result
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
@@ -65,7 +65,7 @@ class Execution(StatementSite):
             live,
             Fetches(cursor),
             self._give,
-            may_be_new=not internals.in_pipeline(connection),
+            may_be_new=True,
             transaction=held.transactions.current,
         )
         self.held = held
@@ -82,6 +82,9 @@ class Execution(StatementSite):
         """Keep the arguments, and listen to what the server tells besides."""
         super().observe(session)
         connection = internals.connection_of(self.cursor)
+        if self.lend is not None:
+            # On the real connection behind a stand-in, which listens when it is there.
+            return
         if connection.pgconn.status == 0:
             self.held.listen(connection)
         if internals.in_pipeline(connection) is not None:
@@ -95,12 +98,15 @@ class Execution(StatementSite):
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
         answer.began(recording)
-        in_pipeline = internals.in_pipeline(connection) is not None
+        in_pipeline = self.lend is None and internals.in_pipeline(connection) is not None
         if not in_pipeline:
             answer.keep(internals.results_of(cursor))
             self.noted(connection.pgconn)
         if self.many or in_pipeline:
             answer.rowcount, answer.message = internals.of_results(cursor)
+        if self.lend is not None and not self._on_server_now:
+            # The connection has a stand-in again: what code in C would ask of it, is not there.
+            internals.set_kept(cursor, answer.results())
         if self._on_server_now or self._stays_open:
             answer.rows = Rows()
             self.held.notes[cursor] = answer
@@ -138,12 +144,15 @@ class Execution(StatementSite):
 
         def lend() -> Callable[[], Any]:
             back = lent(self.held, connection, self.cursor)
+            self.held.listen(connection)
             self.connection = connection
             if self._stays_open or self._on_server_now or self.reads_on:
                 self.held.on_real.add(self.cursor)
             return back
 
         self.lend = lend
+        if not self.many:
+            self.live = waiting(self.held, self.live)
         return True
 
     def _give(self, event: DependencyEvent, session: ReplaySession, _: StatementSite) -> Any:
@@ -242,6 +251,9 @@ def many(guard: Any, original: Function) -> Function:
         if held is None:
             return None
         let_go(cursor)
+        if session is None and not is_answered(held):
+            # Values that can be read only once are the driver's.
+            return None
         call = cursor_call(args, kwargs, many=True)
         if call is None or not _may_run(cursor) or hasattr(cursor, "scrollable"):
             return None
@@ -278,6 +290,9 @@ def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -
     if returning is not None:
         internals.set_results(cursor, [], returning)
         internals.set_message(cursor, -1 if returning else 0, None)
+    if "prepared" in reply:
+        internals.queue(pipeline, None)
+        stand_in.pending.append(([RecordedResult(reply["prepared"])], None))
     results = recorded_results(reply)
     for each in [[result] for result in results] if site.many else [results]:
         internals.queue(pipeline, cursor)
@@ -294,8 +309,10 @@ def stream(original: Function) -> Function:
             return None
         let_go(cursor)
         call = cursor_call(args[:2], {name: value for name, value in _given(kwargs).items() if name != "size"})
-        if call is None or not _may_run(cursor) or kwargs.get("size", 1) < 1:
+        if call is None or not _may_run(cursor):
             return None
+        if kwargs.get("size", 1) < 1 and is_answered(held):
+            return only(raising(ValueError("size must be >= 1")))
         live = AppStep(original, cursor, *args, **kwargs)
         site = Execution(held, cursor, call, live, partial(_give_stream, kwargs.get("size", 1)), stays_open=True)
         return run(held, session, site)
@@ -312,7 +329,7 @@ class _Stream:
         self.site = site
         self.event = event
         self.session = session
-        self.reply: dict[str, Any] = event.result.reply  # type: ignore[assignment]
+        self.reply: dict[str, Any] = event.result.reply
         self.rows = Rows(self.reply)
 
 
@@ -333,8 +350,10 @@ def streamed(original: Function) -> Function:
             return None
         if isinstance(source, _Stream):
             return given(held, source, cursor, *args, **kwargs)
+        if source is None and cursor in held.on_real:
+            return on_real(held, cursor, waiting(held, live))
         if isinstance(source, NotedAnswer):
-            step = on_real(held, cursor, live) if cursor in held.on_real else only(live)
+            step = on_real(held, cursor, waiting(held, live)) if cursor in held.on_real else only(live)
             return noted(held, source, cursor, step)
         return None
 
@@ -343,14 +362,14 @@ def streamed(original: Function) -> Function:
             result = yield from live
         except BaseException as error:
             held.notes.pop(cursor, None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.failed(error)
             raise
         if result is None:
             held.notes.pop(cursor, None)
             assert answer.rows is not None
             answer.rows.came([], None)
-            held.heard(cursor._pgconn, answer)
+            held.heard(internals.libpq_of(cursor), answer)
             answer.ended()
             return None
         made = NotedAnswer()
@@ -382,5 +401,3 @@ def streamed(original: Function) -> Function:
         return None
 
     return guarded_generator(LIB, original, begin)
-
-

@@ -103,6 +103,8 @@ def connected(
     hold: Callable[[Any, bool], Held],
     *,
     may_be_new: bool = True,
+    given: Callable[[Any], Any] = lambda value: value,
+    drop: Callable[[Any], Any] = lambda connection: None,
 ) -> Flow:
     """The app opens a connection.
 
@@ -113,6 +115,8 @@ def connected(
         stand_in: Gives what opens the one of a replay.
         hold: Makes what is noted of it, from the connection and whether it is the one of a replay.
         may_be_new: Whether a replay may open a real one behind it, for new calls.
+        given: Makes an awaitable of a value, where steps are awaited.
+        drop: Closes a connection of a replay that the app does not get.
     """
     if not target.takes_part(session):
         session = None
@@ -133,7 +137,11 @@ def connected(
         return (yield from flow(_KnownConnect(target, raise_made_already, _nothing), session))
     connection = yield stand_in()
     twin = hold(connection, True).twin
-    yield from flow(ConnectSite(target, lambda: opened_for_real(twin), _nothing), session)
+    try:
+        yield from flow(ConnectSite(target, lambda: given(opened_for_real(twin)), _nothing), session)
+    except BaseException:
+        drop(connection)
+        raise
     return connection
 
 

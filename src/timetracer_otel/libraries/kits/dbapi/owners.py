@@ -35,8 +35,8 @@ through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 
 
 answers: Final[dict[str, Callable[[Any], bool]]] = {}
-"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers what
-goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers
+what goes over it. The plugin puts it there; a connection that was opened before is noted then."""
 
 
 def is_answered(driver: str, connection: Any) -> bool:
