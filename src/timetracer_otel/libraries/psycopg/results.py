@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import Any, Final
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.libraries.kits.dbapi.call import unrecorded
+from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.psycopg.call import LIB
 
-__all__ = ["RecordedResult", "as_sent", "kept_text", "noted_error", "noted_result", "size_of"]
+__all__ = ["RecordedResult", "as_sent", "kept_text", "noted_error", "noted_result", "size_of", "unknown_result"]
 
 _BOOLEANS: Final = {"t": True, "f": False}
 _OF_TYPE: Final[Mapping[int, Callable[[str], Any]]] = {
@@ -24,6 +26,10 @@ _OF_TYPE: Final[Mapping[int, Callable[[str], Any]]] = {
     1700: Decimal,
 }
 """By oid of a type (``pg_type``): what its text is kept as, where it can be made of that again."""
+_TUPLES: Final = 2
+"""``PGRES_TUPLES_OK`` of libpq."""
+_TEXT: Final = 25
+"""The oid of ``text``."""
 _FATAL: Final = 7
 """``PGRES_FATAL_ERROR`` of libpq."""
 _FIELDS: Final = tuple(map(ord, "SVCMDHPpqWFLRsctdn"))
@@ -203,3 +209,28 @@ class RecordedResult(ReplayObject):
         """Forget the rows."""
         self.rows = ()
         self.ntuples = 0
+
+
+def unknown_result(target: Target, text: str) -> RecordedResult:
+    """Stands for the result of a statement that set up a connection, where the cassette does not have that.
+
+    Args:
+        target: The database.
+        text: The statement.
+    """
+    described = [["?column?", _TEXT, -1, -1, 0]]
+    return RecordedResult({"status": _TUPLES, "description": described}, rows=_UnknownRows(target, text))
+
+
+class _UnknownRows(Sequence[Any]):
+    """A row that is refused."""
+
+    def __init__(self, target: Target, text: str) -> None:
+        self._target = target
+        self._text = text
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: Any) -> Any:
+        raise unrecorded(self._target, f"the rows of {self._text[:200]!r}, asked when a connection was set up,")

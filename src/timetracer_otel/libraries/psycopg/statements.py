@@ -13,13 +13,14 @@ from timetracer_otel.calls.guarded import AppStep, Flow, guarded_generator, only
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.facts import untold_facts
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
-from timetracer_otel.libraries.psycopg.results import RecordedResult
+from timetracer_otel.libraries.psycopg.results import RecordedResult, unknown_result
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -208,7 +209,12 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
     elif site.values:
         internals.set_query(site.cursor, site.statement, site.values[0])
     assert session is not None
-    return (yield from flow(site, session))
+    return (yield from ran(site, session, partial(_pass, site)))
+
+
+def _pass(site: Execution) -> None:
+    """The statement set up a connection, and needs no recorded answer."""
+    internals.set_results(site.cursor, [unknown_result(site.target, text_of(site.statement))], None)
 
 
 def _may_run(cursor: Any) -> bool:

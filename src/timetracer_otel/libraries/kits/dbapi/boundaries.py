@@ -15,6 +15,7 @@ from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
@@ -26,20 +27,6 @@ __all__ = ["answered_by", "answered_or_passed", "claimed", "end_of_transaction",
 def answered_or_passed(site: Site, session: ReplaySession) -> Flow:
     """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
     return answered_by(site, session, claimed(site, session))
-
-
-def claimed(site: Site, session: ReplaySession) -> DependencyEvent | None:
-    """The recorded event of a call, taken; None where none is left."""
-    path = hooks.whereabouts(site.span).path()
-    facts = site.as_it_is()
-    event = session.match_as_recorded(site.lib, facts, path) if facts is not None else None
-    if event is not None:
-        return event
-    # Another thread may take the event after we saw it, so we look again.
-    while (event := session.upcoming(site.redacted(session), path)) is not None:
-        if session.claim(event):
-            return event
-    return None
 
 
 def answered_by(site: Site, session: ReplaySession, event: DependencyEvent | None) -> Flow:

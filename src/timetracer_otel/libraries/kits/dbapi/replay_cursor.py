@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, NoReturn
 
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays, run
+from timetracer_otel.calls.flow import answer, found_at_once, is_value, replays, run
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer, may_fail
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import (
@@ -257,9 +258,7 @@ class ReplayCursor(ReplayObject):
         self._answer = self._setup = None
         text = text_of(call.statement)
         if self._raw:
-            known = self._connection.known_rows(text, call.values)
-            if known is not None:
-                self._answer = KnownRows(known)
+            if self._knows(text, call.values):
                 return self
             if is_connection_setup(text):
                 self._setup = text
@@ -273,7 +272,19 @@ class ReplayCursor(ReplayObject):
             )
         fetches = self._fetches_by()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
-        return run(flow(site, session))
+        return run(ran(site, session, partial(self._passed, text, call.values)))
+
+    def _passed(self, text: str, values: Any) -> Any:
+        """The statement needs no recorded answer: it sets up a connection."""
+        if not self._knows(text, values):
+            self._setup = text
+        return self
+
+    def _knows(self, text: str, values: Any) -> bool:
+        known = self._connection.known_rows(text, values)
+        if known is not None:
+            self._answer = KnownRows(known)
+        return known is not None
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
         return self._statement(
@@ -324,7 +335,8 @@ class ReplayCursor(ReplayObject):
             if self._setup is not None:
                 raise ReplayMismatchError(
                     f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
-                    hint=f"it ran on the driver's own connection, past {self._target.lib}. Run it through that.",
+                    hint=f"it ran on the driver's own connection, past {self._target.lib}: run it through that. "
+                    "Or it set up a connection that was opened before the recording.",
                 )
             raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
         if isinstance(answer, RecordingCursor) or answer.gives_rows:
