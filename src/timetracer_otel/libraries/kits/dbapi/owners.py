@@ -17,9 +17,11 @@ from typing import Any, Final
 from timetracer_otel.base import faults
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "answers", "is_answered", "opening", "taken_over"]
+__all__ = ["ADAPTED", "HELD", "answers", "is_answered", "opening", "taken_over"]
 
 _UNKNOWN: Final = object()
+ADAPTED: Final = "_cursor"
+"""The attribute of an adapter's cursor with the driver's own."""
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
 notes nothing."""
@@ -54,8 +56,10 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
-    if getattr(connection, HELD, _UNKNOWN) is not None:
-        # Objects of a class in C have no attributes of ours, and are not noted by their driver's plugin.
-        with suppress(AttributeError):
-            setattr(connection, HELD, None)
+    # The adapters of asyncio drivers have the driver's own cursor behind them.
+    for each in (cursor, getattr(cursor, ADAPTED, None)):
+        connection = getattr(each, "connection", None)
+        if connection is not None and getattr(connection, HELD, _UNKNOWN) is not None:
+            # Objects of a class in C have no attributes of ours, and are not noted by their driver's plugin.
+            with suppress(AttributeError):
+                setattr(connection, HELD, None)

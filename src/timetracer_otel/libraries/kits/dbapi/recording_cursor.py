@@ -14,7 +14,7 @@ from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
-from timetracer_otel.libraries.kits.dbapi.owners import taken_over
+from timetracer_otel.libraries.kits.dbapi.owners import ADAPTED, taken_over
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -352,9 +352,8 @@ def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = Non
 def _class_for(own: Any) -> Any:
     made = shaped(RecordingCursor, own)
     drivers = {base.__module__.partition(".")[0] for base in own.__mro__}
-    return (
-        partial(_above_another, made) if issubclass(own, _PROXY) or not drivers.isdisjoint(_used_directly) else made
-    )
+    is_above = issubclass(own, _PROXY) or not drivers.isdisjoint(_used_directly)
+    return partial(_above_another, made) if is_above or (_used_directly and hasattr(own, ADAPTED)) else made
 
 
 _used_directly: set[str] = set()
