@@ -69,6 +69,28 @@ def test_a_statement_of_an_async_engine_is_one_event(postgres: Postgres, tmp_pat
         assert asyncio.run(work()) == found
 
 
+def test_a_connection_of_an_async_engine_of_before_is_its_engine_s(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.start()
+
+    async def work() -> None:
+        engine = create_async_engine(postgres.url("psycopg"))
+
+        async def asked() -> Any:
+            async with engine.connect() as connection:
+                return (await connection.execute(sa.text("SELECT 1 AS n"))).all()
+
+        found = await asked()
+        with record(tmp_path / "x.msgpack") as recording:
+            assert await asked() == found
+        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
+        with replay(tmp_path / "x.msgpack") as session:
+            assert await asked() == found
+        assert session.verdict().ok
+        await engine.dispose()
+
+    asyncio.run(work())
+
+
 def test_what_the_recorded_app_left_unread(postgres: Postgres, tmp_path: Path) -> None:
     url = _url(postgres)
 

@@ -77,8 +77,8 @@ GUARDS = frozenset(
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
         + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",
-        "libraries/psycopg/answer.py": "_noting _noting.<locals>.made NotedRows.load_row NotedRows.load_rows "
-        "NotedRows._took NotedRows.end NotedRows.__getattr__ NotedRows.__del__",
+        "libraries/psycopg/answer.py": "Heard.__call__",
+        "libraries/psycopg/internals.py": "stand_in_class.<locals>.connect_gen",
         "libraries/psycopg2/cursor.py": "NotedCursor.__del__ NotedCursor.__wrapped__ _beneath.<locals>.beneath "
         "_fetching.<locals>.fetch _made _scroll",
         "libraries/psycopg2/copying.py": "_TextTee.read _TextTee.write "
