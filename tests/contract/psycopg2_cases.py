@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import logging
+import pickle
 import select
 import uuid
 from decimal import Decimal
@@ -503,6 +504,8 @@ def errors_and_what_they_tell(database: Database) -> Any:
             diag.message_detail,
             diag.source_file,
         ]
+        again = pickle.loads(pickle.dumps(error))
+        found += [type(again).__name__, again.pgcode, again.pgerror, again.args]
         found += [isinstance(error, psycopg2.IntegrityError), type(error).__name__, str(error)]
     connection.rollback()
     found.append(attempt(cursor.execute, "SELECT 1/0"))

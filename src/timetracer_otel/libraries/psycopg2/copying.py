@@ -58,7 +58,9 @@ class Copy:
         """What was sent, or came."""
         self.is_kept = True
         self._limits: BodyLimits | None = None
-        columns = ", ".join(map(quoted_identifier, self._given.get("columns") or ()))
+        named: Any = self._given.get("columns")
+        # What can be read only once is psycopg2's to read.
+        columns = ", ".join(map(quoted_identifier, map(str, named))) if type(named) in (list, tuple) else ""
         target = quoted_identifier(str(self._given.get("table"))) + (f" ({columns})" if columns else "")
         self.text = {
             "copy_expert": lambda: text_of(self._given["sql"]),

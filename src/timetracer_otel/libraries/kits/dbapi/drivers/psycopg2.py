@@ -246,6 +246,12 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
     attributes[_DIAG] = {name: getattr(diag, name, None) for name in _DIAG_FIELDS}
 
 
+def _reduced(error: Any) -> tuple[Any, ...]:
+    """What is pickled or copied of such an error: an error of psycopg2's own class."""
+    known = {"pgcode": error.pgcode, "pgerror": error.pgerror}
+    return type(error).__mro__[1], error.args, {**vars(error), **known}
+
+
 def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, Any]) -> BaseException:
     """The same error, in a subclass with the same name whose ``diag`` can be filled: psycopg2's is read-only."""
     kind = type(error)
@@ -258,6 +264,7 @@ def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, A
             # In no dictionary, where an app would see it.
             "__slots__": ("_diag",),
             "diag": property(lambda self: self._diag),
+            "__reduce__": _reduced,
         }
         made = _WITH_DIAG[kind] = type(kind.__name__, (kind,), body)
     copy = made.__new__(made, *error.args)
