@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, ClassVar
 
 import aiomysql  # type: ignore[import-untyped,unused-ignore]
@@ -22,6 +23,10 @@ class AioMySqlFlavour(MySqlAsyncFlavour):
     switches = enable_aiomysql, disable_aiomysql
     patched = (connection.Connection, connection.MySQLResult)
     several: ClassVar[dict[str, Any]] = {"client_flag": CLIENT.MULTI_STATEMENTS}
+
+    def conversions(self) -> dict[Any, Any]:
+        """As pymysql has them."""
+        return dict(importlib.import_module("pymysql.converters").decoders)
 
     @staticmethod
     def is_open(connection: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.contract.direct_cases import Case
 from tests.contract.framework import run_async
-from tests.contract.mysql_cases import MYSQL_CASES
+from tests.contract.mysql_cases import CONVERTER_CASES, MYSQL_CASES
 from tests.contract.mysql_flavour import MySqlFlavour
 from tests.contract.sql_observation import seen
 
@@ -70,7 +70,7 @@ class Blocking:
 class MySqlAsyncFlavour(MySqlFlavour):
     """A driver that is awaited, on a MariaDB."""
 
-    own_cases: ClassVar[Mapping[str, Case]] = {**MYSQL_CASES, **ASYNC_CASES}
+    own_cases: ClassVar[Mapping[str, Case]] = {**MYSQL_CASES, **CONVERTER_CASES, **ASYNC_CASES}
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class MySqlAsyncFlavour(MySqlFlavour):
 def awaited(case: Case) -> Case:
     """Add a case."""
     ASYNC_CASES[case.__name__] = case
-    MySqlAsyncFlavour.own_cases = {**MYSQL_CASES, **ASYNC_CASES}
+    MySqlAsyncFlavour.own_cases = {**MYSQL_CASES, **CONVERTER_CASES, **ASYNC_CASES}
     return case
 
 

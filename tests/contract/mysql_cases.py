@@ -7,10 +7,12 @@ import warnings
 from decimal import Decimal
 from typing import Any
 
+from pymysql.constants import FIELD_TYPE  # type: ignore[import-untyped,unused-ignore]
+
 from tests.contract.direct_cases import Case, Database, items
 from tests.contract.sql_observation import attempt, seen
 
-__all__ = ["MYSQL_CASES"]
+__all__ = ["CONVERTER_CASES", "MYSQL_CASES"]
 
 MYSQL_CASES: dict[str, Case] = {}
 
@@ -264,3 +266,33 @@ def statements_that_fail_in_the_driver(database: Database) -> Any:
     found.append(cursor.fetchall())
     connection.close()
     return seen([*found, attempt(cursor.execute, "SELECT 1")])
+
+
+class Amount:
+    """Of the app's own values."""
+
+    def __init__(self, text: Any) -> None:
+        self.shown = text.decode() if isinstance(text, bytes) else str(text)
+
+    def __repr__(self) -> str:
+        return f"Amount({self.shown})"
+
+
+def converters_of_the_app(database: Any) -> Any:
+    conversions = {
+        **database.conversions(),
+        FIELD_TYPE.NEWDECIMAL: Amount,
+        FIELD_TYPE.LONG: lambda text: int(text) + 1,
+    }
+    connection = database.connect(conv=conversions)
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE t (n INTEGER, a DECIMAL(8, 2))")
+    cursor.executemany("INSERT INTO t VALUES (%s, %s)", [(1, "1.5"), (2, None)])
+    cursor.execute("SELECT * FROM t")
+    found = [repr(cursor.fetchall())]
+    connection.close()
+    return seen(found)
+
+
+CONVERTER_CASES: dict[str, Case] = {converters_of_the_app.__name__: converters_of_the_app}
+"""For drivers whose converters are functions in Python."""

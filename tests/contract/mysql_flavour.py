@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -40,6 +41,10 @@ class MySqlFlavour(ServerFlavour):
     def connect(self, *, fails: bool = False, **options: Any) -> Any:
         """Open a connection to the server, or to a port where nobody listens."""
         return self.dbapi.connect(**self.where(fails), **options)
+
+    def conversions(self) -> dict[Any, Any]:
+        """What the driver makes values of texts by, and texts of values."""
+        return dict(importlib.import_module(f"{self.name}.converters").conversions)
 
     @staticmethod
     def is_open(connection: Any) -> bool:

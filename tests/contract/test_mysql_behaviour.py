@@ -159,6 +159,27 @@ def test_what_is_not_recorded_is_refused(flavour: MySqlFlavour, tmp_path: Path) 
         load()
 
 
+@each_driver
+def test_secrets_are_replaced(flavour: MySqlFlavour, tmp_path: Path) -> None:
+    secret = "correct-horse-battery-staple-4711"
+
+    def work() -> Any:
+        with flavour.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE account (id INTEGER, password VARCHAR(60))")
+            cursor.execute("INSERT INTO account (id, password) VALUES (%s, %s)", (1, secret))
+            cursor.executemany("INSERT INTO account (id, password) VALUES (%s, %s)", [(2, secret), (3, secret)])
+            cursor.execute("SELECT id, password FROM account WHERE password = %s", (secret,))
+            return [row[0] for row in cursor.fetchall()]
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [1, 2, 3]
+    assert secret.encode() not in (tmp_path / "x.msgpack").read_bytes()
+    flavour.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work() == [1, 2, 3]
+    assert session.verdict().ok
+
+
 @of_one_origin
 def test_fetching_more_rows_than_the_recorded_app_is_refused(flavour: MySqlFlavour, tmp_path: Path) -> None:
     def work(count: int) -> Any:

@@ -216,34 +216,6 @@ def asyncpg_direct(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
-def pymysql_direct(servers: Servers) -> list[str]:
-    import pymysql  # type: ignore[import-untyped,unused-ignore]
-    from pymysql.cursors import DictCursor, SSCursor  # type: ignore[import-untyped,unused-ignore]
-
-    connection = pymysql.connect(**_of_mysql(servers))
-
-    def rows() -> Any:
-        with connection.cursor(DictCursor) as cursor:
-            count = cursor.execute("SELECT name, born FROM people WHERE id > %s ORDER BY id", (0,))
-            return count, cursor.fetchone(), cursor.fetchall(), cursor.description
-
-    def unbuffered() -> Any:
-        with connection.cursor(SSCursor) as cursor:
-            cursor.execute(_PEOPLE)
-            return cursor.fetchone(), cursor.fetchall()
-
-    def inserted() -> Any:
-        with connection.cursor() as cursor:
-            return cursor.executemany("INSERT INTO people (name) VALUES (%s)", [("Cem",), ("Dia",)])
-
-    def taken() -> Any:
-        with connection.cursor() as cursor:
-            return cursor.execute(_TAKEN)
-
-    works = (rows, unbuffered, inserted, connection.rollback, taken, connection.commit, connection.close)
-    return [seen(work) for work in works]
-
-
 def aiomysql_direct(servers: Servers) -> list[str]:
     import aiomysql  # type: ignore[import-untyped,unused-ignore]
 
@@ -287,6 +259,4 @@ DIRECT: dict[str, Callable[[Servers], list[str]]] = {
         asyncpg_direct,
     )
 }
-DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work for work in (pymysql_direct, aiomysql_direct)
-}
+DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (aiomysql_direct,)}

@@ -74,6 +74,10 @@ GUARDS = frozenset(
         + " ".join(f"CursorNotes.{name}" for name in ("fetch", "move", "took", "not_kept", "end"))
         + " recorded_method.<locals>.bare",
         "libraries/kits/dbapi/statements.py": "RowsRead.__iter__ RowsRead.__next__",
+        "libraries/kits/mysql/in_python.py": "_noting.<locals>.converting",
+        "libraries/kits/mysql/seams.py": "_teed",
+        "libraries/mysqlclient/answer.py": "NotedResult.fetch_row NotedResult.discard NotedResult._end "
+        "NotedResult.__getattr__ NotedResult.__del__",
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
         + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",

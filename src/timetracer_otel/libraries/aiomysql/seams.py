@@ -32,6 +32,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         opened=internals.was,
         result_for=lambda _: connections.MySQLResult(None),
         close=lambda connection: connection.close(),
+        usual_decoders=set(connections.decoders.values()),
         is_async=True,
     )
     return [

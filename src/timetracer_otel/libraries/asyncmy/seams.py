@@ -36,6 +36,8 @@ def patches(module: ModuleType) -> list[Undoable]:
         opened=internals.was,
         result_for=lambda connection: seams.recorded_result(connection),
         close=lambda connection: connection.close(),
+        decoders="_decoders",
+        usual_decoders=set(importlib.import_module(f"{module.__name__}.converters").conversions.values()),
         is_async=True,
     )
     seams = _Seams(driver, connections.Connection, cursors.Cursor, connections.MySQLResult)

@@ -116,8 +116,8 @@ class _Execution(Execution):
 
         def opened(fetches: Fetches) -> None:
             assert call is not None
-            held.has_result(call)
             more = internals.has_more(connection)
+            held.has_result(call, own is not None or more is not False)
             fetches.state = held.told = [connection.warning_count(), bool(more), flags, None]
             if own is not None:
                 held.open = None, fetches
@@ -314,8 +314,8 @@ class _Seams(Seams):
     def _replayed(self, held: MySQLHeld, session: BaseSession | None, connection: Any, call: CursorCall) -> Flow:
         def rebuild(event: DependencyEvent, replay: ReplaySession, site: StatementSite) -> Any:
             answer = RecordedAnswer(event, replay, site)
-            held.has_result(call)
             held.now = Now(answer, held)
+            held.has_result(call, bool(held.now.has_more))
             return answer.value
 
         held.now = Now(None, held)

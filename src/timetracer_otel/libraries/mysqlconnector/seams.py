@@ -212,6 +212,10 @@ class _Seams(Seams):
 
         return self.guarded(original, begin)
 
+    def more(self, connection: Any) -> bool:
+        """Whether results follow that which a connection has."""
+        raise NotImplementedError
+
     def noted(self, told: dict[str, Any], connection: Any) -> Any:
         """What is noted of a result besides its rows.
 
@@ -271,8 +275,9 @@ class _Seams(Seams):
         self, held: MySQLHeld, session: BaseSession, connection: Any, call: CursorCall, live: AppStep
     ) -> Flow:
         def opened(told: dict[str, Any], fetches: Fetches) -> None:
-            held.has_result(call)
             fetches.state = self.noted(told, connection)
+            # Behind rows, more is known.
+            held.has_result(call, "columns" in told or self.more(connection))
             if "columns" in told:
                 held.open = None, fetches
 
@@ -293,6 +298,10 @@ class _OverC(_Seams):
             *(Patch(connection, name, self.command) for name in _TO_SERVER),
             *super().patches(),
         ]
+
+    def more(self, connection: Any) -> bool:
+        """As the handle says."""
+        return bool(connection.more_results)
 
     def noted(self, told: dict[str, Any], connection: Any) -> Any:
         """The status of the server, how many warnings there are, whether results follow, and more of each column."""
@@ -402,7 +411,7 @@ class _OverC(_Seams):
         replay: ReplaySession,
         site: StatementSite,
     ) -> None:
-        held.has_result(call)
+        held.has_result(call, True)
         connection._cmysql.now(RecordedAnswer(event, replay, site))
 
 
@@ -526,8 +535,8 @@ class _InPython(_Seams):
     def _put(self, held: MySQLHeld, session: BaseSession | None, connection: Any, call: CursorCall) -> Flow:
         def rebuild(event: DependencyEvent, replay: ReplaySession, site: StatementSite) -> Any:
             answer = RecordedAnswer(event, replay, site)
-            held.has_result(call)
             told, further = answer.state
+            held.has_result(call, True)
             held.now = answer
             status = told["status_flag"] if further is None else told["first"]["status_flag"]
             if held.wire is not None:
@@ -542,6 +551,10 @@ class _InPython(_Seams):
             return {"columns": columns, "eof": told["first"]}
 
         return self.answered(held, session, connection, call, None, rebuild)
+
+    def more(self, connection: Any) -> bool:
+        """As the last packet has said."""
+        return bool(connection._have_next_result)
 
     def noted(self, told: dict[str, Any], connection: Any) -> Any:
         """What the driver says of a result besides its rows; what it says behind them is added there."""

@@ -29,6 +29,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         connect_over=_connect_over,
         result_for=lambda _: connections.MySQLResult(None),
         close=internals.close,
+        usual_decoders=set(module.converters.conversions.values()),
     )
     return PythonSeams(driver, connections.Connection, cursors.Cursor, connections.MySQLResult).patches()
 

@@ -126,10 +126,15 @@ class MySQLHeld(Held):
         # A bulk INSERT that is too long is sent in parts.
         return said if self.part == 1 else CursorCall(said.statement, options={"part": self.part})
 
-    def has_result(self, call: CursorCall) -> None:
-        """A result of a call is there. Until then, results of the statement before it may be read."""
+    def has_result(self, call: CursorCall, may_follow: bool) -> None:
+        """A result of a call is there. Until then, results of the statement before it may be read.
+
+        Args:
+            call: The call.
+            may_follow: Whether further results may follow. Otherwise its values, which may be many, are let go.
+        """
         if _RESULT not in call.options:
-            self.last, self.results = call, 1
+            self.last, self.results = (call, 1) if may_follow else (None, 0)
 
     def next_call(self) -> CursorCall | None:
         """The same for the next result of that statement; None where that was not seen."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, raising
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
+from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.direct import connected, refused
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN
 from timetracer_otel.libraries.kits.mysql.answer import (
     Field,
     RecordedRows,
@@ -23,7 +26,7 @@ from timetracer_otel.libraries.kits.mysql.answer import (
     state_of,
     tables_of,
 )
-from timetracer_otel.libraries.kits.mysql.call import Execution, MySQLHeld
+from timetracer_otel.libraries.kits.mysql.call import Execution, MySQLHeld, ServerTarget
 from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams, refuse
 from timetracer_otel.libraries.kits.mysql.wire import COM_QUERY, MORE_RESULTS, Wire
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -34,6 +37,8 @@ __all__ = ["PythonDriver", "PythonSeams", "RowNoted"]
 _NOTED: Final = "_timetracer_rows"
 """The attribute of a result whose rows are read one by one: in a recording what is noted of its connection, in a
 replay the recorded rows."""
+_CONVERTER: Final = "mysql.converter"
+_MARK: Final = "_timetracer_converter"
 _SHOW_WARNINGS: Final = CursorCall("SHOW WARNINGS")
 
 
@@ -47,6 +52,10 @@ class PythonDriver(Driver):
     """Gives an empty result of a connection."""
     connect: str = "connect"
     """The method of connections that opens one."""
+    decoders: str = "decoders"
+    """The attribute of a connection that has, by type, what makes values of texts."""
+    usual_decoders: Collection[Any] = ()
+    """The driver's own."""
     opened: Callable[[Any], object] = lambda _: None
     """Called with a connection of a replay, once it is open."""
 
@@ -91,6 +100,18 @@ class PythonSeams(Seams):
             ]
         return made
 
+    def hold(
+        self, connection: Any, wire: Wire | None, target: ServerTarget | None = None, *, stands_in: bool = False
+    ) -> MySQLHeld:
+        """Note a connection, and the values that the app's own converters make of its rows."""
+        name = self._driver.decoders
+        decoders: Mapping[Any, Any] = getattr(connection, name)
+        usual = self._driver.usual_decoders
+        own = {kind: make for kind, make in decoders.items() if not any(make is known for known in usual)}
+        if own:
+            setattr(connection, name, {**decoders, **{kind: _noting(kind, make) for kind, make in own.items()}})
+        return super().hold(connection, wire, target, stands_in=stands_in)
+
     def connecting(self, original: Function) -> Function:
         """A connection is opened, or opened again."""
         driver = self._driver
@@ -110,10 +131,8 @@ class PythonSeams(Seams):
                 return driver.connect_over(original, connection, wires[0])
 
             def hold(_: Any, stands_in: bool) -> MySQLHeld:
-                made = self.hold(connection, wires[0] if stands_in else None, stands_in=stands_in)
-                if not stands_in:
-                    target.learned(driver.facts_of(connection))
-                elif isinstance(session, ReplaySession):
+                made = self.hold(connection, wires[0] if stands_in else None, target, stands_in=stands_in)
+                if stands_in and isinstance(session, ReplaySession):
                     driver.opened(connection)
                     facts = recorded_facts(session, target) or {}
                     connection.host_info = facts.get("host_info", connection.host_info)
@@ -216,8 +235,8 @@ class PythonSeams(Seams):
         self, held: MySQLHeld, session: BaseSession, connection: Any, call: CursorCall, live: AppStep
     ) -> Flow:
         def opened(fetches: Fetches) -> None:
-            held.has_result(call)
             result = connection._result
+            held.has_result(call, bool(result.has_next or result.unbuffered_active))
             fetches.state = [*state_of(connection, result), tables_of(result)]
             if result.unbuffered_active:
                 held.open = result, fetches
@@ -252,8 +271,8 @@ class PythonSeams(Seams):
     ) -> Flow:
         def rebuild(event: DependencyEvent, replay: ReplaySession, site: StatementSite) -> Any:
             answer = RecordedAnswer(event, replay, site)
-            held.has_result(call)
             status, warnings, has_next, message, tables = answer.state
+            held.has_result(call, bool(has_next or unbuffered))
             connection.server_status = status
             if held.wire is not None:
                 held.wire.status = status & ~MORE_RESULTS
@@ -288,6 +307,23 @@ class PythonSeams(Seams):
 def _unheld(connection: Any, live: AppStep) -> AppStep:
     setattr(connection, HELD, None)
     return live
+
+
+def _noting(kind: Any, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A converter of the app's: a cassette holds what it makes a value of, where it has no form for the value."""
+    if hasattr(make, _MARK):
+        # The connection is noted again.
+        return make
+    registers(_CONVERTER, str(kind), lambda parts: make(*parts))
+
+    def converting(text: Any) -> Any:
+        made = make(text)
+        if type(made) not in PLAIN:
+            looked(_CONVERTER, note_made, made, _CONVERTER, str(kind), [text])
+        return made
+
+    setattr(converting, _MARK, make)
+    return converting
 
 
 def ended(result: Any, rows: RecordedRows) -> None:
