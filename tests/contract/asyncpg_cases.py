@@ -93,7 +93,7 @@ async def values_of_many_types(connection: Any, _: Any) -> Any:
     await connection.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
     await connection.execute("CREATE TYPE pair AS (a int, b text)")
     await connection.execute("CREATE DOMAIN small AS int CHECK (VALUE < 100)")
-    found = []
+    found: list[Any] = []
     for kind, value in (
         ("bool", True),
         ("int2", -3),
@@ -109,7 +109,7 @@ async def values_of_many_types(connection: Any, _: Any) -> Any:
         ("date", dt.date(2024, 2, 29)),
         ("time", dt.time(1, 2, 3, 4)),
         ("timetz", dt.time(1, 2, tzinfo=dt.timezone(dt.timedelta(hours=2)))),
-        ("timestamp", dt.datetime(2024, 2, 29, 12, 30)),
+        ("timestamp", dt.datetime(2024, 2, 29, 12, 30, tzinfo=dt.timezone.utc).replace(tzinfo=None)),
         ("timestamptz", dt.datetime(2024, 2, 29, 12, 30, tzinfo=dt.timezone.utc)),
         ("interval", dt.timedelta(days=40, seconds=3)),
         ("json", '{"a": [1, null]}'),
@@ -135,7 +135,9 @@ async def values_of_many_types(connection: Any, _: Any) -> Any:
         found.append([kind, repr(await connection.fetchrow(statement, value))])
     path = await connection.fetchval("SELECT '[(0,0),(1,1)]'::path")
     found.append([path.is_closed, path.points])
-    found.append(repr(await connection.fetch("SELECT ROW(1, 'a', NULL) AS anonymous, interval '1 month 2 days' AS i")))
+    found.append(
+        repr(await connection.fetch("SELECT ROW(1, 'a', NULL) AS anonymous, interval '1 month 2 days' AS i"))
+    )
     found.append(repr(await connection.fetch("SELECT FROM generate_series(1, 2)")))
     found.append(repr(await connection.fetch("SELECT 1 AS a, 2 AS a, 'infinity'::timestamptz AS t, 'x'::\"char\"")))
     return found
@@ -182,7 +184,9 @@ async def errors_with_all_they_say(connection: Any, _: Any) -> Any:
         await _tried(connection.fetch("SELECT 1", timeout=-1)),
         await _tried(connection.executemany("INSERT INTO item (name) VALUES ($1)", [("new",), ("item 2",)])),
         await _tried(connection.executemany("INSERT INTO item (name) VALUES ($1)", [("new",), (3,)])),
-        await _tried(connection.execute("DO $$BEGIN RAISE EXCEPTION 'own' USING ERRCODE = 'P1234', HINT = 'h'; END$$")),
+        await _tried(
+            connection.execute("DO $$BEGIN RAISE EXCEPTION 'own' USING ERRCODE = 'P1234', HINT = 'h'; END$$")
+        ),
         await connection.fetchval("SELECT count(*) FROM item"),
     ]
     await connection.close()
@@ -342,7 +346,10 @@ async def pools(connection: Any, database: Any) -> Any:
     async with asyncpg.create_pool(database.told(), min_size=2, max_size=3, init=init) as pool:
         found.append(await pool.fetchval("SELECT count(*) FROM item"))
         async with pool.acquire() as made, made.transaction():
-            found += [isinstance(made, asyncpg.Connection), repr(await made.fetchrow("SELECT name FROM item LIMIT 1"))]
+            found += [
+                isinstance(made, asyncpg.Connection),
+                repr(await made.fetchrow("SELECT name FROM item LIMIT 1")),
+            ]
             await made.execute("INSERT INTO item (name) VALUES ('pooled')")
         answers = await asyncio.gather(*(pool.fetchval("SELECT $1::int", number) for number in range(5)))
         found += [answers, await pool.execute("DELETE FROM item WHERE name = $1", "pooled")]

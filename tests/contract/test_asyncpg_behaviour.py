@@ -16,6 +16,7 @@ from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_asyncpg, disable_sqlalchemy, enable_asyncpg, enable_sqlalchemy
+from timetracer_otel.session import ReplaySession
 
 
 @pytest.fixture
@@ -117,6 +118,7 @@ def test_a_replay_refuses_what_the_recorded_app_did_not_ask(url: str, tmp_path: 
     with replay(tmp_path / "x.msgpack", fail_on_miss=False) as session:
         with pytest.raises(ReplayMismatchError, match=r"(?s)No recorded call matches: asyncpg .*SELECT 3"):
             asyncio.run(work("SELECT 1", "SELECT 3"))
+    assert isinstance(session, ReplaySession)
     assert len(session.misses) == 1
 
 
