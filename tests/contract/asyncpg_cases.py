@@ -135,9 +135,7 @@ async def values_of_many_types(connection: Any, _: Any) -> Any:
         found.append([kind, repr(await connection.fetchrow(statement, value))])
     path = await connection.fetchval("SELECT '[(0,0),(1,1)]'::path")
     found.append([path.is_closed, path.points])
-    found.append(
-        repr(await connection.fetch("SELECT ROW(1, 'a', NULL) AS anonymous, interval '1 month 2 days' AS i"))
-    )
+    found.append(repr(await connection.fetch("SELECT ROW(1, 'a', NULL), interval '1 month 2 days' AS i")))
     found.append(repr(await connection.fetch("SELECT FROM generate_series(1, 2)")))
     found.append(repr(await connection.fetch("SELECT 1 AS a, 2 AS a, 'infinity'::timestamptz AS t, 'x'::\"char\"")))
     return found
@@ -184,9 +182,7 @@ async def errors_with_all_they_say(connection: Any, _: Any) -> Any:
         await _tried(connection.fetch("SELECT 1", timeout=-1)),
         await _tried(connection.executemany("INSERT INTO item (name) VALUES ($1)", [("new",), ("item 2",)])),
         await _tried(connection.executemany("INSERT INTO item (name) VALUES ($1)", [("new",), (3,)])),
-        await _tried(
-            connection.execute("DO $$BEGIN RAISE EXCEPTION 'own' USING ERRCODE = 'P1234', HINT = 'h'; END$$")
-        ),
+        await _tried(connection.execute("DO $$BEGIN RAISE 'own' USING ERRCODE = 'P1234', HINT = 'h'; END$$")),
         await connection.fetchval("SELECT count(*) FROM item"),
     ]
     await connection.close()
