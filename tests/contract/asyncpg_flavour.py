@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 from asyncpg import connect_utils
@@ -22,7 +22,7 @@ class AsyncpgFlavour(ServerFlavour):
     dbapi: Any = asyncpg
     serial = "serial PRIMARY KEY"
     own_cases = ASYNCPG_CASES
-    general_cases: Any = {}  # noqa: RUF012
+    general_cases: ClassVar[Any] = {}
     switches = enable_asyncpg, disable_asyncpg
     patched = (asyncpg.Connection, connect_utils, Protocol)
 

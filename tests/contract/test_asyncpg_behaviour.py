@@ -16,6 +16,7 @@ from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_asyncpg, disable_sqlalchemy, enable_asyncpg, enable_sqlalchemy
+from timetracer_otel.session import ReplaySession
 
 
 @pytest.fixture
@@ -114,9 +115,12 @@ def test_a_replay_refuses_what_the_recorded_app_did_not_ask(url: str, tmp_path: 
 
     with record(tmp_path / "x.msgpack"):
         asyncio.run(work("SELECT 1", "SELECT 2"))
-    with replay(tmp_path / "x.msgpack", fail_on_miss=False) as session:
-        with pytest.raises(ReplayMismatchError, match=r"(?s)No recorded call matches: asyncpg .*SELECT 3"):
-            asyncio.run(work("SELECT 1", "SELECT 3"))
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False) as session,
+        pytest.raises(ReplayMismatchError, match=r"(?s)No recorded call matches: asyncpg .*SELECT 3"),
+    ):
+        asyncio.run(work("SELECT 1", "SELECT 3"))
+    assert isinstance(session, ReplaySession)
     assert len(session.misses) == 1
 
 
@@ -161,9 +165,11 @@ def test_a_connection_of_before_the_replay_is_refused(url: str, enabled: None, t
         connection = await asyncpg.connect(url)
         with record(tmp_path / "x.msgpack"):
             assert await connection.fetchval("SELECT 1") == 1
-        with replay(tmp_path / "x.msgpack", fail_on_miss=False):
-            with pytest.raises(ReplayMismatchError, match="a connection of another time"):
-                await connection.fetchval("SELECT 1")
+        with (
+            replay(tmp_path / "x.msgpack", fail_on_miss=False),
+            pytest.raises(ReplayMismatchError, match="a connection of another time"),
+        ):
+            await connection.fetchval("SELECT 1")
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
 

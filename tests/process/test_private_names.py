@@ -36,6 +36,7 @@ OF_OTHERS = {
     "_close": "a cursor of psycopg",
     "_data": "the environment of a process",
     "_live_spans": "a module of ours",
+    "_get_attributes": "a prepared statement of asyncpg",
     "_lock": "a session of ours",
     "_method": "a response of http.client",
     "_rules": "a session of ours",

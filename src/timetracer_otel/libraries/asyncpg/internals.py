@@ -54,6 +54,7 @@ RELIED_UPON = (
     "asyncpg.protocol.protocol:Protocol.execute",
     "asyncpg.protocol.protocol:Protocol.prepare",
     "asyncpg.protocol.protocol:Protocol.query",
+    "asyncpg.protocol.protocol:_create_record",
 )
 
 GIVEN: Mapping[str, Sequence[str]] = {
@@ -102,7 +103,11 @@ def is_internal(state: Any) -> bool:
 
 def is_reset(connection: Any, statement: str) -> bool:
     """Whether a pool cleans up behind its user by this statement."""
-    return connection is not None and statement == connection.get_reset_query()
+    if connection is None:
+        return False
+    # asyncpg has had it under a public name since 0.30.
+    ask = getattr(connection, "get_reset_query", None) or connection._get_reset_query
+    return bool(statement == ask())
 
 
 def described(state: Any) -> tuple[list[list[Any]], list[int]]:
@@ -157,9 +162,9 @@ def is_last(answer: Any) -> bool:
 
 def type_record(parts: Sequence[Any]) -> Any:
     """What asyncpg learns of a type by its name: oid, oid of its elements, kind."""
-    from asyncpg import introspection
+    from asyncpg.protocol.protocol import _create_record
 
-    return introspection.TypeRecord(tuple(parts))
+    return _create_record({"oid": 0, "elemtype": 1, "kind": 2}, tuple(parts))
 
 
 async def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> Any:

@@ -204,13 +204,16 @@ def _type(original: Function) -> Function:
 
     def begin(_: BaseSession | None, connection: Any, typename: str, schema: str) -> Any:
         held = _held(connection)
-        if held is None or (schema == "pg_catalog" and internals.built_in_type(typename.lower()) is not None):
+        if held is None:
             return None
         names, name = held.target.types.by_name, f"{schema}.{typename}"  # type: ignore[attr-defined]
         if not held.stands_in:
             return _Learned(
                 lambda found: names.__setitem__(name, [found["oid"], found["elemtype"], bytes(found["kind"])])
             )
+        if name not in names and schema == "pg_catalog" and internals.built_in_type(typename.lower()) is not None:
+            # Newer releases of asyncpg know it.
+            return None
         if name not in names:
             return only(raising(unrecorded(held.target, f"asking for the type {name}")))
         return Done(internals.type_record(names[name]))

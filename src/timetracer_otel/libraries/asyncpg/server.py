@@ -163,7 +163,7 @@ class Server(ReplayObject, asyncio.Transport):
         self.held: HeldConnection | None = None
         self.asked: Asked | None = None
         self._loop = loop
-        self._protocol = protocol
+        self._protocol: Any = protocol
         self._settings = dict(opened.get("settings") or {})
         self._pid = opened.get("pid") or 0
         self._key = next(_keys)
@@ -297,7 +297,7 @@ class Server(ReplayObject, asyncio.Transport):
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        while self._outgoing and not self._paused:
+        while self._outgoing and not self._paused and self._protocol is not None:
             piece = self._outgoing.popleft()
             if isinstance(piece, bytes):
                 self._protocol.data_received(piece)
