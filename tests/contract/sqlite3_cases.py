@@ -6,6 +6,7 @@ import datetime as dt
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -294,3 +295,76 @@ def blobs_in_pieces(database: Database) -> Any:
     left = connection.blobopen("t", "data", 1)
     connection.close()
     return seen([*found, attempt(left.read)])
+
+
+@on_sqlite3
+def values_that_come_one_by_one(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 3)
+    insert = "INSERT INTO item (name) VALUES (?)"
+    cursor = connection.cursor()
+    found: list[Any] = []
+
+    def while_reading() -> Iterator[list[str]]:
+        row = [""]
+        for (name,) in connection.execute("SELECT name FROM item WHERE id <= 3 ORDER BY id"):
+            row[0] = f"{name} again"
+            yield row
+
+    cursor.executemany(insert, while_reading())
+    found += [cursor.rowcount, connection.total_changes]
+    found.append(attempt(cursor.executemany, insert, ((name,) for name in ("new", "item 1", "never"))))
+    # What a call had written before it failed: a replay that adds new calls reads all values before it makes one.
+    connection.rollback()
+    found.append(cursor.execute("SELECT name FROM item ORDER BY id").fetchall())
+    connection.close()
+    return seen(found)
+
+
+class Numbers:
+    """Values that have a length and items, and no more."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> int:
+        assert place < self._count
+        return place
+
+
+@on_sqlite3
+def values_with_a_length_and_items(database: Database) -> Any:
+    connection = database.connect()
+    found = [connection.execute("SELECT ?, ?", Numbers(2)).fetchall()]  # type: ignore[arg-type]
+    found.append(attempt(connection.execute, "SELECT ?, ?", Numbers(1)))
+    connection.close()
+    return seen(found)
+
+
+class ByName(sqlite3.Cursor):
+    """A class of cursors that makes its rows itself."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.row_factory = _as_dict
+        self.arraysize = 2
+        self.note = "of the app"
+
+
+@on_sqlite3
+def what_a_class_of_cursors_sets(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 3)
+    found: list[Any] = []
+    for factory in (ByName, lambda connection: ByName(connection)):
+        cursor = connection.cursor(factory=factory)  # type: ignore[call-overload]
+        cursor.execute("SELECT id, name FROM item ORDER BY id")
+        found += [isinstance(cursor, ByName), cursor.fetchmany(), cursor.note, cursor.fetchall()]
+    cursor = connection.cursor()
+    cursor.execute("INSERT INTO item (name) VALUES ('last')")
+    found += [cursor.lastrowid, attempt(cursor.execute, "INSERT INTO item (name) VALUES ('last')"), cursor.lastrowid]
+    connection.close()
+    return seen(found)

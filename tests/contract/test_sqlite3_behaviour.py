@@ -226,6 +226,33 @@ def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> 
             cursor.execute("SELECT 1")
 
 
+def test_a_generator_of_values_is_left_to_the_driver(tmp_path: Path) -> None:
+    def work() -> Any:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE TABLE IF NOT EXISTS t (n)")
+
+            def recursive() -> Iterator[tuple[int]]:
+                yield (1,)
+                cursor.execute("SELECT 1")
+
+            def failing() -> Iterator[tuple[int]]:
+                yield (1,)
+                raise ValueError("of the app")
+
+            with pytest.raises(sqlite3.ProgrammingError, match="Recursive use of cursors not allowed"):
+                cursor.executemany("INSERT INTO t VALUES (?)", recursive())
+            with pytest.raises(ValueError, match="of the app"):
+                cursor.executemany("INSERT INTO t VALUES (?)", failing())
+            connection.rollback()
+            return cursor.execute("SELECT count(*) FROM t").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
+    with replay(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
+
+
 def test_a_factory_that_is_a_function(tmp_path: Path) -> None:
     def work() -> Any:
         made: Any = lambda *args, **kwargs: sqlite3.Connection(*args, **kwargs)  # noqa: E731

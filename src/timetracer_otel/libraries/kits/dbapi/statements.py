@@ -252,8 +252,10 @@ def cursor_call(
             return None
         # Where we read it, the driver gets a list of what it held. What the app's iterator raises is the app's.
         is_read_late = True
-        rows: Any = RowsRead(values) if as_read else outside(list, values)
-        values = rows.seen if as_read else rows
+        read = RowsRead(values)
+        if not as_read:
+            outside(list, read)
+        rows, values = read if as_read else read.seen, read.seen
         if len(args) > 1:
             args = (statement, rows, *args[2:])
         else:
