@@ -85,7 +85,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
-    "pymongo": ("pymongo", "bson", "gridfs", "motor"),
+    "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "kits": ("psycopg2", "asyncpg", "aiosqlite"),
     "redis": ("redis", "fakeredis"),
 }
