@@ -94,7 +94,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "psycopg2": ("psycopg2",),
     "pymysql": ("pymysql",),
     "asyncpg": ("asyncpg",),
-    "pymongo": ("pymongo", "bson", "gridfs", "motor"),
+    "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""

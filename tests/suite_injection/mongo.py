@@ -10,7 +10,7 @@ from tests.suite_injection.servers import Servers, seen, seen_async
 
 __all__ = ["MONGO"]
 
-_PATIENCE = {"serverSelectionTimeoutMS": 3000}
+_PATIENCE: dict[str, Any] = {"serverSelectionTimeoutMS": 3000}
 
 
 def pymongo(servers: Servers) -> list[str]:
