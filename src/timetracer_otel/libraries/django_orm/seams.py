@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, Final
 from weakref import WeakSet
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
 from timetracer_otel.calls.noting import noting
@@ -81,9 +82,12 @@ class _LeftBehind:
         """Close them."""
         while _answered:
             wrapper = _answered.pop()
-            if _is_left_behind(wrapper):
-                wrapper.connection.close()
-                wrapper.connection = None
+            try:
+                if _is_left_behind(wrapper):
+                    wrapper.connection.close()
+                    wrapper.connection = None
+            except Exception as fault:
+                faults.contain(f"{_LIB}.connection", fault)
 
 
 def _is_left_behind(wrapper: Any) -> bool:
