@@ -7,6 +7,7 @@ server's bytes by ``data_received``, as a protocol of asyncio does.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,9 +163,8 @@ def is_last(answer: Any) -> bool:
 
 def type_record(parts: Sequence[Any]) -> Any:
     """What asyncpg learns of a type by its name: oid, oid of its elements, kind."""
-    from asyncpg.protocol.protocol import _create_record
-
-    return _create_record({"oid": 0, "elemtype": 1, "kind": 2}, tuple(parts))
+    core: Any = importlib.import_module("asyncpg.protocol.protocol")
+    return core._create_record({"oid": 0, "elemtype": 1, "kind": 2}, tuple(parts))
 
 
 async def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> Any:
