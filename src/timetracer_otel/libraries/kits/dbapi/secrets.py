@@ -80,7 +80,7 @@ class StatementForm(CallForm):
                 made = {**made, "value": _redacted_reply(made["value"], statement, redactor)}
             if "more" in made:
                 # A call of several results.
-                others: list[dict[str, Any]] = made["more"]
+                others: Any = made["more"]
                 made = {**made, "more": [_redacted_reply(each, statement, redactor) for each in others]}
             if "fetch_error" in made and (edit := _edit_of(args, redactor)) is not None:
                 made = {**made, "fetch_error": edited(made["fetch_error"], edit)}
