@@ -162,7 +162,14 @@ def a_pipeline(database: Database) -> Any:
         first = connection.execute("SELECT 1")
         second = connection.execute("SELECT name FROM item WHERE id = %s", (2,))
         cursor.executemany("INSERT INTO item (name) VALUES (%s) RETURNING name", [("x",), ("y",)], returning=True)
-        found += [second.fetchall(), first.fetchone(), cursor.fetchone(), cursor.nextset(), cursor.fetchone()]
+        found += [
+            cursor.rowcount,
+            second.fetchall(),
+            first.fetchone(),
+            cursor.fetchone(),
+            cursor.nextset(),
+            cursor.fetchone(),
+        ]
         third = connection.execute("SELECT count(*) FROM item")
         pipeline.sync()
         found.append(third.fetchone())

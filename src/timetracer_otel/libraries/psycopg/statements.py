@@ -29,6 +29,10 @@ __all__ = ["Execution", "close", "let_go", "many", "run", "statement", "stream",
 Rebuild = Callable[["Execution", DependencyEvent, ReplaySession, dict[str, Any]], Any]
 
 
+_FAILING = frozenset({7, 11})
+"""``PGRES_FATAL_ERROR`` and ``PGRES_PIPELINE_ABORTED`` of libpq."""
+
+
 class Execution(StatementSite):
     """A statement of psycopg's.
 
@@ -294,6 +298,10 @@ def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -
         internals.queue(pipeline, None)
         stand_in.pending.append(([RecordedResult(reply["prepared"])], None))
     results = recorded_results(reply)
+    if returning and "prepared" not in reply and all(result.status not in _FAILING for result in results):
+        # psycopg fetches the rows of such a call at once.
+        internals.set_results(cursor, results, returning)
+        return True
     for each in [[result] for result in results] if site.many else [results]:
         internals.queue(pipeline, cursor)
         stand_in.pending.append((each, reply))
