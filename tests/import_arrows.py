@@ -86,7 +86,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("sqlite3", "_sqlite3"),
     "psycopg": ("psycopg",),
     "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
-    "kits": ("psycopg2", "asyncpg", "aiosqlite"),
+    "aiosqlite": ("aiosqlite",),
+    "kits": ("psycopg2", "asyncpg"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""

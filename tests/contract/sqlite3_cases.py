@@ -212,9 +212,24 @@ def classes_of_the_app(database: Database) -> Any:
 def in_memory(database: Database) -> Any:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE t (n)")
-    connection.execute("INSERT INTO t VALUES (1)")
-    found = connection.execute("SELECT * FROM t").fetchall()
+    connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    connection.create_function("twice", 1, lambda value: value * 2)
+    connection.row_factory = sqlite3.Row
+    with connection:
+        found: list[Any] = [tuple(row) for row in connection.execute("SELECT twice(n) FROM t")]
+    found += [connection.in_transaction, attempt(connection.execute, "SELECT * FROM nowhere")]
     connection.close()
+    return seen(found)
+
+
+@on_sqlite3
+def in_memory_and_shared(database: Database) -> Any:
+    address = "file:shop?mode=memory&cache=shared"
+    first, second = (sqlite3.connect(address, uri=True) for _ in range(2))
+    items(database, first, 2)
+    found = second.execute("SELECT name FROM item ORDER BY id").fetchall()
+    first.close()
+    second.close()
     return seen(found)
 
 
@@ -245,3 +260,37 @@ def from_another_thread(database: Database) -> Any:
     thread.join()
     shared.close()
     return found
+
+
+@on_sqlite3
+def a_dump(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 2)
+    connection.execute("CREATE VIEW cheap AS SELECT * FROM item WHERE price < 15")
+    cursor = connection.execute("SELECT id AS number, name FROM item")
+    found = [cursor.description, list(connection.iterdump())]
+    connection.close()
+    return seen(found)
+
+
+@on_sqlite3
+def blobs_in_pieces(database: Database) -> Any:
+    connection = database.connect()
+    if not hasattr(connection, "blobopen"):  # It came with Python 3.11.
+        connection.close()
+        return None
+    connection.execute("CREATE TABLE t (data BLOB)")
+    connection.execute("INSERT INTO t VALUES (?)", (bytes(range(20)),))
+    connection.commit()
+    with connection.blobopen("t", "data", 1) as blob:
+        found = [type(blob).__name__, len(blob), blob.read(3), blob.tell(), blob[5], blob[6:9]]
+        blob.seek(0)
+        blob.write(b"new")
+    with connection.blobopen("t", "data", 1, readonly=True) as blob:
+        found += [blob.read(4), attempt(blob.write, b"x")]
+    found += [attempt(connection.blobopen, "t", "data", 9), attempt(connection.blobopen, "nowhere", "data", 1)]
+    found.append(attempt(connection.blobopen, "t"))
+    connection.commit()
+    left = connection.blobopen("t", "data", 1)
+    connection.close()
+    return seen([*found, attempt(left.read)])

@@ -46,6 +46,7 @@ def _mongo() -> Iterator[str]:
 
 
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
     "psycopg": lambda: _server(Postgres),
     "pymongo": _mongo,

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.suite_injection import library
+from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
@@ -540,6 +541,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **POSTGRES,
     **MYSQL,
     **MONGO,
+    **DIRECT,
     **INCOMING,
     **JOBS,
 }

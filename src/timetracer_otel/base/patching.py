@@ -360,6 +360,21 @@ class Seams:
                     if name not in sys.modules:
                         wrapt.register_post_import_hook(self._imported, name)
 
+    def awaits(self, wanted: bool) -> bool:
+        """The same as `install` or `remove` where no module of them is imported, in a tenth of the time.
+
+        Args:
+            wanted: Whether the patches are to be applied when their modules are imported.
+
+        Returns:
+            Whether that was all there is to do.
+        """
+        # Without the lock: what is imported after the second line sees what the first one says, and what is imported
+        # before it is found.
+        self._wanted = wanted
+        is_imported = not sys.modules.keys().isdisjoint(self.modules)
+        return not (is_imported or self._installed or self._failed) and self._hooked
+
     def remove(self) -> None:
         """Undo the patches; harmless when repeated."""
         with self._lock:

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.own_spans import OwnSpans
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
-from timetracer_otel.calls.registry import Connectors
+from timetracer_otel.calls.registry import Connectors, load_plugins
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
 from timetracer_otel.session.header import note_distributions
@@ -75,6 +75,8 @@ class LibraryPlugin:
     of the library as the instrumentor has wrapped them, so that one call of the app gets two spans."""
     knows: Mapping[str, str] = field(default_factory=dict)
     """By package: the releases that the plugin is tried with, as a refusal names them (``3.12 to 3.14``)."""
+    stands_on: Collection[str] = ()
+    """Plugins of libraries that this one calls, which note its calls. They are switched on with it."""
     rests: bool = False
     """Whether the seams of an enabled plugin are out as long as no session is anywhere in the process. Calls of the
     library then cost what they cost without us. A patch that notes something outside sessions, too, is a `Staying`.
@@ -122,6 +124,9 @@ class LibraryPlugin:
         if not any(_is_there(module) for module in self.modules):
             raise PluginNotFoundError(self.name)
         with _lock:
+            if not self._explicit:
+                for plugin in self._beneath():
+                    plugin.activate()
             self._explicit = True
             self._seams.install()
             self._rest_or_wake()
@@ -131,6 +136,9 @@ class LibraryPlugin:
     def disable(self) -> None:
         """Undo `enable`. Seams that a session needs stay until it ends. Harmless when repeated."""
         with _lock:
+            if self._explicit:
+                for plugin in self._beneath():
+                    plugin.deactivate()
             self._explicit = False
             while self._switched_on:
                 self._switched_on.pop().uninstrument()
@@ -140,14 +148,17 @@ class LibraryPlugin:
         """Install the seams for a session, now or when the library is imported."""
         with _lock:
             self._holds += 1
-            self._seams.wake()
-            self._seams.install()
+            # Most plugins are of libraries that the app does not use.
+            if not self._seams.awaits(True):
+                self._seams.wake()
+                self._seams.install()
 
     def deactivate(self) -> None:
         """Undo one `activate`."""
         with _lock:
             self._holds = max(self._holds - 1, 0)
-            self._remove_unused()
+            if not self._seams.awaits(self._explicit or self._holds > 0):
+                self._remove_unused()
 
     def instrument_left_out(self) -> None:
         """Switch on the instrumentors that ``opentelemetry-instrument`` left out, as they do not declare the
@@ -173,6 +184,12 @@ class LibraryPlugin:
         """Whether anything keeps the seams installed."""
         return self._explicit or self._holds > 0
 
+    def _beneath(self) -> Iterator[LibraryPlugin]:
+        if self.stands_on:
+            yield from (
+                each for each in load_plugins() if isinstance(each, LibraryPlugin) and each.name in self.stands_on
+            )
+
     def _remove_unused(self) -> None:
         if not self.is_wanted:
             self._seams.remove()
@@ -193,7 +210,7 @@ class LibraryPlugin:
         if not has_real_provider():
             return switched_on
         own = {"tracer_provider": OwnSpans(trace.get_tracer_provider())}
-        for path in self.instrumentors:
+        for path in (*self.instrumentors, *(path for plugin in self._beneath() for path in plugin.instrumentors)):
             module_name, _, class_name = path.partition(":")
             try:
                 instrumentor = getattr(importlib.import_module(module_name), class_name)()

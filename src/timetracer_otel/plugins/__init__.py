@@ -8,6 +8,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.functions import function_plugin
 from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
+from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
@@ -18,6 +19,7 @@ from timetracer_otel.libraries.sqlite3 import disable_sqlite3, enable_sqlite3
 
 __all__ = [
     "disable_aiohttp",
+    "disable_aiosqlite",
     "disable_httpx",
     "disable_psycopg",
     "disable_pymongo",
@@ -26,6 +28,7 @@ __all__ = [
     "disable_sqlalchemy",
     "disable_sqlite3",
     "enable_aiohttp",
+    "enable_aiosqlite",
     "enable_httpx",
     "enable_psycopg",
     "enable_pymongo",

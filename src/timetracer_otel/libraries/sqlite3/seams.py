@@ -15,10 +15,10 @@ from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers
 from timetracer_otel.libraries.kits.dbapi.direct import connected
-from timetracer_otel.libraries.kits.dbapi.owners import opening
+from timetracer_otel.libraries.kits.dbapi.owners import opening, through
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
-from timetracer_otel.libraries.sqlite3.connection import class_of, hold
+from timetracer_otel.libraries.sqlite3.connection import CONNECTIONS, hold
 from timetracer_otel.libraries.sqlite3.internals import connect_in_c, opened_by_aiosqlite
 from timetracer_otel.session import BaseSession
 
@@ -48,16 +48,17 @@ def patches(module: ModuleType) -> list[Undoable]:
 
 def _connect(module: Any, original: Function) -> Function:
     def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
-        if opening.get() is not None or len(args) > len(_NAMES) or opened_by_aiosqlite():
+        lib = through.get()
+        if opening.get() is not None or len(args) > len(_NAMES) or (lib is None and opened_by_aiosqlite()):
             return None
         given: dict[str, Any] = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
         if "database" not in given:
             return None
         asked = given.get("factory", module.Connection)
-        kind = class_of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
-        target = FileTarget(module, given["database"], bool(given.get("uri")))
+        kind = CONNECTIONS.of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
+        target = FileTarget(module, given["database"], bool(given.get("uri")), lib or LIB)
         if kind is None:
-            return _unseen(session)
+            return _unseen(session, target.lib)
         opens = AppStep(original, *args, **kwargs)
         noted = _with((args, kwargs), "factory", kind)
         live, stand_in = (
@@ -81,10 +82,10 @@ def _with(given: Given, name: str, value: Any) -> Given:
     return args, {**kwargs, name: value}
 
 
-def _unseen(session: BaseSession | None) -> Flow | None:
+def _unseen(session: BaseSession | None, lib: str) -> Flow | None:
     """Nothing can be derived of what the app has its connections made by: a function, or a class with slots."""
     refusal = pass_or_refuse(
-        LIB,
+        lib,
         "sqlite3 opens a connection by a factory of which no class can be derived, so its statements cannot be seen",
         "give connect() a class without __slots__ as factory.",
         session,

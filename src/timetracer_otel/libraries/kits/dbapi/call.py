@@ -278,7 +278,8 @@ class StatementSite(_DatabaseSite):
 
     def observe(self, session: TraceSession) -> None:
         """Keep the statement's arguments as they are before the driver sees them."""
-        self._note_arguments()
+        if self._given is None or not self._given.is_read_late:
+            self._note_arguments()
 
     def call(self) -> Call:
         """The statement with its values, as it is matched."""
@@ -295,6 +296,7 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
+        self._note_arguments()
         if self._noted is not None:
             self._noted.fetches = self.fetches
         self._facts = untold_facts(recording.session, self.target)
@@ -306,6 +308,11 @@ class StatementSite(_DatabaseSite):
         if not may_fetch:
             recording.close()
         return value
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """What the driver raised; by now it has read all values that it was to read."""
+        self._note_arguments()
+        return super().record_error(error)
 
     def let_go(self) -> None:
         """Forget the connection and the cursor."""

@@ -76,7 +76,9 @@ class Held:
 
     def replays(self, session: BaseSession | None) -> bool:
         """Whether calls on the connection are answered from a cassette, or refused."""
-        return self.stands_in or replays(self.target.lib, session, lambda: self.target.address)
+        return self.stands_in or (
+            self.target.takes_part(session) and replays(self.target.lib, session, lambda: self.target.address)
+        )
 
 
 def held_by(connection: Any) -> Held | None:
@@ -112,6 +114,8 @@ def connected(
         hold: Makes what is noted of it, from the connection and whether it is the one of a replay.
         may_be_new: Whether a replay may open a real one behind it, for new calls.
     """
+    if not target.takes_part(session):
+        session = None
     if not replays(target.lib, session, lambda: target.address):
         site = ConnectSite(target, live, raise_made_already)
         connection = yield from only(live) if session is None else flow(site, session)
@@ -134,7 +138,7 @@ def connected(
 
 
 def begin_cursor(
-    original: Function, session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any
+    original: Function, session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any
 ) -> Flow | Noted | None:
     """The app asks a connection for a cursor.
 
@@ -155,12 +159,12 @@ def begin_cursor(
 
 def _replayed_cursor(held: Held, session: BaseSession | None, live: AppStep) -> Flow:
     # It raises where the connection is closed, where another thread asks, or where an argument is wrong.
-    yield live
+    shown = yield live
     connection, *args = live.args
     twin = held.twin
     if isinstance(session, ReplaySession):
         twin.plain_in = session if session.recorder is None else None
-    cursor = twin.library_cursor(*args, **live.keywords)
+    cursor = twin.cursor_like(shown, *args, **live.keywords)
     cursor.connection = connection
     return cursor
 
@@ -188,6 +192,7 @@ def begin_shortcut(
     cursor_of: Callable[[Any], Any],
     session: BaseSession | None,
     connection: Any,
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Flow | None:
@@ -233,7 +238,7 @@ def begin_end(
         # The replay has ended. Apps clean up behind it, and there is nothing to roll back.
         return Done(None) if method == "ROLLBACK" else only(raising(unrecorded(held.target, "connection.commit")))
     transaction = held.transactions.ended()
-    if session is None:
+    if session is None or not held.target.takes_part(session):
         return None
     site = kind(held.target, method, live, transaction=transaction)
     site.as_called = True

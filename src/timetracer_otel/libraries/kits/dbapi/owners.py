@@ -6,6 +6,9 @@ plugin leaves such a connection alone. Two things tell:
 - `opening`: the library says so while it opens a connection, in a session or outside;
 - `taken_over`: a connection that was opened before that library was patched has cursors of the driver's plugin. The
   library finds them when it takes a cursor.
+
+Where the library above only waits in another way, as one for asyncio does that calls the driver in a thread, the
+driver's plugin notes the calls after all, by the name that `through` gives.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "opening", "taken_over"]
+__all__ = ["HELD", "opening", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -22,6 +25,9 @@ notes nothing."""
 
 opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
+
+through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
+"""The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
 
 
 def taken_over(cursor: Any) -> None:

@@ -17,7 +17,7 @@ from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.owners import taken_over
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
@@ -70,29 +70,14 @@ def begin_execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) 
 
 def begin_executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     """Decides about an ``executemany`` of a cursor."""
-    if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
-        return _listed(cursor, args, kwargs)
-    return recorded_run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
+    call = cursor_call(args, kwargs, many=True, as_read=isinstance(session, TraceSession))
+    return recorded_run(session, cursor, "executemany", call)
 
 
 def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     call = cursor_call(args, kwargs)
     named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
     return recorded_run(session, cursor, "callproc", named)
-
-
-def _listed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
-    """The call again with lists. An iterator can be read only once: were it read under the guard, a bare call after a
-    fault would find it empty.
-    """
-    listed, named = [*args], dict(kwargs)
-    for index, value in enumerate(args):
-        if index and isinstance(value, Iterator):
-            listed[index] = yield partial(list, value)
-    for name, value in kwargs.items():
-        if isinstance(value, Iterator):
-            named[name] = yield partial(list, value)
-    return (yield AppStep(cursor.executemany, *listed, **named))
 
 
 def _executemany_by(

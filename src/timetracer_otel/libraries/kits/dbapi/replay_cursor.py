@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays, run
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
@@ -30,7 +31,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor"]
+__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor", "shape_of"]
 
 _STATEMENT_AND_VALUES = 2
 """How many arguments libraries give to ``execute``."""
@@ -131,7 +132,22 @@ class ReplayCursor(ReplayObject):
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement with many sets of values (PEP 249) from the cassette."""
-        return self._call("executemany", cursor_call(args, kwargs, many=True))
+        call = cursor_call(args, kwargs, many=True)
+        session = get_current_session()
+        if call is not None and call.is_read_late and isinstance(session, ReplaySession) and not self._raw:
+            call = self._as_far_as_read(call, session)
+        return self._call("executemany", call)
+
+    def _as_far_as_read(self, call: CursorCall, session: ReplaySession) -> CursorCall:
+        """The call with the sets of values that the recorded driver had read when it failed, where it did."""
+        path = hooks.whereabouts(None).path()
+        for count in range(len(call.values), 0, -1):
+            shorter = call._replace(values=call.values[:count])
+            site = self._site(shorter, raise_made_already, Fetches())
+            event = session.upcoming(site.redacted(session), path)
+            if event is not None and (count == len(call.values) or event.result.exception is not None):
+                return shorter
+        return call
 
     def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
@@ -335,8 +351,11 @@ def cursor_shape(
         asked: The same.
     """
     own = target.cursor_class(*asked)
-    if own is None:
-        return ours
+    return ours if own is None else shape_of(ours, target, own)
+
+
+def shape_of(ours: type[ReplayCursor], target: Target, own: type[Any]) -> type[ReplayCursor]:
+    """The class of a cursor that has the attributes of one of the driver's classes, or of one of the app's."""
     made = shaped(ours, own, target.cursor_attributes)
     made._own = own
     return made

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.cassette import pack_native
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_parameter
@@ -156,13 +158,55 @@ class CursorCall(NamedTuple):
     args: tuple[Any, ...] = ()
     """All of it again, as the driver gets it."""
     kwargs: Mapping[str, Any] = {}
+    is_read_late: bool = False
+    """Whether the app gave the sets of values one by one, so that the driver reads them while it runs."""
+
+
+class RowsRead:
+    """The sets of values of an ``executemany``, noted as the driver reads them.
+
+    A generator of the app's may do anything before it gives the next one, and may never end. So nobody reads it but
+    the driver.
+
+    Args:
+        rows: What the app gave.
+
+    Attributes:
+        seen: What the driver has read by now.
+    """
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows: Iterable[Any] | None = rows
+        self._iterator: Iterator[Any] = iter(())
+        self.seen: list[Any] = []
+
+    def __iter__(self) -> RowsRead:
+        return self
+
+    def __next__(self) -> Any:
+        if self._rows is not None:
+            rows, self._rows = self._rows, None
+            self._iterator = iter(rows)
+        row = next(self._iterator)
+        # An app may give the same list each time, with other values in it.
+        self.seen.append(row.copy() if type(row) in (list, dict) else row)
+        return row
 
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
-def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> CursorCall | None:
-    """Which argument of a cursor's method is what; None where the driver will not take them."""
+def cursor_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False, as_read: bool = False
+) -> CursorCall | None:
+    """Which argument of a cursor's method is what; None where the driver will not take them.
+
+    Args:
+        args: As the app gave them.
+        kwargs: The same, by name.
+        many: Whether there are many sets of values.
+        as_read: Whether sets that can be read only once are left to the driver to read.
+    """
     statement_name = values_name = None
     if kwargs:
         statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
@@ -174,21 +218,24 @@ def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = F
         return None
     statement = args[0] if args else kwargs[statement_name or ""]
     values = args[1] if len(args) > 1 else kwargs.get(values_name or "")
+    is_read_late = False
     if many and not isinstance(values, (list, tuple)):
         if not isinstance(values, Iterable):
             return None
-        # An iterator can be read only once: we read it, and give the driver a list of what it held.
-        values = list(values)
+        # Where we read it, the driver gets a list of what it held. What the app's iterator raises is the app's.
+        is_read_late = True
+        rows: Any = RowsRead(values) if as_read else outside(list, values)
+        values = rows.seen if as_read else rows
         if len(args) > 1:
-            args = (statement, values, *args[2:])
+            args = (statement, rows, *args[2:])
         else:
-            kwargs = {**kwargs, values_name or "": values}
+            kwargs = {**kwargs, values_name or "": rows}
     options = (
         {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
         if kwargs
         else _NO_OPTIONS
     )
-    return CursorCall(statement, values, many, options, args, kwargs)
+    return CursorCall(statement, values, many, options, args, kwargs, is_read_late)
 
 
 def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -203,7 +250,7 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
     values = call.values
     if call.many:
         made["many"] = [_in_order(_named(row, names), unordered) for row in values]
-    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and len(values):
+    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and outside(len, values):
         made["parameters"] = _in_order(_named(values, names), unordered)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
@@ -265,8 +312,11 @@ def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if type(parameters) is tuple and PLAIN.issuperset(map(type, parameters)):
         # As nearly always.
         values = list(parameters)
-    else:
+    elif type(parameters) in _COLLECTIONS or hasattr(type(parameters), "__iter__"):
         values = [plain_parameter(value) for value in parameters]
+    else:
+        # A sequence that says how many it has: drivers ask for no more.
+        values = [plain_parameter(outside(operator.getitem, parameters, place)) for place in range(len(parameters))]
     keys = names if len(names) == len(values) else _keys(names, len(values))
     if keys is None or len(set(keys)) != len(keys):
         return values

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from opentelemetry import trace
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
+from timetracer_otel.session import BaseSession
 
 __all__ = ["NO_FACTS", "StatementFacts", "Target"]
 
@@ -73,6 +74,10 @@ class Target:
         ``live_hosts``; None where there is no host.
         """
         return self.url
+
+    def takes_part(self, session: BaseSession | None) -> bool:
+        """Whether a session notes or answers calls to it. False of what is no dependency: the process's own."""
+        return True
 
     @property
     def owner(self) -> Any:
