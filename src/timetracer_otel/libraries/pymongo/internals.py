@@ -1,7 +1,7 @@
 """Private names of pymongo (4.13 to 4.20): its blocking and asyncio modules, which one source is written for.
 
 A command goes out by ``sendall``, and its reply comes by ``receive_message``, both of them functions in the modules
-that use them. Before 4.18, commands are sent from a module ``network``; the messages of cursors, and later all of
+that use them. Earlier releases send commands from a module ``network``; the messages of cursors, and later all of
 them, by methods of a connection.
 """
 
