@@ -133,6 +133,8 @@ def test_what_is_not_recorded_is_refused(postgres: Postgres, tmp_path: Path) -> 
             connection.lobject()
         with pytest.raises(ReplayMismatchError, match=r"connection\.tpc_recover"):
             connection.tpc_recover()
+        with pytest.raises(ReplayMismatchError, match="encrypt_password without an algorithm"):
+            extensions.encrypt_password("pw", "user", connection)
         with pytest.raises(ReplayMismatchError, match="asynchronous connection"):
             psycopg2.connect(url, async_=1)
         with pytest.raises(ReplayMismatchError, match="factory of which no class can be derived"):

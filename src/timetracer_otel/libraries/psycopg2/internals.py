@@ -24,6 +24,7 @@ RELIED_UPON = (
     # The constructor takes the numbers of the table and its column as well.
     "psycopg2.extensions:Column.table_oid",
     "psycopg2.extensions:ConnectionInfo.host",
+    "psycopg2.extensions:encrypt_password",
     # A cursor makes each row by calling it with itself, and sets the values by their places.
     "psycopg2.extensions:cursor.row_factory",
     "psycopg2.extensions:cursor.statusmessage",

@@ -10,6 +10,8 @@ from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
+from timetracer_otel.libraries.kits.dbapi.call import unrecorded
+from timetracer_otel.libraries.kits.dbapi.direct import held_by
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import type_patches
 from timetracer_otel.libraries.kits.dbapi.owners import opening
 from timetracer_otel.libraries.psycopg2.call import LIB
@@ -27,11 +29,13 @@ def patches(module: ModuleType) -> list[Undoable]:
     """The patches of the module ``psycopg2``."""
     original = connect_of(module)
     replacement = _connect(module, original)
+    encrypting = module.extensions.encrypt_password
     extras = importlib.import_module(f"{module.__name__}.extras")
     return [
         # Innermost, where OpenTelemetry's instrumentor has wrapped it; and the names of other modules.
         Patch(module, "connect", lambda _: replacement),
         Rebound(original, replacement),
+        Rebound(encrypting, _encrypt_password(encrypting)),
         *type_patches(extras),
     ]
 
@@ -57,6 +61,22 @@ def _connect(module: Any, original: Function) -> Function:
         if isinstance(session, ReplaySession):
             return _made_by(module, kind, **{**given, "connection_factory": None})
         return AppStep(original, **{**given, "connection_factory": kind})
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _encrypt_password(original: Function) -> Function:
+    """It asks the server how, where the app does not say. psycopg2 lets no other thread run meanwhile, so that the
+    other end of the connection of a replay could not answer.
+    """
+
+    def begin(
+        _: BaseSession | None, password: Any, user: Any, scope: Any = None, algorithm: Any = None
+    ) -> Flow | None:
+        held = held_by(getattr(scope, "connection", scope)) if algorithm is None else None
+        if held is None or not held.stands_in:
+            return None
+        return only(raising(unrecorded(held.target, "encrypt_password without an algorithm")))
 
     return guarded(LIB, original, begin, outside=True)
 
