@@ -164,6 +164,8 @@ class _Unconnected(ReplayObject):
     _lib = LIB
     converter: Any
 
+    # The driver calls it, and not we.
+    @guarded_method
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.converter = dict(kwargs.get("conv") or {})
         vars(self)["_timetracer_open"] = True

@@ -11,7 +11,9 @@ from typing import Any, Final
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import Recording, flow, records, replays
 from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, guarded, only, raising
+from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.registry import Connector
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
@@ -332,11 +334,12 @@ def _reaching(name: str) -> Function:
     def reached(connection: Any, *_: Any) -> Any:
         held = held_by(connection)
         if held is not None and not connection.open:
-            raise internals.closed_error()
+            raise_for_app(internals.closed_error())
         if held is None or name in (*_ENDS, "ping"):
             # It is being opened; or nothing is to be done.
             return None
         raise unrecorded(held.target, f"connection.{name}")
 
     reached.__name__ = name
-    return reached
+    made: Function = guarded_method(reached)
+    return made
