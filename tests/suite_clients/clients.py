@@ -156,6 +156,8 @@ DRIVERS = (
         source="python",
         # Files are named after the process.
         matched_without="urls",
+        # Nearly all are in memory.
+        variables={"TIMETRACER_MEMORY_DATABASES": "true"},
     ),
     Client(
         "psycopg",

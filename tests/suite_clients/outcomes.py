@@ -81,7 +81,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         with _block(item) as session:
             result = yield
         if _MODE == "replay" and session is not None:
-            _answered.update(hit.lib for hit in session.verdict().hits)
+            _answered.update(hit.signature.lib for hit in session.verdict().hits)
     except ReplayFailedError as error:
         # The test itself caught the error of what was refused. It did not have what it has live.
         _outcomes[item.nodeid] = ["failed", str(error)]

@@ -214,7 +214,7 @@ def server_of(client: Client) -> Iterator[Server]:
             finally:
                 postgres.close()
     else:
-        yield Server()
+        yield Server(variables=client.variables)
 
 
 def run(client: Client, source: Path, folder: Path, options: list[str]) -> Result:
