@@ -157,6 +157,7 @@ def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
     def work() -> Any:
         found: list[Any] = []
         cursors: list[Any] = []
+        connection: Any
         with psycopg.connect(url) as connection:
             for statements in (["SELECT 1", "SELECT * FROM nowhere", "SELECT 2"], ["SELECT * FROM nowhere"]):
                 try:
