@@ -154,7 +154,6 @@ def line_of(database: str, found: dict[str, Outcomes]) -> str:
 CAUSES: dict[str, str] = {
     ".TestDbCreationTests.": "they look at how a database for tests is made; a replay makes none",
     ".test_pathlib_name": "it looks for the file of the database; a replay makes none",
-    ".test_supports_json_field_": "it asks what Django knew already when it was recorded, and asks once a process",
     ".test_filter_reverse_non_integer_pk": "it compares the time of now with the recorded one, which the row has",
 }
 """By a part of a test's name: why it cannot pass in a replay."""
