@@ -72,7 +72,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_steal_cursor",
             "test_cant_scroll_by_default",
         ),
-        "a cursor on the server is read in other steps than in the recording, or counts its fetches by its row factory": (
+        "a cursor on the server is read in other steps than in the recording, or its fetches are counted": (
             "test_row_factory",
             "test_itersize",
             "test_stream_chunked_row_factory",
@@ -87,7 +87,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_rowlen_mismatch",
             "test_copy_in_text_pinned",
         ),
-        "a replay does not make what the test looks at: a COPY's thread, `executemany`'s query, prepared statements": (
+        "a replay does not make what the test sees: a COPY's thread, `executemany`'s query, what is prepared": (
             "test_worker_life",
             "test_worker_error_propagated",
             "test_query_params_executemany",
@@ -106,7 +106,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_executemany",
         ),
         "the number of the server's process is a parameter": ("test_context_inerror_rollback_no_clobber",),
-        "a statement changed the client's encoding or `standard_conforming_strings`, which a stand-in does not follow": (
+        "a stand-in does not follow a statement that changes how texts are encoded or quoted": (
             "test_mogrify_badenc",
             "test_as_bytes",
             "test_quote_stable_despite_deranged_libpq",
