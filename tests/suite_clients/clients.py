@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = ["CLIENTS", "DRIVERS", "Client"]
@@ -146,19 +146,20 @@ CLIENTS = (
     ),
 )
 
+_SQLITE3 = Client(
+    "sqlite3",
+    "cpython",
+    ("test_sqlite3",),
+    _SQL_OPTIONS,
+    scope="block",
+    source="python",
+    # Files are named after the process.
+    matched_without="urls",
+)
 DRIVERS = (
-    Client(
-        "sqlite3",
-        "cpython",
-        ("test_sqlite3",),
-        _SQL_OPTIONS,
-        scope="block",
-        source="python",
-        # Files are named after the process.
-        matched_without="urls",
-        # Nearly all are in memory.
-        variables={"TIMETRACER_MEMORY_DATABASES": "true"},
-    ),
+    # Nearly all its databases are in memory, and so are the process's own.
+    _SQLITE3,
+    replace(_SQLITE3, name="sqlite3-memory", variables={"TIMETRACER_MEMORY_DATABASES": "true"}),
     Client(
         "psycopg",
         "psycopg",

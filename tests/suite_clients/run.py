@@ -243,6 +243,8 @@ def run(client: Client, source: Path, folder: Path, options: list[str]) -> Resul
                 found = run_mode(client, mode, source, again, *options, **variables)
                 result.again = [name for name in lost if found.get(name, [""])[0] == "passed"]
                 result.outcomes[mode].update((name, found[name]) for name in result.again)
+                if result.again:
+                    shutil.copytree(again / "cassettes", folder / "cassettes", dirs_exist_ok=True)
     return result
 
 
@@ -342,6 +344,11 @@ def drivers_page(results: list[Result]) -> str:
         "stopped before the replay. The tests of sqlite3 are Python's own, those of psycopg2 and asyncpg come from",
         "their source distributions. Psycopg's distributions have no tests: they are those of a checkout of its",
         "repository, without the tests that it marks as slow, and without those of `psycopg.pq`, which call libpq.",
+        "PostgreSQL has no port, so tests that need one fail traced as well. A test that fails while recording is",
+        "recorded once more, by itself, since many count on how long something takes.",
+        "",
+        "Most of sqlite3's tests have a database in memory, which is the process's own: a replay runs them for real.",
+        "`sqlite3-memory` are the same tests with `memory_databases=True`, where each statement is answered.",
         "",
         *numbers(results, "driver"),
         "## Tests that pass traced and not in replay",
