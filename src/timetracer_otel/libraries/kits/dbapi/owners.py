@@ -33,12 +33,12 @@ through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 """The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
 
 answers: Final[dict[str, Callable[[Any], bool]]] = {}
-"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin answers
-what goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin sees what
+goes over it. The plugin puts it there; a connection that was opened before is noted then."""
 
 
 def is_answered(driver: str, connection: Any) -> bool:
-    """Whether the plugin of a driver answers what goes over a connection now, or refuses it."""
+    """Whether the plugin of a driver sees what goes over a connection now: it answers, refuses, or counts that."""
     asked = answers.get(driver)
     if asked is None:
         return False
