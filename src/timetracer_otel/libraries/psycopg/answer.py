@@ -280,7 +280,7 @@ class _Nothing(ReplayObject):
 
 
 _ADDRESS = ("user", "db", "host", "hostaddr", "port")
-_TOLD = (*_ADDRESS, "server_version", "backend_pid")
+_TOLD = (*_ADDRESS, "password", "options", "server_version", "backend_pid")
 """What a closed connection says no more."""
 
 
@@ -301,7 +301,6 @@ class StandIn(ReplayObject):
     nonblocking = 1
     error_message = b""
     used_gssapi = ssl_in_use = needs_password = used_password = False
-    password = options = b""
     notice_handler: Any = None
     notify_handler: Any = None
     on_finish: Callable[[], Any] | None = None
@@ -318,6 +317,7 @@ class StandIn(ReplayObject):
         self.server_version = facts.get("server_version", 0)
         self.backend_pid = facts.get("backend_pid", 0)
         self.user, self.db, self.host, self.hostaddr, self.port = (facts.get(name, b"") for name in _ADDRESS)
+        self.password = self.options = b""
         if own is not None:
             self.notice_handler, self.notify_handler = own.notice_handler, own.notify_handler
 

@@ -316,8 +316,9 @@ def set_message(cursor: Any, rowcount: int, message: bytes | None) -> None:
         cursor._statusmessage = message
 
 
-def select_result(cursor: Any, result_format: Any) -> None:
+def select_result(cursor: Any, results: list[Any], result_format: Any) -> None:
     """A cursor on the server was declared, and its columns are known."""
+    cursor._results = results
     cursor._format = result_format
     cursor._select_current_result(0, format=result_format)
     cursor._described = True

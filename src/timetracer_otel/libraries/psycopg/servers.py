@@ -70,8 +70,7 @@ def _give(
     site.connection.told(reply)
     head = {name: value for name, value in reply.items() if name != "rows"}
     internals.set_results(cursor, [], None)
-    internals.set_results(cursor, recorded_results(head), None)
-    internals.select_result(cursor, internals.declared(cursor, binary))
+    internals.select_result(cursor, recorded_results(head), internals.declared(cursor, binary))
     site.held.notes[cursor] = _Given(site, event, session, reply)
 
 

@@ -211,7 +211,7 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
     if not site.many:
         internals.set_query(site.cursor, site.statement, site.values)
     elif site.values:
-        internals.set_query(site.cursor, site.statement, site.values[0])
+        internals.set_query(site.cursor, site.statement, site.values[-1])
     assert session is not None
     return (yield from ran(site, session, partial(_pass, site)))
 

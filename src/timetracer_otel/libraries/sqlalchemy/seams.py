@@ -432,6 +432,8 @@ def _ping(original: Function) -> Function:
         live = AppStep(original, dialect, dbapi_connection)
         if isinstance(dbapi_connection, ReplayConnection) and target is not None:
             return replayed(session, target, dbapi_connection, live) if _is_replaying(session, target) else None
+        # One that was opened before our patches is not known to be SQLAlchemy's yet.
+        disowned(getattr(dbapi_connection, "driver_connection", dbapi_connection))
         if target is None or not _is_recording(session):
             return _as_upkeep(live)
         return recorded(session, target, dbapi_connection, live)
