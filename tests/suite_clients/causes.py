@@ -127,6 +127,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_unparsed_roundtrip",
             "test_xid_",
         ),
+        "the list of notices or of notifications is an object of the test's without `append`": ("noappend",),
         "a program of the test's own asks the server": ("NotifiesTests::test_notif", "test_many_notifies"),
         "a program of the test's own crashes or ends otherwise without the server": (
             "test_copy_from_segfault",
@@ -138,7 +139,6 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_executemany_propagate_exceptions",
             "test_non_block_after_notice",
         ),
-        "the list of notices or of notifications is an object of the test's without `append`": ("noappend",),
         "another cursor of the same name fetches, or fetches are counted": (
             "test_named_cursor_stealing",
             "test_iter_named_cursor_itersize",
