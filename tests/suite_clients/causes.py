@@ -113,6 +113,52 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "the test counts on when garbage is collected": ("test_warn_close",),
     },
+    "psycopg2": {
+        "a replay refuses what is not recorded: large objects": ("LargeObject",),
+        "a replay refuses what is not recorded: asynchronous connections": (
+            "AsyncTests",
+            "test_async_cancel",
+            "test_external_close_async",
+        ),
+        "a replay refuses what is not recorded: `tpc_recover`": (
+            "test_recovered_xids",
+            "test_status_after_recover",
+            "test_tpc_recover",
+            "test_unparsed_roundtrip",
+            "test_xid_",
+        ),
+        "the list of notices or of notifications is an object of the test's without `append`": ("noappend",),
+        "a program of the test's own asks the server": ("NotifiesTests::test_notif", "test_many_notifies"),
+        "a program of the test's own crashes or ends otherwise without the server": (
+            "test_copy_from_segfault",
+            "test_copy_to_segfault",
+        ),
+        "an object of the app's raises while the replay reads what is bound, which counts as a fault of ours": (
+            "test_bad_types",
+            "test_callproc_badparam",
+            "test_executemany_propagate_exceptions",
+            "test_non_block_after_notice",
+        ),
+        "another cursor of the same name fetches, or fetches are counted": (
+            "test_named_cursor_stealing",
+            "test_iter_named_cursor_itersize",
+        ),
+        "what libpq itself tells is not recorded: pointers, its last message, the algorithm of passwords": (
+            "test_pgresult_ptr",
+            "TestConnectionInfo",
+            "test_encrypt_server",
+            "test_notices_limited",
+        ),
+        "the error of a replay is another object than the driver's: its cursor, its class of its own": (
+            "ExceptionsTestCase",
+            "test_exception_class_fallback",
+        ),
+        "the value of a caster or of an adapter of the test's own": (
+            "test_fotz_tzinfo",
+            "testAdaptBytearray",
+            "testByteaHexCheckFalsePositive",
+        ),
+    },
     "asyncpg": {
         "a value of the test is the present time": ("test_standard_codecs",),
         "a composite value as a parameter has no form in a cassette": ("test_composites",),
