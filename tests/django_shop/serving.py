@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests import forks
 from tests.children import ROOT, environment
+from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 
 __all__ = ["DATABASES", "Shop", "serving"]
 
-DATABASES = ("sqlite", "postgresql")
+DATABASES = ("sqlite", "postgresql", pytest.param("mysql", marks=[needs_mariadb, needs_mysqlclient]))
 
 
 @dataclass
@@ -24,13 +27,13 @@ class Shop:
     Attributes:
         folder: Where its files are.
         redis: Has the cache.
-        postgres: None where the database is a file.
+        server: Of the database; None where that is a file.
         variables: Of the environment of its processes.
     """
 
     folder: Path
     redis: RedisServer
-    postgres: Postgres | None
+    server: Postgres | MariaDb | None
     variables: dict[str, str] = field(default_factory=dict)
 
     def manage(self, *words: str) -> None:
@@ -46,10 +49,10 @@ class Shop:
 
     def stop(self) -> None:
         """Nobody reaches the database any more."""
-        if self.postgres is None:
+        if self.server is None:
             Path(self.variables["SHOP_DATABASE"]).unlink(missing_ok=True)
         else:
-            self.postgres.stop()
+            self.server.stop()
 
 
 @contextmanager
@@ -57,16 +60,17 @@ def serving(database: str, folder: Path, **variables: str) -> Iterator[Shop]:
     """A shop for a block. Behind it there are neither database nor Redis.
 
     Args:
-        database: One of `DATABASES`.
+        database: ``sqlite``, ``postgresql`` or ``mysql``.
         folder: For its files.
         variables: More of the environment of its processes.
     """
-    postgres = Postgres() if database == "postgresql" else None
+    kinds: dict[str, type[Postgres | MariaDb]] = {"postgresql": Postgres, "mysql": MariaDb}
+    server = kinds[database]() if database in kinds else None
     place = str(folder / "shop.db")
-    if postgres is not None:
-        place = postgres.url("x").set(drivername=database).render_as_string(hide_password=False)
+    if server is not None:
+        place = server.url("x").set(drivername=database).render_as_string(hide_password=False)
     with RedisServer(folder) as redis:
-        shop = Shop(folder, redis, postgres)
+        shop = Shop(folder, redis, server)
         shop.variables = {
             "DJANGO_SETTINGS_MODULE": "tests.django_shop.settings",
             "REDIS_PORT": str(redis.port),

@@ -12,6 +12,7 @@ from tests.children import script
 from tests.django_shop.serving import serving
 from tests.process._programs import cassettes
 from tests.servers._ports import free_port
+from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
 from tests.verify._services import Request, record, verify
 
 _JSON = {"Content-Type": "application/json"}
@@ -39,8 +40,12 @@ WAYS = {
         {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": {"server_side_binding": True}},
     ),
     "postgresql, a pool": ("postgresql", {"OPTIONS": {"pool": True}}),
+    "mysql": ("mysql", {"ATOMIC_REQUESTS": True}),
+    "mysql, connections that stay": ("mysql", {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}),
 }
 """By name: the database, and settings of Django for it."""
+_MARKS = {"mysql": [needs_mariadb, needs_mysqlclient]}
+"""By database: what needs a server that may not be there."""
 
 
 def command(port: int, turn: int) -> list[str]:
@@ -50,7 +55,7 @@ def command(port: int, turn: int) -> list[str]:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=_MARKS.get(WAYS[way][0], [])) for way in WAYS])
 def test_an_unchanged_service_passes_with_its_database_gone(way: str, tmp_path: Path) -> None:
     database, settings = WAYS[way]
     port, folder = free_port(), tmp_path / "cassettes"

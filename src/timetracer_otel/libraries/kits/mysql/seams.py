@@ -18,6 +18,7 @@ from timetracer_otel.calls.guarded import AppStep, Flow, OurStep, guarded, guard
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.direct import begin_end, held_by
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
@@ -220,7 +221,8 @@ class Seams:
             # Other tasks run, as they do while a driver waits.
             yield OurStep(asyncio.sleep, 0)
         lost = _MayBeLost(self._driver, connection)
-        return (yield from flow(Execution(held, lost, call, raise_made_already, rebuild), session))
+        site = Execution(held, lost, call, raise_made_already, rebuild)
+        return (yield from ran(site, session, lambda: None))
 
 
 class _MayBeLost:
