@@ -54,6 +54,8 @@ GUARDS = frozenset(
         + " ".join(f"_NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiosqlite/seams.py": "_Queued.__call__",
+        # The app's own function.
+        "libraries/asyncpg/internals.py": "app_password",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",

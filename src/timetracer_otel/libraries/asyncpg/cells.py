@@ -1,7 +1,8 @@
 """Rows as a server sent them, as values that a person can read and a rule can redact; and back, byte for byte.
 
-asyncpg's own codecs do both. A column whose bytes do not come back from its values, or whose type is not known, is
-kept as text or as bytes: then that is the type under which it stands in the cassette.
+Columns of the frequent types are decoded here, the others by asyncpg's own codecs, which also encode. A column whose
+bytes do not come back from its values, or whose type is not known, is kept as text or as bytes: then that is the type
+under which it stands in the cassette.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.libraries.asyncpg.columns import decoded
 from timetracer_otel.libraries.asyncpg.internals import Codecs
 from timetracer_otel.libraries.asyncpg.wire import Cells
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain, restored_rows
@@ -118,11 +120,14 @@ class KnownTypes:
             columns = list(zip(*rows, strict=True))
             kept = list(oids)
             made: list[Any] = [None] * len(kept)
-            sure = [at for at, oid in enumerate(kept) if oid not in in_text]
-            if sure:
-                values = self._exact([kept[at] for at in sure], [[row[at] for at in sure] for row in rows], types)
+            for at, cells in enumerate(columns):
+                if oids[at] not in in_text:
+                    made[at] = decoded(oids[at], cells)
+            left = [at for at, oid in enumerate(kept) if made[at] is None and oid not in in_text]
+            if left:
+                values = self._exact([kept[at] for at in left], [[row[at] for at in left] for row in rows], types)
                 if values is not None:
-                    for at, column in zip(sure, values, strict=True):
+                    for at, column in zip(left, values, strict=True):
                         made[at] = column
             for at, cells in enumerate(columns):
                 if made[at] is None and oids[at] not in in_text:

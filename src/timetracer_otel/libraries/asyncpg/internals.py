@@ -20,6 +20,7 @@ __all__ = [
     "GIVEN",
     "RELIED_UPON",
     "Codecs",
+    "app_password",
     "built_in_type",
     "described",
     "field_of",
@@ -167,7 +168,13 @@ def type_record(parts: Sequence[Any]) -> Any:
     return core._create_record({"oid": 0, "elemtype": 1, "kind": 2}, tuple(parts))
 
 
-async def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> Any:
+async def app_password(password: Callable[[], Any]) -> Any:
+    """Ask the app for its password, as is done for a real connection: it may make calls to find that."""
+    given = password()
+    return await given if inspect.isawaitable(given) else given
+
+
+def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> Any:
     """A connection of asyncpg over something that stands for its transport.
 
     Args:
@@ -177,16 +184,12 @@ async def stand_in(transport_for: Callable[[Any, Any], Any], **given: Any) -> An
     from asyncpg.protocol import Protocol
 
     loop, params = given["loop"], given["params"]
-    if callable(params.password):
-        # The app is asked, as it is for a real connection: it may make calls to find its password.
-        password: Any = params.password()
-        if inspect.isawaitable(password):
-            await password
     connected = loop.create_future()
     protocol = Protocol(given["addr"], connected, params, given["record_class"], loop)
     transport = transport_for(protocol, loop)
     protocol.connection_made(transport)
-    await connected
+    transport.let_in()
+    connected.result()
     connection = given["connection_class"](protocol, transport, loop, given["addr"], given["config"], params)
     protocol.set_connection(connection)
     return connection

@@ -133,7 +133,10 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
         made.append(Server(protocol, loop, opened))
         return made[0]
 
-    connection = yield AppStep(internals.stand_in, transport, **live.keywords)
+    password = live.keywords["params"].password
+    if callable(password):
+        yield AppStep(internals.app_password, password)
+    connection = internals.stand_in(transport, **live.keywords)
     held = made[0].held = HeldConnection(target, connection, made[0])
     heard_in(session).servers.add(made[0])
     _hold(connection, held)

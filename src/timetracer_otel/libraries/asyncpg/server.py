@@ -239,8 +239,7 @@ class Server(ReplayObject, asyncio.Transport):
         if self._closing:
             return
         if not self._is_in:
-            self._is_in = True
-            self._send(wire.started(self._settings, self._pid, self._key))
+            # Its first message has no kind.
             return
         self._unread += bytes(data)
         read = 0
@@ -250,6 +249,11 @@ class Server(ReplayObject, asyncio.Transport):
         self._unread = self._unread[read:]
 
     # As a server.
+
+    def let_in(self) -> None:
+        """Answer the client's first message."""
+        self._is_in = True
+        self._protocol.data_received(wire.started(self._settings, self._pid, self._key))
 
     def _got(self, kind: bytes) -> None:
         asked = self.asked
