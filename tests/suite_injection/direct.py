@@ -216,35 +216,125 @@ def asyncpg_direct(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def django_orm(servers: Servers) -> list[str]:
+    import django
+    from django.conf import settings
+
+    file = Path(servers.folder, "shop.db")
+    file.unlink(missing_ok=True)
+    if not settings.configured:
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
+        settings.configure(DATABASES={"default": database}, INSTALLED_APPS=["tests.django_shop"], USE_TZ=True)
+        django.setup()
+
+    from django.db import connection, transaction
+    from django.db.models import Sum
+
+    from tests.django_shop.models import Item, Order
+
+    def made() -> Any:
+        with connection.schema_editor() as editor:
+            editor.create_model(Item)
+            editor.create_model(Order)
+        items = [Item(name=name, price=number, tags=["new"]) for number, name in enumerate(("cup", "pot", "tea"))]
+        return [item.pk for item in Item.objects.bulk_create(items)]
+
+    def rows() -> Any:
+        found = Item.objects.filter(price__gte=1).values_list("name", "price", "code", "tags")
+        return list(found), [item.name for item in Item.objects.iterator(chunk_size=2)]
+
+    def saved() -> Any:
+        with transaction.atomic():
+            order = Order.objects.create(item=Item.objects.select_for_update().get(name="tea"), count=2)
+            with transaction.atomic():
+                Order.objects.all().delete()
+                transaction.set_rollback(True)
+        return order.pk, Order.objects.aggregate(Sum("count")), order.item.name
+
+    def by_cursor() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM django_shop_item WHERE name > %s ORDER BY name", ["cup"])
+            return cursor.fetchone(), list(cursor), cursor.description
+
+    def taken() -> Any:
+        return Item.objects.create(name="tea", price=1)
+
+    return [seen(work) for work in (made, rows, saved, by_cursor, taken, connection.close)]
+
+
+def mysqlconnector_direct(servers: Servers) -> list[str]:
+    return _by_mysqlconnector(servers, use_pure=True)
+
+
+def mysqlconnector_in_c(servers: Servers) -> list[str]:
+    return _by_mysqlconnector(servers, use_pure=False)
+
+
+def _by_mysqlconnector(servers: Servers, **options: Any) -> list[str]:
+    import mysql.connector
+
+    connection: Any = mysql.connector.connect(**_of_mysql(servers), **options)
+
+    def rows() -> Any:
+        found: list[Any] = []
+        for kind in ({}, {"buffered": True}, {"dictionary": True}):
+            with connection.cursor(**kind) as cursor:
+                cursor.execute("SELECT name, born FROM people WHERE id > %s ORDER BY id", (0,))
+                found += [cursor.fetchone(), cursor.fetchall(), cursor.description, cursor.rowcount]
+        return found
+
+    def inserted() -> Any:
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO people (name) VALUES (%s)", [("Cem",), ("Dia",)])
+            connection.rollback()
+            return cursor.rowcount, connection.in_transaction, connection.get_server_info()
+
+    def taken() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKEN)
+
+    return [seen(work) for work in (rows, inserted, taken, connection.commit, connection.close)]
+
+
 def aiomysql_direct(servers: Servers) -> list[str]:
     import aiomysql  # type: ignore[import-untyped,unused-ignore]
 
-    async def main() -> list[str]:
-        where = _of_mysql(servers)
-        where["db"] = where.pop("database")
-        connection = await aiomysql.connect(**where)
-
-        async def rows() -> Any:
-            async with connection.cursor() as cursor:
-                await cursor.execute(_PEOPLE)
-                return await cursor.fetchone(), await cursor.fetchall()
-
-        async def taken() -> Any:
-            async with connection.cursor() as cursor:
-                return await cursor.execute(_TAKEN)
-
-        found = [await seen_async(work) for work in (rows, taken, connection.rollback)]
-        connection.close()
-        return found
-
-    return asyncio.run(main())
+    return asyncio.run(_by_mysql_async(partial(aiomysql.connect, **_of_mysql(servers, "db"))))
 
 
-def _of_mysql(servers: Servers) -> dict[str, Any]:
+def asyncmy_direct(servers: Servers) -> list[str]:
+    import asyncmy
+
+    return asyncio.run(_by_mysql_async(partial(asyncmy.connect, **_of_mysql(servers, "db"))))
+
+
+async def _by_mysql_async(connect: Callable[[], Any]) -> list[str]:
+    connection = await connect()
+
+    async def rows() -> Any:
+        async with connection.cursor() as cursor:
+            await cursor.execute(_PEOPLE)
+            return await cursor.fetchone(), await cursor.fetchall()
+
+    async def inserted() -> Any:
+        async with connection.cursor() as cursor:
+            await cursor.executemany("INSERT INTO people (name) VALUES (%s)", [("Cem",), ("Dia",)])
+            return cursor.rowcount
+
+    async def taken() -> Any:
+        async with connection.cursor() as cursor:
+            return await cursor.execute(_TAKEN)
+
+    found = [await seen_async(work) for work in (rows, inserted, taken, connection.rollback)]
+    connection.close()
+    return found
+
+
+def _of_mysql(servers: Servers, database: str = "database") -> dict[str, Any]:
     from sqlalchemy.engine import make_url
 
     url = make_url(f"mysql://{servers.mysql}")
-    given = {"user": url.username, "password": url.password or "", "host": url.host, "database": url.database}
+    given = {"user": url.username, "password": url.password or "", "host": url.host, database: url.database}
     return {**given, **({"port": url.port} if url.port else {}), **url.query}
 
 
@@ -257,6 +347,9 @@ DIRECT: dict[str, Callable[[Servers], list[str]]] = {
         psycopg_direct_async,
         psycopg2_direct,
         asyncpg_direct,
+        django_orm,
     )
 }
-DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (aiomysql_direct,)}
+DIRECT_MYSQL: dict[str, Callable[[Servers], list[str]]] = {
+    work.__name__: work for work in (mysqlconnector_direct, mysqlconnector_in_c, aiomysql_direct, asyncmy_direct)
+}

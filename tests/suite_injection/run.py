@@ -65,7 +65,10 @@ _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
 _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
-_NEW = {"httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"}
+_NEW = {
+    *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
+    *("pymongo", "pymongo_async"),
+}
 """Workloads whose calls are also tried as new ones of a replay: of each kind of client, one or two."""
 _PACED = {"functions", "requests", "asyncpg"}
 """Workloads whose replays take the time that the recording took: their calls are short."""

@@ -284,7 +284,7 @@ _TOLD = (*_ADDRESS, "password", "options", "server_version", "backend_pid")
 """What a closed connection says no more."""
 
 
-class StandIn(ReplayObject):
+class StandIn(ReplayObject, called=("_encoding",)):
     """Stands for libpq's connection. It sends nothing; psycopg asks it for its state.
 
     Args:

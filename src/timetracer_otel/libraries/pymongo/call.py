@@ -296,8 +296,10 @@ class SelectionSite(Site):
 
     lib = LIB
     marks_span = False
+    may_disown = True
 
     def __init__(self, topology: Any, live: AppStep | None) -> None:
+        self._topology = topology
         self._seeds = internals.seeds_of(topology)
         self.live: Any = live
 
@@ -310,6 +312,10 @@ class SelectionSite(Site):
         """``SELECT`` among the servers that the client was given."""
         url = f"mongodb://{','.join(host for host, _ in self._seeds)}/"
         return Call(LIB, EventType.DB_QUERY, "SELECT", url, args={"select": "a server"})
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether no server was chosen since the client's monitor met a miss, which tells nothing of the servers."""
+        return isinstance(outcome, Exception) and internals.miss_of(self._topology) is not None
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """A server was chosen, which is no event."""

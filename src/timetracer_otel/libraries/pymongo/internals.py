@@ -20,6 +20,7 @@ from pymongo.compression_support import decompress
 from timetracer_otel.calls.guarded import Flow
 from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
 from timetracer_otel.calls.whose_error import raise_for_app
+from timetracer_otel.exceptions import ReplayMismatchError
 
 __all__ = [
     "EXHAUST_ALLOWED",
@@ -37,6 +38,7 @@ __all__ = [
     "is_closed",
     "is_for_events",
     "is_handshake",
+    "miss_of",
     "note_hello",
     "note_servers",
     "request_checks",
@@ -353,6 +355,12 @@ def seeds_of(topology: Any) -> list[tuple[str, int | None]]:
 def is_closed(topology: Any) -> bool:
     """Whether the client was closed."""
     return bool(topology._closed)
+
+
+def miss_of(topology: Any) -> ReplayMismatchError | None:
+    """The miss that a client's monitor met when it looked at a server; None without one."""
+    errors = (known.error for known in topology.description.server_descriptions().values())
+    return next((error for error in errors if isinstance(error, ReplayMismatchError)), None)
 
 
 def request_checks(topology: Any) -> None:

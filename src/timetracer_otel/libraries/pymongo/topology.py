@@ -80,7 +80,14 @@ def selected(session: ReplaySession, topology: Any, selector: Any, address: Any,
         yield from _telling_above.around(True, AppStep(topology.on_change, described))
     if internals.selects_any(topology, selector, address):
         return (yield site.live)
-    return (yield from flow(site, session))
+    try:
+        return (yield from flow(site, session))
+    except Exception:
+        # The app would get pymongo's error, with the text of the miss.
+        miss = internals.miss_of(topology)
+        if miss is None:
+            raise
+        raise miss from None
 
 
 def _unknown(topology: Any, session: ReplaySession, asked: set[Any]) -> tuple[Any, bytes] | None:
