@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RELIED_UPON", "SETS_UP", "asked_once", "know", "name_for_tests"]
+__all__ = ["RELIED_UPON", "SETS_UP", "asked_once", "asking_property", "know", "known", "name_for_tests"]
 
 RELIED_UPON = {
     "django.db.backends.base.base": (
@@ -20,6 +20,7 @@ RELIED_UPON = {
         "django.db.backends.base.creation:BaseDatabaseCreation.create_test_db",
         "django.db.backends.base.creation:BaseDatabaseCreation.destroy_test_db",
     ),
+    "django.db.backends.mysql.base": ("django.db.backends.mysql.base:DatabaseWrapper.mysql_server_data",),
     # A pool (from 5.1 on) sets connections up in a thread of its own.
     "django.db.backends.postgresql.base": (
         "django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",
@@ -37,6 +38,18 @@ SETS_UP = ("close_if_health_check_failed", "connect", "_configure_connection")
 _OF_WRAPPER = ("mysql_server_data",)
 _OF_FEATURES = ("supports_json_field",)
 """What is asked once for each wrapper around a connection, and kept in its dictionary or in that of its features."""
+
+
+def asking_property(wrapper_class: Any) -> Any:
+    """The property of MySQL's wrapper by which Django asks its server once, before it needs a connection; None for
+    another wrapper. Its ``func`` asks.
+    """
+    return vars(wrapper_class).get(_OF_WRAPPER[0])
+
+
+def known(wrapper: Any) -> Any:
+    """What that property has given; None where it has not been asked."""
+    return vars(wrapper).get(_OF_WRAPPER[0])
 
 
 def asked_once(wrapper: Any) -> dict[str, Any]:

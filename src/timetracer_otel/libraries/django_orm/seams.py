@@ -37,6 +37,9 @@ def patches(module: ModuleType) -> list[Undoable]:
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
     wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
     found: list[Undoable] = [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
+    asking = internals.asking_property(wrapper)
+    if asking is not None:
+        found.append(Patch(asking, "func", _asks))
     if "ensure_connection" in vars(wrapper):
         found += [Patch(wrapper, "ensure_connection", _ensures), _LeftBehind()]
         found += [Patch(wrapper, name, _knows) for name in ("init_connection_state", "close_if_unusable_or_obsolete")]
@@ -66,6 +69,20 @@ def _knows(original: Function) -> Function:
             held.target.known_above = internals.asked_once(wrapper)
 
     return noting(f"{_LIB}.features", original, before=look)
+
+
+def _asks(original: Function) -> Function:
+    """Django asks its server before it needs a connection. In a replay the connection tells what was known of it."""
+
+    def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
+        return told(wrapper) if isinstance(session, ReplaySession) else None
+
+    def told(wrapper: Any) -> Flow:
+        yield AppStep(wrapper.ensure_connection)
+        known = internals.known(wrapper)
+        return known if known is not None else (yield AppStep(original, wrapper))
+
+    return guarded(_LIB, original, begin)
 
 
 _answered: WeakSet[Any] = WeakSet()
