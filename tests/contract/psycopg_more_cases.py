@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 import psycopg
-from psycopg import rows
+from psycopg import rows, sql
 from psycopg.adapt import Loader
 
 from tests.contract.direct_cases import Case, Database, items
@@ -281,6 +281,80 @@ def cursors_of_other_kinds(database: Database) -> Any:
     if hasattr(psycopg, "RawCursor"):
         with database.connect(cursor_factory=psycopg.RawCursor) as raw:
             found.append(raw.execute("SELECT $1::int + $2::int", [1, 2]).fetchone())
+    return seen(found)
+
+
+@on_psycopg
+def cursors_declared_elsewhere(database: Database) -> Any:
+    connection = database.connect()
+    connection.execute("DECLARE known SCROLL CURSOR FOR SELECT n, n::text AS s FROM generate_series(1, 6) AS n")
+    stolen = connection.cursor("known", row_factory=rows.dict_row)
+    found = [stolen.fetchone(), stolen.description, stolen.rownumber, stolen.fetchmany(2)]
+    stolen.scroll(1)
+    found += [stolen.fetchall(), stolen.fetchone()]
+    stolen.scroll(0, mode="absolute")
+    found.append(stolen.fetchmany(2))
+    stolen.close()
+    connection.rollback()
+    with connection.cursor("unknown") as unknown:
+        found.append(attempt(unknown.fetchone))
+        connection.rollback()
+        found.append([attempt(unknown.scroll, 0), connection.info.transaction_status])
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def cursors_on_the_server_make_rows(database: Database) -> Any:
+    made: list[int] = []
+
+    def numbered(_: Any) -> Any:
+        made.append(len(made))
+        return lambda values: [len(made), *values]
+
+    connection = database.connect()
+    cursor = connection.cursor("numbered", row_factory=numbered, scrollable=True)
+    cursor.execute("SELECT * FROM generate_series(1, 3) AS n")
+    found = [cursor.fetchall(), len(made)]
+    cursor.scroll(0, "absolute")
+    cursor.row_factory = rows.dict_row
+    found.append(cursor.fetchone())
+    cursor.close()
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def values_in_another_encoding(database: Database) -> Any:
+    connection = database.connect(autocommit=True)
+    connection.execute("CREATE TABLE t (n float8, name text, data bytea)")
+    found: list[Any] = []
+    for encoding in ("UTF8", "LATIN9", "LATIN1"):
+        connection.execute(f"SET client_encoding TO {encoding}")
+        cursor = psycopg.ClientCursor(connection)
+        for made in (sql.Literal("€"), sql.Literal("it's a \\"), sql.Literal(b"a"), sql.Identifier("€"), sql.SQL("€")):
+            found.append(attempt(made.as_bytes, connection))
+        found.append(attempt(cursor.mogrify, "SELECT %s", ("€",)))
+        with cursor.copy("COPY t FROM STDIN") as copy:
+            copy.write_row((3.5, "é", b"a\x00"))
+            copy.set_types(["float8", "text", "bytea"])
+            copy.write_row((4.5, None, b"b"))
+        found.append(connection.execute("SELECT * FROM t").fetchall())
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def many_statements_and_their_text(database: Database) -> Any:
+    connection = database.connect()
+    cursor = connection.cursor()
+    cursor.executemany("SELECT %t, %t", [[1, 2], [3, 4]])
+    found: list[Any] = [cursor._query.query, cursor._query.params]
+    parameters = connection.info.get_parameters()
+    found += [parameters["dbname"], parameters["user"], "password" in parameters]
+    connection.close()
+    for name in ("password", "options", "dsn"):
+        found.append(attempt(getattr, connection.info, name))
     return seen(found)
 
 

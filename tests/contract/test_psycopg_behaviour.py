@@ -229,6 +229,28 @@ def _worked(connection: psycopg.Connection) -> Any:
     return found
 
 
+def test_the_state_while_an_answer_of_a_pipeline_is_outstanding(postgres: Postgres, tmp_path: Path) -> None:
+    url = _url(postgres)
+
+    def states() -> list[Any]:
+        with psycopg.connect(url, autocommit=True) as connection, connection.pipeline() as pipeline:
+            found = [connection.info.transaction_status]
+            connection.execute("SELECT 1")
+            found.append(connection.info.transaction_status)
+            pipeline.sync()
+            found.append(connection.info.transaction_status)
+        return found
+
+    status = psycopg.pq.TransactionStatus
+    live = states()
+    assert live == [status.IDLE, status.ACTIVE, status.IDLE]
+    with record(tmp_path / "x.msgpack"):
+        assert states() == live
+    postgres.stop()
+    with replay(tmp_path / "x.msgpack"):
+        assert states() == live
+
+
 def test_connections_that_were_there_before(postgres: Postgres, tmp_path: Path) -> None:
     url = _url(postgres)
     # Nobody has enabled the plugin yet.

@@ -247,6 +247,10 @@ class Rows:
         if self.end is not None:
             self.place = min(self.place, self.end + 1)
 
+    def ahead(self, limit: int) -> int:
+        """How many of the next rows are known, up to a limit."""
+        return next((count for count in range(limit) if self.place + count + 1 not in self._rows), limit)
+
     def take(self, count: int | None) -> list[Any] | None:
         """The next rows in a replay; None where the recording does not know them all."""
         last = None if count is None else self.place + count
@@ -292,6 +296,7 @@ class StandIn(ReplayObject, called=("_encoding",)):
         facts: What the recorded connection was told by its server.
         pq: The module ``psycopg.pq``.
         own: The real one in whose place it stands; None where there is none.
+        conninfo: What the app connects by.
     """
 
     _lib = LIB
@@ -305,15 +310,17 @@ class StandIn(ReplayObject, called=("_encoding",)):
     notify_handler: Any = None
     on_finish: Callable[[], Any] | None = None
 
-    def __init__(self, target: Target, facts: Mapping[str, Any], pq: Any, own: Any = None) -> None:
+    def __init__(self, target: Target, facts: Mapping[str, Any], pq: Any, own: Any = None, conninfo: str = "") -> None:
         self._target = target
         self._own = own
+        self._conninfo, self._options = conninfo, pq.Conninfo
+        self._active: Any = pq.TransactionStatus.ACTIVE
         self._sync, self._failing = pq.ExecStatus.PIPELINE_SYNC, pq.ExecStatus.FATAL_ERROR
         self._statuses = dict(facts.get("statuses", {}))
         self.pending: deque[tuple[list[RecordedResult], Any]] = deque()
         """Answers of a pipeline that psycopg has not fetched, each with what the connection told with it."""
         self.status, self._closed = pq.ConnStatus.OK, pq.ConnStatus.BAD
-        self.transaction_status: Any = pq.TransactionStatus.IDLE
+        self._transaction_status: Any = pq.TransactionStatus.IDLE
         self.server_version = facts.get("server_version", 0)
         self.backend_pid = facts.get("backend_pid", 0)
         self.user, self.db, self.host, self.hostaddr, self.port = (facts.get(name, b"") for name in _ADDRESS)
@@ -322,14 +329,36 @@ class StandIn(ReplayObject, called=("_encoding",)):
             self.notice_handler, self.notify_handler = own.notice_handler, own.notify_handler
 
     @property
+    def transaction_status(self) -> Any:
+        """Of the transaction. While answers of a pipeline are outstanding, libpq says that a call is under way."""
+        return self._active if self.pending else self._transaction_status
+
+    @transaction_status.setter
+    def transaction_status(self, value: Any) -> None:
+        self._transaction_status = value
+
+    @property
     def state(self) -> Any:
         """The status of the transaction, as the kit sets it behind a statement."""
-        return self.transaction_status
+        return self._transaction_status
 
     @state.setter
     def state(self, value: Any) -> None:
         if value is not None:
-            self.transaction_status = type(self.transaction_status)(value)
+            self._transaction_status = type(self._active)(value)
+
+    @property
+    def info(self) -> list[Any]:
+        """The parameters that it was opened by: those of the app, and libpq's own for the others."""
+        if self.closed:
+            self._refuse_closed()
+        if self._own is not None:
+            return list(self._own.info)
+        given = {each.keyword: each.val for each in self._options.parse(self._conninfo.encode())}
+        return [
+            each if given.get(each.keyword) is None else each._replace(val=given[each.keyword])
+            for each in self._options.get_defaults()
+        ]
 
     @property
     def socket(self) -> int:
@@ -406,19 +435,19 @@ class StandIn(ReplayObject, called=("_encoding",)):
             return []
         results, reply = self.pending.popleft()
         if reply is not None:
-            before = self.transaction_status
+            before = self._transaction_status
             self.told(reply)
             # While answers were outstanding, libpq said that a call was under way.
-            self.transaction_status = before
+            self._transaction_status = before
         if any(result.status == self._failing for result in results):
             self.fails()
         return results
 
     def fails(self) -> None:
         """A call failed: so does the transaction, if there is one."""
-        status = type(self.transaction_status)
-        if self.transaction_status != status.IDLE:
-            self.transaction_status = status.INERROR
+        status = type(self._active)
+        if self._transaction_status != status.IDLE:
+            self._transaction_status = status.INERROR
 
     def get_cancel(self) -> Any:
         """What cancels a call: nothing runs."""

@@ -261,7 +261,8 @@ def connect(module: Any, guard: Any, of: Any, original: Function) -> Function:
 
         def stand_in() -> AppStep:
             assert isinstance(session, ReplaySession)
-            made = internals.stand_in_class(cls, StandIn(target, recorded_facts(session, target) or {}, module.pq))
+            facts = recorded_facts(session, target) or {}
+            made = internals.stand_in_class(cls, StandIn(target, facts, module.pq, conninfo=text))
             return AppStep(unbound, made, *rest, **kwargs)
 
         given = _Awaited if guard is guarded_async else _itself

@@ -198,13 +198,20 @@ def _on_real(held: HeldConnection, part: Any, live: AppStep) -> Flow:
 def _left(original: Function) -> Function:
     """The app leaves a COPY before its end."""
 
-    def begin(_: BaseSession | None, copy: Any, *args: Any) -> Flow | None:
-        stand_in = internals.connection_of(copy.cursor).pgconn
+    def begin(session: BaseSession | None, copy: Any, *args: Any) -> Flow | None:
+        connection = internals.connection_of(copy.cursor)
+        stand_in = connection.pgconn
         if not getattr(stand_in, "is_stand_in", False):
             return None
         # psycopg 3.1 calls it in any case, and says what the app met.
         if stand_in.transaction_status == _ACTIVE and (not args or args[0] is not None):
-            stand_in.state = _FAILED
+            held = held_of(connection, session)
+            source = held.notes.pop(copy.cursor, None) if held is not None else None
+            if isinstance(source, _Given) and source.reply.get("all_copied"):
+                # Psycopg read on, and the server had sent all already.
+                stand_in.told(source.reply)
+            else:
+                stand_in.state = _FAILED
         return Done(None)
 
     return guarded_generator(LIB, original, begin, outside=True)

@@ -24,6 +24,7 @@ from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent
 __all__ = [
     "OWN_ARGUMENTS",
     "RELIED_UPON",
+    "as_literal",
     "begin_loader",
     "behind",
     "by_python",
@@ -31,13 +32,13 @@ __all__ = [
     "checks_open",
     "connection_behind",
     "connection_of",
-    "context_without_libpq",
     "copies_by_own",
     "declared",
     "encoding",
     "encoding_of",
     "in_pipeline",
     "in_python_as_well",
+    "is_described",
     "is_read",
     "is_row_maker",
     "is_stand_in_class",
@@ -49,7 +50,6 @@ __all__ = [
     "of_results",
     "opened_connection",
     "owner_of",
-    "parts_of",
     "queue",
     "real_connection",
     "results_of",
@@ -99,6 +99,7 @@ OWN_ARGUMENTS = frozenset(
     {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory", "server_cursor_factory"}
 )
 """Arguments of ``connect`` that are none of libpq's."""
+_UTF_8 = "utf-8"
 _FATAL = 7
 """``PGRES_FATAL_ERROR`` of libpq."""
 _STANDS_IN = "_timetracer_stands_in"
@@ -129,14 +130,49 @@ def set_query(cursor: Any, statement: Any, values: Any) -> None:
 @guarded_method
 def mogrified(cursor: Any, query: Any, params: Any = None) -> str:
     """The statement with its values in it, which a cursor makes on the client."""
-    cursor._tx = _without_libpq(cursor)
+    cursor._tx = _quoting(cursor.adapters, cursor._conn)
     made: bytes = outside(cursor._convert_query, query, params).query
-    return made.decode()
+    return made.decode(cursor._tx.encoding)
+
+
+@guarded_method
+def as_literal(literal: Any, context: Any) -> bytes:
+    """A value as it is written into a statement."""
+    made: bytes = outside(_quoting(context.adapters, context.connection).as_literal, literal._obj)
+    return made
+
+
+def _quoting(adapters: Any, connection: Any) -> Any:
+    """What converts and quotes values without code in C, by what a stand-in tells."""
+    kind, by_python = _by_python()
+    return kind(SimpleNamespace(adapters=by_python(adapters), connection=connection))
 
 
 def _without_libpq(cursor: Any) -> Any:
-    kind, adapters = _by_python()
-    return kind(SimpleNamespace(adapters=adapters(cursor.adapters), connection=None))
+    if encoding(cursor._conn) != _UTF_8:
+        return _quoting(cursor.adapters, cursor._conn)
+    # Code in C converts by its defaults then; it asks libpq for bytes alone.
+    context = SimpleNamespace(adapters=_of_bytes(cursor), connection=None)
+    return importlib.import_module("psycopg.adapt").Transformer(context)
+
+
+def _of_bytes(cursor: Any) -> Any:
+    """The adapters of a cursor, of which those for bytes are written in Python, and ask its connection."""
+    adapt, string = (importlib.import_module(f"psycopg.{name}") for name in ("adapt", "types.string"))
+    connection = property(lambda _: cursor._conn, lambda *_: None)
+
+    def asking(made: Any) -> Any:
+        twin = _in_python(made)
+        return type(twin.__name__, (twin,), {"connection": connection}) if issubclass(twin, string.BytesDumper) else made
+
+    class Adapters(adapt.AdaptersMap):  # type: ignore[misc, name-defined]
+        def get_dumper(self, cls: Any, format: Any) -> Any:  # noqa: A002 - psycopg's name
+            return asking(super().get_dumper(cls, format))
+
+        def get_dumper_by_oid(self, oid: int, format: Any) -> Any:  # noqa: A002
+            return asking(super().get_dumper_by_oid(oid, format))
+
+    return Adapters(cursor.adapters)
 
 
 @guarded_method
@@ -246,11 +282,6 @@ def shows_notifications(connection: Any) -> bool:
     return hasattr(connection, "_notifies_backlog")
 
 
-def parts_of(identifier: Any) -> Any:
-    """The names in an identifier."""
-    return identifier._obj
-
-
 def encoding(connection: Any) -> str:
     """Python's name of the encoding of a stand-in's texts."""
     return str(connection.pgconn._encoding)
@@ -324,6 +355,11 @@ def select_result(cursor: Any, results: list[Any], result_format: Any) -> None:
     cursor._described = True
     if hasattr(type(cursor), "_iter_rows"):
         cursor._iter_rows = None
+
+
+def is_described(cursor: Any) -> bool:
+    """Whether the columns of a cursor on the server are known."""
+    return bool(cursor._described)
 
 
 def declared(cursor: Any, binary: bool | None) -> Any:
@@ -483,15 +519,10 @@ def notification(channel: bytes, pid: int, payload: bytes) -> Any:
     return importlib.import_module("psycopg.pq").PGnotify(channel, pid, payload)
 
 
-def context_without_libpq(context: Any) -> Any:
-    """The adapters of a connection or a cursor, without the connection: nothing asks libpq then."""
-    return SimpleNamespace(adapters=context.adapters, connection=None)
-
-
 def encoding_of(name: bytes | None) -> str:
     """Python's name of an encoding of PostgreSQL's."""
     try:
         made: str = importlib.import_module("psycopg._encodings").pg2pyenc(name or b"UTF8")
     except Exception:
-        return "utf-8"
+        return _UTF_8
     return made

@@ -8,18 +8,18 @@ from types import ModuleType
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
-from timetracer_otel.calls.guarded import AppStep, Done, answered, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, answered, guarded, guarded_async
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.owners import answers
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
-from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
 from timetracer_otel.libraries.psycopg import (
     connection,
     copies,
     internals,
     notifications,
     pipelines,
+    quoting,
     servers,
     statements,
 )
@@ -31,6 +31,8 @@ __all__ = ["patches"]
 
 _KNOWN: Final = drivers.PSYCOPG
 """The kit must know the driver's values and errors."""
+_QUOTES: Final = ("pq", "sql", "types.string")
+"""Modules in which psycopg asks for what quotes values."""
 
 
 def patches(module: ModuleType) -> list[Undoable]:
@@ -62,7 +64,6 @@ def patches(module: ModuleType) -> list[Undoable]:
         patch(module.ServerCursor, "_scroll_gen", servers.scroll),
         patch(module.Pipeline, "_enter_gen", pipelines.enter),
         patch(module.Pipeline, "_process_results", pipelines.processed),
-        Patch(module.sql.Identifier, "as_bytes", _named),
         Patch(module.sql.Literal, "as_bytes", _quoted),
     ]
     beneath = internals.module_of(module.Pipeline, "_enqueue_sync")
@@ -78,6 +79,7 @@ def patches(module: ModuleType) -> list[Undoable]:
     adapt, composite = (importlib.import_module(f"{module.__name__}.{name}") for name in ("adapt", "types.composite"))
     found += [
         Patch(adapt.RecursiveLoader, "__init__", _loader),
+        *(Patch(importlib.import_module(f"{module.__name__}.{name}"), "Escaping", quoting.escaping) for name in _QUOTES),
         Patch(composite, "Transformer", lambda original: answered(LIB, original, internals.nested)),
     ]
     return [*found, *copies.patches(module, patch)]
@@ -113,18 +115,6 @@ def _selected(original: Function) -> Function:
     return noting(f"{LIB}.result", original, before=look)
 
 
-def _named(original: Function) -> Function:
-    """A name is put into a statement; the same holds."""
-
-    def begin(_: BaseSession | None, part: Any, context: Any = None) -> Done | None:
-        connection = getattr(context, "connection", None) if context is not None else None
-        if connection is None or not getattr(connection.pgconn, "is_stand_in", False):
-            return None
-        return Done(".".join(map(quoted_identifier, internals.parts_of(part))).encode(internals.encoding(connection)))
-
-    return guarded(LIB, original, begin, outside=True)
-
-
 def _quoted(original: Function) -> Function:
     """Names and values are put into a statement. Libpq does it by its connection, which a stand-in has none of."""
 
@@ -132,6 +122,6 @@ def _quoted(original: Function) -> Function:
         connection = getattr(context, "connection", None) if context is not None else None
         if connection is None or not getattr(connection.pgconn, "is_stand_in", False):
             return None
-        return AppStep(original, part, internals.context_without_libpq(context))
+        return AppStep(internals.as_literal, part, context)
 
     return guarded(LIB, original, begin, outside=True)

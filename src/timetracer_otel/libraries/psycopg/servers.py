@@ -2,26 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import rebuilt
+from timetracer_otel.calls.flow import Recording, flow, rebuilt
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded_generator, only, raising
-from timetracer_otel.libraries.kits.dbapi.call import unrecorded
-from timetracer_otel.libraries.kits.dbapi.statements import cursor_call
+from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
+from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, quoted_identifier
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
 from timetracer_otel.libraries.psycopg.call import LIB
-from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, on_real, waiting
+from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_result, size_of
 from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.types import DependencyEvent
+from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["close", "declare", "fetch", "scroll"]
 
-_ELSEWHERE = "a fetch of a cursor on the server that was declared elsewhere"
+_FETCH, _MOVE = "FETCH", "MOVE"
+
+
+class _Elsewhere(PlainSite):
+    """A command about a cursor that another statement declared: each is an event of its own."""
+
+    def __init__(self, held: HeldConnection, cursor: Any, verb: str, command: str, live: AppStep) -> None:
+        connection = internals.connection_of(cursor)
+        answered = is_answered(held)
+        made = f"{verb} {command} {quoted_identifier(cursor.name)}"
+        super().__init__(
+            held.target, verb, live, connection.pgconn if answered else connection, given={"statement": made}
+        )
+        self._held = held
+        self._cursor: Any = cursor
+        self._answer = NotedAnswer()
+        if not answered and not connection.closed:
+            held.listen(connection)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Note the rows, and what the connection tells behind them."""
+        cursor, answer = self._cursor, self._answer
+        answer.began(recording)
+        if self._method == _FETCH:
+            answer.keep([cursor.pgresult])
+        self._held.heard(internals.libpq_of(cursor), answer)
+        self._cursor = None
+        super().returned(None, recording)
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        """The rows."""
+        made = super().result(recording)
+        return EventResult(reply={**self._answer.reply(), **made.reply})
+
+    def again(self) -> bool:
+        """True: a new call may have declared it."""
+        held, cursor = self._held, self._cursor
+        connection = internals.connection_of(cursor)
+
+        def lend() -> Callable[[], Any]:
+            back = lent(held, connection, cursor)
+            held.listen(connection)
+            return back
+
+        self.lend = lend
+        self.live = waiting(held, self.live)
+        return True
+
+    def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        """The rows, as the app's row factory makes them."""
+        assert event is not None
+        reply: Any = event.result.reply
+        self.connection.told(reply)
+        results = recorded_results(reply)
+        if not results:
+            return None
+        if not internals.is_described(self._cursor):
+            head = {**reply, "tag": ""}
+            head.pop("rows", None)
+            internals.select_result(self._cursor, recorded_results(head), internals.declared(self._cursor, None))
+        return internals.rows_made(self._cursor, results[0])
 
 
 class _Given:
@@ -84,6 +146,19 @@ def _noted(held: HeldConnection, cursor: Any, live: AppStep) -> Flow:
         raise
 
 
+def _elsewhere(
+    held: HeldConnection, session: BaseSession | None, cursor: Any, verb: str, command: str, live: AppStep
+) -> Flow | None:
+    if cursor in held.on_real:
+        return on_real(held, cursor, waiting(held, live))
+    if is_answered(held) and not isinstance(session, ReplaySession):
+        return only(raising(unrecorded(held.target, f"{verb} on a connection of another time")))
+    if is_answered(held) and verb == _FETCH and not internals.is_described(cursor):
+        # As psycopg does before it asks for the columns: it begins a transaction.
+        internals.start_query(cursor, None)
+    return None if session is None else flow(_Elsewhere(held, cursor, verb, command, live), session)
+
+
 def fetch(original: Function) -> Function:
     """A cursor on the server fetches some rows."""
 
@@ -96,7 +171,8 @@ def fetch(original: Function) -> Function:
             return noted(held, source, cursor, count)
         if isinstance(source, _Given):
             return given(held, source, cursor, count)
-        return only(raising(unrecorded(held.target, _ELSEWHERE))) if is_answered(held) else None
+        wanted = "FORWARD ALL FROM" if count is None else f"FORWARD {count} FROM"
+        return _elsewhere(held, session, cursor, _FETCH, wanted, AppStep(original, cursor, count))
 
     def noted(held: HeldConnection, answer: NotedAnswer, cursor: Any, count: int | None) -> Flow:
         value = yield from _noted(held, cursor, AppStep(original, cursor, count))
@@ -135,7 +211,8 @@ def scroll(original: Function) -> Function:
             return noted(held, source, cursor, value, mode)
         if isinstance(source, _Given):
             return given(source, value, mode)
-        return only(raising(unrecorded(held.target, _ELSEWHERE))) if is_answered(held) else None
+        wanted = f"{'ABSOLUTE ' if mode == 'absolute' else ''}{value} FROM"
+        return _elsewhere(held, session, cursor, _MOVE, wanted, AppStep(original, cursor, value, mode))
 
     def noted(held: HeldConnection, answer: NotedAnswer, cursor: Any, value: int, mode: str) -> Flow:
         tags: list[Any] = []

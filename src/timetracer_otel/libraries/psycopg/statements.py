@@ -392,8 +392,9 @@ def streamed(original: Function) -> Function:
 
     def given(held: HeldConnection, source: _Stream, cursor: Any, first: bool) -> Flow:
         rows = source.rows
-        left = None if rows.end is None else rows.end - rows.place
-        taken = rows.take(source.size if left is None else min(source.size, left)) if left != 0 else []
+        # The last piece of a stream may be shorter.
+        known = rows.ahead(source.size)
+        taken = rows.take(known) if known else [] if rows.end == rows.place else None
         error = source.reply.get("fetch_error")
         if taken:
             result = RecordedResult(source.reply, rows=taken)
