@@ -14,6 +14,7 @@ from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded_async, only, raising
 from timetracer_otel.calls.noting import noting, noting_async
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.asyncpg import internals
 from timetracer_otel.libraries.asyncpg.call import (
     LIB,
@@ -470,7 +471,7 @@ def _asked(
         value = yield AppStep(original, protocol, **given)
     except BaseException:
         if asked.problem is not None:
-            yield raising(asked.problem)
+            yield AppStep(raise_for_app, asked.problem)
         if not asked.came and site is not None and "state" in given and isinstance(session, ReplaySession):
             # asyncpg refused the values, for which the statement was prepared.
             _claimed(site.preparation(held, protocol, given["state"]), session)

@@ -481,7 +481,7 @@ class Server(ReplayObject, asyncio.Transport):
         except TimetracerError:
             raise
         except Exception as recorded:
-            if site.recorded_error is None:
+            if recorded is not site.rebuilt:
                 raise
             error = recorded
         heard_in(session).begun += 1
