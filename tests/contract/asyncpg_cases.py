@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import io
 import ipaddress
@@ -191,6 +192,36 @@ async def errors_with_all_they_say(connection: Any, _: Any) -> Any:
 
 
 @on_asyncpg
+async def records_as_arguments(connection: Any, _: Any) -> Any:
+    await connection.execute("CREATE TYPE person AS (name text, age int)")
+    person = await connection.fetchval("SELECT ROW('Ada', 36)::person")
+    await connection.execute("CREATE TABLE member (who person)")
+    await connection.executemany("INSERT INTO member VALUES ($1)", [(person,), (("Bob", 41),)])
+    return [repr(await connection.fetch("SELECT $1::person, * FROM member", person)), repr(person)]
+
+
+@on_asyncpg
+async def many_rows_of_which_one_fails(connection: Any, _: Any) -> Any:
+    await _items(connection, 2)
+    insert = "INSERT INTO item (name, price) VALUES ($1, $2)"
+    taken = []
+
+    def rows(failing: int, last: int) -> Any:
+        for number in range(9):
+            taken.append(number)
+            if number == last:
+                raise ValueError("the app has no more rows")
+            yield f"{'item 1' if number == failing else number}{'' if number == failing else 'x' * 40_000}", 1
+
+    await connection.execute("ALTER TABLE item DROP CONSTRAINT item_name_key, ADD CHECK (name <> 'item 1') NOT VALID")
+    found = []
+    for failing, last in ((0, 9), (1, 4), (8, 9), (9, 5)):
+        found.append(await _tried(connection.executemany(insert, rows(failing, last))))
+        found.append(await connection.fetchval("SELECT count(*) FROM item"))
+    return found
+
+
+@on_asyncpg
 async def prepared_statements(connection: Any, _: Any) -> Any:
     await _items(connection)
     statement = await connection.prepare("SELECT id, name FROM item WHERE id >= $1 ORDER BY id")
@@ -223,6 +254,10 @@ async def cursors(connection: Any, _: Any) -> Any:
         found += [repr(await half.fetch(1)), [row["name"] async for row in statement.cursor(7)]]
         failing = connection.cursor("SELECT 1 / (n - 3) FROM generate_series(1, 5) n", prefetch=1)
         found.append(await _tried(_all(failing)))
+    with contextlib.suppress(asyncpg.InFailedSQLTransactionError):
+        async with connection.transaction():
+            failed = await connection.cursor("SELECT 1 / (n - 1) FROM generate_series(1, 5) n")
+            found += [await _tried(failed.fetch(1)), await _tried(failed.fetch(1))]
     return found
 
 

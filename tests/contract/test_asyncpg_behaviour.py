@@ -262,3 +262,32 @@ def test_spans_are_those_of_a_bare_run(postgres: Postgres, url: str, tmp_path: P
     finally:
         instrumentor.uninstrument()
         disable_asyncpg()
+
+
+def test_a_name_may_be_that_of_another_type_in_the_next_session(url: str, enabled: None, tmp_path: Path) -> None:
+    async def used(declared: str, value: str, form: str) -> Any:
+        connection = await asyncpg.connect(url)
+        await connection.execute(f"CREATE TYPE kind AS {declared}")
+        try:
+            await connection.set_type_codec("kind", encoder=repr, decoder=repr, format=form)
+            return await connection.fetchval(f"SELECT {value}::kind")
+        finally:
+            await connection.execute("DROP TYPE kind")
+            await connection.close()
+
+    async def recorded() -> tuple[Any, Any]:
+        # What is known of the database lives as long as a connection to it.
+        keeper = await asyncpg.connect(url)
+        found = []
+        for number, given in enumerate(kinds):
+            with record(tmp_path / f"{number}.msgpack"):
+                found.append(await used(*given))
+        await keeper.close()
+        return tuple(found)
+
+    kinds = [("(a int)", "ROW(1)", "tuple"), ("ENUM ('x')", "'x'", "text")]
+    found = asyncio.run(recorded())
+    assert found == ("<Record a=1>", "'x'")
+    for number, given in enumerate(kinds):
+        with replay(tmp_path / f"{number}.msgpack"):
+            assert asyncio.run(used(*given)) == found[number]

@@ -15,14 +15,14 @@ from timetracer_otel.libraries.asyncpg.internals import Codecs
 from timetracer_otel.libraries.kits.dbapi.values import plain
 
 _OIDS = (16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1042, 1043, 1082, 1114, 1184, 2950)
-_EPOCH = dt.datetime(2000, 1, 1)
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc).replace(tzinfo=None)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _days = st.dates().map(lambda day: struct.pack("!i", (day - _EPOCH.date()).days))
 _moments = st.datetimes().map(lambda moment: struct.pack("!q", (moment - _EPOCH) // _MICROSECOND))
 _ends = st.sampled_from(
     [
         *(struct.pack("!i", days) for days in (-(2**31), 2**31 - 1, (dt.date.min - _EPOCH.date()).days)),
-        *(struct.pack("!q", (end - _EPOCH) // _MICROSECOND) for end in (dt.datetime.min, dt.datetime.max)),
+        *(struct.pack("!q", (end - _EPOCH) // _MICROSECOND) for end in (dt.datetime.min, dt.datetime.max)),  # noqa: DTZ901
         *(struct.pack("!q", number) for number in (-(2**63), 2**63 - 1)),
         bytes.fromhex("7ff0000000000001"),  # a NaN that signals
     ]
@@ -55,7 +55,7 @@ def test_a_column_is_decoded_as_asyncpg_decodes_it(oid: int, cells: list[bytes |
         (20, struct.pack("!q", -(2**63)), -(2**63)),
         (701, struct.pack("!d", 0.5), 0.5),
         (1082, struct.pack("!i", -1), dt.date(1999, 12, 31)),
-        (1114, struct.pack("!q", 1), dt.datetime(2000, 1, 1, 0, 0, 0, 1)),
+        (1114, struct.pack("!q", 1), dt.datetime(2000, 1, 1, 0, 0, 0, 1)),  # noqa: DTZ001
         (1184, struct.pack("!q", -1_000_000), dt.datetime(1999, 12, 31, 23, 59, 59, tzinfo=dt.timezone.utc)),
     ],
 )

@@ -333,6 +333,8 @@ class Exchange(_AsyncSite):
     _began_s = 0.0
     recorded_error: RecordedError | None = None
     """In a replay: the error with which the request was answered."""
+    rebuilt: BaseException | None = None
+    """The same, as it is raised."""
     _described: tuple[list[list[Any]], list[int]] | None = None
     _changed: Sequence[Mapping[str, Any]] = ()
 
@@ -569,10 +571,10 @@ class Exchange(_AsyncSite):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The error, without what the server said besides."""
-        self.recorded_error = error
         attributes = {name: value for name, value in error.attributes.items() if name != ANSWERED}
         made = super().rebuild_error(replace(error, attributes=attributes))
         if internals.field_of(made) is None:
             # asyncpg raised it by itself: its class has the code.
             vars(made).pop("sqlstate", None)
+        self.recorded_error, self.rebuilt = error, made
         return made

@@ -36,6 +36,7 @@ class KnownTypes:
         self.by_name: dict[str, list[Any]] = {}
         self._since: dict[str, dict[str, Any]] = {}
         """What was learned of types that have changed since."""
+        self._named = 0
         self._lock = threading.Lock()
         self._codecs: tuple[int, Codecs] | None = None
 
@@ -48,10 +49,16 @@ class KnownTypes:
             else:
                 self._since.pop(oid, None)
 
+    def named(self, name: str, kind: list[Any]) -> None:
+        """Asyncpg looked a type up by its name: oid, oid of its elements, kind."""
+        if self.by_name.get(name) != kind:
+            self.by_name[name] = kind
+            self._named += 1
+
     @property
     def how_many(self) -> int:
-        """How much is known."""
-        return len(self.by_oid) + len(self.by_name)
+        """How much was learned. A name that is of another type by now counts anew."""
+        return len(self.by_oid) + self._named
 
     def changed(self, oids: Collection[int]) -> list[dict[str, Any]]:
         """What is known by now of some types, where that is not what was learned first."""

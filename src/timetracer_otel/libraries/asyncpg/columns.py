@@ -1,7 +1,7 @@
 """Columns of the frequent types, decoded at once. Their bytes follow from their values, so none is encoded again.
 
-asyncpg's codecs would give the same values, but only an encoding of these tells that their bytes come back. That takes
-several times as long as the query itself.
+asyncpg's codecs would give the same values, but only an encoding of these tells that their bytes come back. That
+takes several times as long as the query itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 __all__ = ["decoded"]
 
-_EPOCH: Final = dt.datetime(2000, 1, 1)
+_EPOCH: Final = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
 """PostgreSQL counts days and microseconds from here."""
 _EPOCH_DAY: Final = _EPOCH.toordinal()
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
@@ -93,7 +93,10 @@ def _dates(column: Sequence[bytes]) -> Iterable[Any]:
 
 
 def _timestamps(epoch: dt.datetime) -> Callable[[Sequence[bytes]], Iterable[Any]]:
-    least, most = (dt.datetime.min - _EPOCH) // _MICROSECOND, (dt.datetime.max - _EPOCH) // _MICROSECOND
+    least, most = (
+        (end.replace(tzinfo=dt.timezone.utc) - _EPOCH) // _MICROSECOND
+        for end in (dt.datetime.min, dt.datetime.max)  # noqa: DTZ901
+    )
 
     def decode(column: Sequence[bytes]) -> Iterable[Any]:
         numbers = _counted("q", column, least, most)
@@ -125,8 +128,8 @@ _DECODERS: Final[Mapping[int, Callable[[Sequence[bytes]], Iterable[Any]]]] = {
     700: _floats("f"),
     701: _floats("d"),
     1082: _dates,
-    1114: _timestamps(_EPOCH),
-    1184: _timestamps(_EPOCH.replace(tzinfo=dt.timezone.utc)),
+    1114: _timestamps(_EPOCH.replace(tzinfo=None)),
+    1184: _timestamps(_EPOCH),
     2950: _uuids,
 }
 """By number of the type, which is the same in each database."""

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "is_in_doubt",
     "is_internal",
     "is_last",
+    "is_record",
     "is_reset",
     "protocol_of",
     "settings_of",
@@ -101,6 +103,12 @@ def settings_of(protocol: Any) -> dict[str, str]:
 def is_internal(state: Any) -> bool:
     """Whether asyncpg runs a statement for itself, to learn of types."""
     return bool(state.ignore_custom_codec)
+
+
+def is_record(value: Any) -> bool:
+    """Whether a value is a record of asyncpg's."""
+    core = sys.modules.get("asyncpg")
+    return core is not None and isinstance(value, core.Record)
 
 
 def is_reset(connection: Any, statement: str) -> bool:

@@ -14,6 +14,7 @@ from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded_async, only, raising
 from timetracer_otel.calls.noting import noting, noting_async
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.asyncpg import internals
 from timetracer_otel.libraries.asyncpg.call import (
     LIB,
@@ -209,11 +210,10 @@ def _type(original: Function) -> Function:
         held = _held(connection)
         if held is None:
             return None
-        names, name = held.target.types.by_name, f"{schema}.{typename}"  # type: ignore[attr-defined]
+        types, name = held.target.types, f"{schema}.{typename}"  # type: ignore[attr-defined]
+        names = types.by_name
         if not held.stands_in:
-            return _Learned(
-                lambda found: names.__setitem__(name, [found["oid"], found["elemtype"], bytes(found["kind"])])
-            )
+            return _Learned(lambda found: types.named(name, [found["oid"], found["elemtype"], bytes(found["kind"])]))
         if name not in names and schema == "pg_catalog" and internals.built_in_type(typename.lower()) is not None:
             # Newer releases of asyncpg know it.
             return None
@@ -322,7 +322,7 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         limit = given.get("limit")
         options = {"limit": limit} if limit and not portal else None
         return Exchange(
-            *(held, protocol, state.query, given["args"]),
+            *(held, protocol, state.query, tuple(map(_as_data, given["args"]))),
             options=options,
             state=state,
             portal=portal,
@@ -363,12 +363,20 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
     return None
 
 
+def _as_data(value: Any) -> Any:
+    """A bound value, with tuples in the place of asyncpg's records, which stand for composite types."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind(map(_as_data, value))
+    return tuple(map(_as_data, value)) if internals.is_record(value) else value
+
+
 def _row(values: Any) -> Any:
     """The values of one row, for matching. What is no row is asyncpg's to refuse."""
     if not hasattr(values, "__len__"):
         return None
     try:
-        return [plain_parameter(value) for value in values]
+        return [plain_parameter(_as_data(value)) for value in values]
     except Exception as fault:
         faults.contain(f"{LIB}.row", fault)
         return None
@@ -463,7 +471,7 @@ def _asked(
         value = yield AppStep(original, protocol, **given)
     except BaseException:
         if asked.problem is not None:
-            yield raising(asked.problem)
+            yield AppStep(raise_for_app, asked.problem)
         if not asked.came and site is not None and "state" in given and isinstance(session, ReplaySession):
             # asyncpg refused the values, for which the statement was prepared.
             _claimed(site.preparation(held, protocol, given["state"]), session)

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, replays, run_async
-from timetracer_otel.calls.guarded import refusal
+from timetracer_otel.calls.guarded import OurStep, Step, refusal
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.asyncpg import internals, wire
@@ -42,7 +42,7 @@ from timetracer_otel.types import DependencyEvent
 
 __all__ = ["Asked", "Server", "server_of"]
 
-_SYNC, _QUERY, _FLUSH, _COPIED, _COPY_FAILED, _TERMINATE = b"S", b"Q", b"H", b"c", b"f", b"X"
+_EXECUTE, _SYNC, _QUERY, _FLUSH, _COPIED, _COPY_FAILED, _TERMINATE = b"E", b"S", b"Q", b"H", b"c", b"f", b"X"
 _ENDS: Final = frozenset({_SYNC, _QUERY, _FLUSH, _COPIED, _COPY_FAILED})
 """The messages with which a request is complete."""
 _NEEDS_NO_EVENT: Final = {"BEGIN": ("BEGIN", "T"), "ROLLBACK": ("ROLLBACK", "I"), "SAVEPOINT": ("SAVEPOINT", "T")}
@@ -55,10 +55,22 @@ _CANCELLED: Final = {
     "F": "postgres.c",
     "R": "ProcessInterrupts",
 }
+_ABORTED: Final = {
+    **dict.fromkeys("SV", "ERROR"),
+    "C": "25P02",
+    "M": "current transaction is aborted, commands ignored until end of transaction block",
+    "F": "postgres.c",
+    "R": "exec_execute_message",
+}
 _NOT_ANSWERED: Final = {"S": "ERROR", "V": "ERROR", "C": "XX000", "M": "not replayed"}
 """Brings asyncpg's protocol to rest. The app gets another error."""
+_SYNCED: Final = wire.message(_SYNC)
+_COPY_DONE: Final = wire.message(_COPIED)
+_END_BYTES: Final = len(_SYNCED)
 _READY: Final = wire.ready("I")[:-1]
 _READY_BYTES: Final = len(_READY) + 1
+_Pieces = Sequence["bytes | BaseException | None"]
+"""What the client gets: messages, and an exception or None for the end of the connection."""
 _keys = itertools.count(0x74_00_00_00)
 _servers: WeakValueDictionary[int, Server] = WeakValueDictionary()
 
@@ -144,7 +156,9 @@ class Asked:
         """Whether the request was complete, and not given up."""
         self.executed = 0
         self.gave_up = False
-        """Whether asyncpg itself failed before all was sent."""
+        """Whether asyncpg itself failed before all was sent, or was told of an error by then."""
+        self.is_open = method == "prepare"
+        """Whether the client ends the request behind the answer to it."""
 
 
 class Server(ReplayObject, asyncio.Transport):
@@ -228,7 +242,7 @@ class Server(ReplayObject, asyncio.Transport):
         """The client takes more."""
         self._paused = False
         if self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._turn)
 
     def writelines(self, list_of_data: Any) -> None:
         """The client sends several pieces."""
@@ -236,17 +250,41 @@ class Server(ReplayObject, asyncio.Transport):
 
     def write(self, data: Any) -> None:
         """The client sends something."""
-        if self._closing:
+        try:
+            if data[:1] == _TERMINATE:
+                self.close()
+            else:
+                self._take(bytes(data))
+        except Exception as fault:
+            # asyncpg could not go on behind an error from its transport.
+            self._failed_by(fault, data[-_END_BYTES:] in (_SYNCED, _COPY_DONE) or data[:1] == _QUERY)
+
+    def _take(self, data: bytes) -> None:
+        if self._closing or not self._is_in:
+            # The first message has no kind.
             return
-        if not self._is_in:
-            # Its first message has no kind.
-            return
-        self._unread += bytes(data)
+        self._unread += data
         read = 0
         for kind, _, end in wire.messages(self._unread):
             self._got(kind)
             read = end
         self._unread = self._unread[read:]
+        asked = self.asked
+        if asked is not None and asked.method == "bind_execute_many" and self._answering is None:
+            self._look_ahead(asked)
+
+    def _look_ahead(self, asked: Asked) -> None:
+        """A server that fails at one of many rows says so while the client sends the next ones."""
+        session, site = asked.session, asked.site
+        if asked.gave_up or site is None or not isinstance(session, ReplaySession):
+            return
+        event = self._statements(session).upcoming(_redacted_text(session, site))
+        if event is None or event.result.exception is None or event.call is None:
+            return
+        if len(event.call.args.get("many") or ()) == len(site.many or ()):
+            asked.is_open = True
+            self._protocol.pause_writing()
+            self._answering = self._loop.create_task(self._answer(asked, _EXECUTE))
 
     # As a server.
 
@@ -257,13 +295,10 @@ class Server(ReplayObject, asyncio.Transport):
 
     def _got(self, kind: bytes) -> None:
         asked = self.asked
-        if kind == _TERMINATE:
-            self.close()
-            return
         if asked is None:
             return
         self._busy = True
-        if kind == b"E":
+        if kind == _EXECUTE:
             asked.executed += 1
         elif kind == b"P" and asked.method == "bind_execute_many" and asked.executed:
             asked.gave_up = True
@@ -298,7 +333,15 @@ class Server(ReplayObject, asyncio.Transport):
         self._outgoing += messages
         if any(isinstance(piece, bytes) and _READY in piece[-_READY_BYTES:] for piece in messages):
             self._busy = False
-        self._loop.call_soon(self._flush)
+        self._loop.call_soon(self._turn)
+
+    def _turn(self, *messages: bytes | None) -> None:
+        """The loop's call: the client gets what there is for it, and some more pieces."""
+        try:
+            self._outgoing += messages
+            self._flush()
+        except Exception as fault:
+            self._failed_by(fault, any(isinstance(piece, bytes) and _READY in piece for piece in self._outgoing))
 
     def _flush(self) -> None:
         while self._outgoing and not self._paused and self._protocol is not None:
@@ -311,26 +354,50 @@ class Server(ReplayObject, asyncio.Transport):
                 self._gone(piece)
 
     async def _answer(self, asked: Asked, kind: bytes) -> None:
-        pieces: Sequence[bytes | BaseException | None]
         try:
-            pieces = await self._answer_to(asked, kind)
+            self._came(asked, await run_async(self._answer_to(asked, kind)))
         except TimetracerError as miss:
-            asked.problem, pieces = miss, self._at_rest(asked)
+            self._refuse(asked, miss, not asked.is_open)
         except Exception as fault:
-            faults.contain(f"{LIB}.server", fault)
-            asked.problem, pieces = refusal(LIB, asked.session, fault), self._at_rest(asked)
+            self._failed_by(fault, not asked.is_open)
+
+    def _came(self, asked: Asked, pieces: _Pieces) -> None:
         self._answering = None
         if asked.method == "prepare":
             self._busy = False
         self._send(*pieces)
+        self._let_go_on(asked)
         self._answered(asked.session)
 
-    def _at_rest(self, asked: Asked) -> list[bytes]:
-        # A client that prepares asks by itself whether the server is ready.
-        end = b"" if asked.method == "prepare" else wire.ready(self._state)
-        return [wire.error(_NOT_ANSWERED) + end]
+    def _let_go_on(self, asked: Asked) -> None:
+        if asked.method == "bind_execute_many" and asked.is_open:
+            asked.is_open = False
+            self._loop.call_soon(self._protocol.resume_writing)
 
-    async def _answer_to(self, asked: Asked, kind: bytes) -> Sequence[bytes | BaseException | None]:
+    def _failed_by(self, fault: Exception, is_end: bool) -> None:
+        """A fault of ours: whoever asked gets a miss."""
+        faults.contain(f"{LIB}.server", fault)
+        asked = self.asked
+        if asked is not None:
+            self._refuse(asked, refusal(LIB, asked.session, fault), is_end)
+
+    def _refuse(self, asked: Asked, problem: BaseException, is_end: bool) -> None:
+        """Bring the client to rest: it gets an error, and a client that has ended its request, that it may ask again.
+
+        A client that prepares asks by itself whether the server is ready.
+        """
+        self._answering = None
+        self._outgoing.clear()
+        told = b"" if asked.problem is not None else wire.error(_NOT_ANSWERED)
+        asked.problem = problem
+        if is_end:
+            self._busy = False
+            told += wire.ready(self._state)
+        if self._protocol is not None:
+            self._loop.call_soon(self._protocol.data_received, told)
+            self._let_go_on(asked)
+
+    def _answer_to(self, asked: Asked, kind: bytes) -> Generator[Step, Any, _Pieces]:
         method, given, held = asked.method, asked.given, self.held
         assert held is not None
         if method == "close_statement":
@@ -338,7 +405,11 @@ class Server(ReplayObject, asyncio.Transport):
         if method == "close_portal":
             self._portals.pop(given["portal_name"], None)
             return [wire.message(b"3") + wire.ready(self._state)]
-        if asked.gave_up or (method == "bind_execute_many" and asked.executed < len(asked.site.many or ())):  # type: ignore[union-attr]
+        if asked.gave_up:
+            return [wire.ready(self._state)]
+        if kind == _EXECUTE:
+            asked.gave_up = True
+        elif method == "bind_execute_many" and asked.executed < len(asked.site.many or ()):  # type: ignore[union-attr]
             return [wire.ready(self._state)]
         asked.came = True
         if kind == _COPY_FAILED:
@@ -353,15 +424,15 @@ class Server(ReplayObject, asyncio.Transport):
                 return [wire.command_complete(verb_of(given["query"])) + wire.ready("I")]
             raise unrecorded(held.target, f"{method} outside the replay")
         if method == "execute":
-            return await self._fetched(asked, session, given["portal_name"], given["limit"])
+            return (yield from self._fetched(asked, session, given["portal_name"], given["limit"]))
         if site is None:
             raise unrecorded(held.target, method)
         if method == "prepare":
-            return await self._prepare(asked, session, site)
+            return (yield from self._prepare(asked, session, site))
         if method == "copy_in" and kind == _QUERY:
             # What the server says to the statement, it says behind the data.
             return [wire.message(b"G", b"\0\0\0")]
-        return await self._exchange(asked, session, site)
+        return (yield from self._exchange(asked, session, site))
 
     def _connection(self) -> Any:
         return self.held.connection() if self.held is not None else None
@@ -376,21 +447,19 @@ class Server(ReplayObject, asyncio.Transport):
     def _statements(self, session: ReplaySession) -> _Statements:
         return session.state(f"{LIB}.statements", lambda: _Statements(session))
 
-    async def _prepare(
-        self, asked: Asked, session: ReplaySession, site: Exchange
-    ) -> Sequence[bytes | BaseException | None]:
+    def _prepare(self, asked: Asked, session: ReplaySession, site: Exchange) -> Generator[Step, Any, _Pieces]:
         text = _redacted_text(session, site)
         statements = self._statements(session)
         event = statements.upcoming(text)
         if event is not None and event.signature.method == PREPARE and event.result.exception is not None:
             # It failed at this point when it was recorded.
-            error, _ = await self._event_of(session, site)
+            error, _ = yield from self._event_of(session, site)
             if error is not None:
-                return await self._error(asked, site, error)
+                return (yield from self._error(asked, site, error))
         described = statements.described(text)
         if described is None:
             # A miss.
-            await self._event_of(session, site)
+            yield from self._event_of(session, site)
             raise unrecorded(site.target, "a statement whose columns are not known")
         self._types = described.types
         return [prepared(described)]
@@ -401,33 +470,31 @@ class Server(ReplayObject, asyncio.Transport):
         since = {str(kind["oid"]): kind for kind in self._types}
         return self.held.target.types.found(oids, since)  # type: ignore[attr-defined,no-any-return]
 
-    async def _event_of(
+    def _event_of(
         self, session: ReplaySession, site: Exchange
-    ) -> tuple[BaseException | None, DependencyEvent | None]:
+    ) -> Generator[Step, Any, tuple[BaseException | None, DependencyEvent | None]]:
         """The error of a request, or its event."""
         error: BaseException | None = None
         event: DependencyEvent | None = None
         try:
-            event = await run_async(flow(site, session))
+            event = yield from flow(site, session)
         except TimetracerError:
             raise
         except Exception as recorded:
-            if site.recorded_error is None:
+            if recorded is not site.rebuilt:
                 raise
             error = recorded
         heard_in(session).begun += 1
         return error, event
 
-    async def _exchange(
-        self, asked: Asked, session: ReplaySession, site: Exchange
-    ) -> Sequence[bytes | BaseException | None]:
+    def _exchange(self, asked: Asked, session: ReplaySession, site: Exchange) -> Generator[Step, Any, _Pieces]:
         status, state = _NEEDS_NO_EVENT.get(site.verb, (None, None))
         if status is not None and state is not None and site.upcoming(session) is None:
             self._state = "T" if "TO" in site.call().args["statement"].upper().split() else state
             return [wire.command_complete(status) + wire.ready(self._state)]
-        error, event = await self._event_of(session, site)
+        error, event = yield from self._event_of(session, site)
         if error is not None:
-            return await self._error(asked, site, error)
+            return (yield from self._error(asked, site, error))
         assert event is not None
         reply = event.result.reply
         beside = wire.sent_beside(reply.get("beside") or ())
@@ -445,19 +512,19 @@ class Server(ReplayObject, asyncio.Transport):
             self._portals[site.portal] = _Portal(site, rows_of(reply, types), event)
             if method == "bind":
                 return [beside + wire.message(b"2") + wire.ready(self._state)]
-            return [beside, *(await self._fetched(asked, session, site.portal, given["limit"]))]
+            return [beside, *(yield from self._fetched(asked, session, site.portal, given["limit"]))]
         if reply.get("suspended"):
             end = wire.message(b"s")
         rows = rows_of(reply, types) if method in ("bind_execute", "bind_execute_many") else ()
         return [beside + b"".join(rows) + end + wire.ready(self._state)]
 
-    async def _fetched(
-        self, asked: Asked, session: ReplaySession, name: str, limit: int
-    ) -> Sequence[bytes | BaseException | None]:
+    def _fetched(self, asked: Asked, session: ReplaySession, name: str, limit: int) -> Generator[Step, Any, _Pieces]:
         """The next rows of a cursor."""
         portal = self._portals.get(name)
         if portal is None:
             raise session.refuse_unrecorded("a cursor that is not open", "report it.")
+        if self._state == "E":
+            return [wire.error(_ABORTED) + wire.ready("E")]
         left = portal.rows[portal.next :]
         rows = left[:limit] if limit else left
         portal.next += len(rows)
@@ -466,7 +533,7 @@ class Server(ReplayObject, asyncio.Transport):
             return [b"".join(rows) + wire.message(b"s") + wire.ready(self._state)]
         if "fetch_error" in reply:
             error = portal.site.rebuild_error(reply["fetch_error"])
-            return [b"".join(rows), *(await self._error(asked, portal.site, error))]
+            return [b"".join(rows), *(yield from self._error(asked, portal.site, error))]
         if reply.get("suspended"):
             raise session.refuse(
                 portal.event, f"fetching more than the {len(portal.rows)} rows that the recorded app fetched in all"
@@ -475,9 +542,7 @@ class Server(ReplayObject, asyncio.Transport):
         end = wire.command_complete(status) if status is not None else b""
         return [b"".join(rows) + end + wire.ready(self._state)]
 
-    async def _error(
-        self, asked: Asked, site: Exchange, error: BaseException
-    ) -> Sequence[bytes | BaseException | None]:
+    def _error(self, asked: Asked, site: Exchange, error: BaseException) -> Generator[Step, Any, _Pieces]:
         """A recorded error: asyncpg makes it again of the server's message, or meets it by itself."""
         recorded = site.recorded_error
         assert recorded is not None
@@ -487,22 +552,23 @@ class Server(ReplayObject, asyncio.Transport):
             self._protocol, asked.given.get("timeout")
         ):
             # asyncpg's own clock ends it.
-            await asyncio.sleep(_LONG_S)
+            yield OurStep(asyncio.sleep, _LONG_S)
         fields = internals.field_of(error)
         if recorded.attributes.get(DISCONNECTED) or (fields or {}).get("C") == _CANCELLED["C"]:
             # Somebody else, or the app, ended it after that time; the app may do so again.
-            await asyncio.sleep(said.get("after_s", 0.0))
+            yield OurStep(asyncio.sleep, said.get("after_s", 0.0))
         if fields is None:
             asked.problem = error
             if recorded.attributes.get(DISCONNECTED):
                 return [beside, None]
-            return [beside, *self._at_rest(asked)]
+            end = b"" if asked.is_open else wire.ready(self._state)
+            return [beside, wire.error(_NOT_ANSWERED) + end]
         self._state = said.get("state") or self._failed()
         message = beside + wire.error(fields)
         if recorded.attributes.get(DISCONNECTED):
             return [message, None]
         # A client that prepares asks by itself whether the server is ready.
-        return [message if asked.method == "prepare" else message + wire.ready(self._state)]
+        return [message if asked.is_open else message + wire.ready(self._state)]
 
     def _answered(self, session: BaseSession | None) -> None:
         """Give what the recorded server sent by itself behind so many answers."""
@@ -527,7 +593,7 @@ class Server(ReplayObject, asyncio.Transport):
                 return
             lost = [None] if event.result.reply.get("lost") else []
             # Whoever began to listen has the turn first.
-            self._loop.call_later(_TURN_S, self._send, wire.sent_beside(event.result.reply["beside"]), *lost)
+            self._loop.call_later(_TURN_S, self._turn, wire.sent_beside(event.result.reply["beside"]), *lost)
 
 
 _LONG_S: Final = 3600.0
