@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.contract.pymysql_flavour import PyMySqlFlavour
 from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import ReplayFailedError
 from timetracer_otel.plugins import disable_sqlalchemy, enable_sqlalchemy
 
 pytestmark = [needs_mariadb, pytest.mark.filterwarnings("ignore:Table 'live' already exists")]
@@ -345,3 +347,42 @@ def test_what_mysqlconnector_does_unseen_is_refused(tmp_path: Path) -> None:
     finally:
         flavour.disable()
         flavour.tear_down()
+
+
+@_params(*_CONNECTOR)
+def test_what_a_driver_asks_by_itself_is_a_call_of_its_own(flavour: MySqlFlavour, tmp_path: Path) -> None:
+    # mysql-connector-python asks for the SQL mode before it writes the first values into a statement.
+    def work() -> Any:
+        connection = flavour.connect()
+        cursor = connection.cursor()
+        cursor.execute("CREATE TEMPORARY TABLE brought (id INT)")
+        cursor.executemany("INSERT INTO brought VALUES (%s)", [(1,), (2,)])
+        connection.close()
+        return cursor.rowcount
+
+    with record(tmp_path / "x.msgpack") as recording:
+        assert work() == 2
+    statements = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
+    assert statements == ["CREATE", "SELECT", "INSERT"]
+    flavour.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work() == 2
+    assert session.verdict().ok
+
+
+@_params(*_CONNECTOR)
+def test_a_miss_of_what_a_driver_asks_by_itself_is_what_the_app_gets(flavour: MySqlFlavour, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"):
+        connection = flavour.connect()
+        connection.cursor().execute("SELECT 1")
+    flavour.stop()
+    with suppress(ReplayFailedError), replay(tmp_path / "x.msgpack"):
+        connection = flavour.connect()
+        with pytest.raises(ReplayMismatchError, match="sql_mode"):
+            connection.cursor().execute("SELECT %s", (1,))
+
+
+@_params(*_CONNECTOR)
+def test_a_cursor_whose_connection_is_gone(flavour: MySqlFlavour, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"), pytest.raises(flavour.dbapi.ProgrammingError, match="not connected"):
+        flavour.connect().cursor().execute("SELECT 1")

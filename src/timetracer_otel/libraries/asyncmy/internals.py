@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.mysql.wire import Wire
 
 __all__ = ["RELIED_UPON", "WireLoop", "class_asked", "facts_of", "leads_to", "place", "result_of", "was"]
@@ -25,7 +28,7 @@ RELIED_UPON = (
 )
 
 
-class WireLoop:
+class WireLoop(ReplayObject):
     """The app's loop, but for the opening of a connection: that leads to what stands for a transport in a replay.
 
     Args:
@@ -33,12 +36,16 @@ class WireLoop:
         wire: Stands for the transport.
     """
 
+    _lib = "asyncmy"
+
     def __init__(self, loop: Any, wire: Wire) -> None:
         self.loop = loop
         self._wire = wire
 
-    async def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Any:
+    @in_steps
+    def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Flow:
         """Open no connection. The protocol gets what the wire says."""
+        yield from ()
         wire, protocol = self._wire, protocol_factory()
 
         def feed(data: bytes) -> None:
@@ -56,7 +63,7 @@ class WireLoop:
     create_unix_connection = create_connection
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.loop, name)
+        return outside(getattr, self.loop, name)
 
 
 def leads_to(connection: Any, wire: Wire) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.guarded_objects import ReplayObject, guarded_method
-from timetracer_otel.calls.whose_error import outside, raise_for_app
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
@@ -170,9 +170,10 @@ class _Unconnected(ReplayObject):
         self.converter = dict(kwargs.get("conv") or {})
         vars(self)["_timetracer_open"] = True
 
-    def __getattribute__(self, name: str) -> Any:
-        # In C, this one is no attribute of the class.
-        return int(not self.open) if name == "closed" else super().__getattribute__(name)
+    @property
+    def closed(self) -> int:
+        """Whether the app has closed it."""
+        return int(not self.open)
 
     @property
     def open(self) -> int:
@@ -210,15 +211,15 @@ class _Unconnected(ReplayObject):
 
     def string_literal(self, value: Any) -> Any:
         """A value as a text in a statement."""
-        return outside(internals.string_literal, value)
+        return internals.string_literal(value)
 
     def escape(self, value: Any, encoders: Any = None) -> Any:
         """The same by the app's converters."""
-        return outside(internals.escape, value, encoders)
+        return internals.escape(value, encoders)
 
     def escape_string(self, value: Any) -> Any:
         """The same without quotes."""
-        return outside(internals.escape_string, value)
+        return internals.escape_string(value)
 
     def __repr__(self) -> str:
         return "<_mysql.connection of a replay>"

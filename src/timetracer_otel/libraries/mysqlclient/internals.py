@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
+from timetracer_otel.calls.whose_error import outside
+
 __all__ = [
     "LIB",
     "MODULE",
@@ -73,14 +75,14 @@ def closed_error() -> BaseException:
 
 def string_literal(value: Any) -> Any:
     """A value as a text in a statement, by no connection."""
-    return importlib.import_module(f"{MODULE}._mysql").string_literal(value)
+    return outside(importlib.import_module(f"{MODULE}._mysql").string_literal, value)
 
 
 def escape(value: Any, encoders: Any) -> Any:
     """The same by the app's converters."""
-    return importlib.import_module(f"{MODULE}._mysql").escape(value, encoders)
+    return outside(importlib.import_module(f"{MODULE}._mysql").escape, value, encoders)
 
 
 def escape_string(value: Any) -> Any:
     """The same without quotes."""
-    return importlib.import_module(f"{MODULE}._mysql").escape_string(value)
+    return outside(importlib.import_module(f"{MODULE}._mysql").escape_string, value)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
-from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.answer import RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -118,7 +117,7 @@ class Handle(ReplayObject):
 
     def convert_to_mysql(self, *values: Any) -> Any:
         """Values as texts in a statement."""
-        return outside(internals.literals, values)
+        return internals.literals(values)
 
     def autocommit(self, value: bool) -> None:
         """Note it."""

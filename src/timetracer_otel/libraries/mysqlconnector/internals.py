@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from timetracer_otel.calls.whose_error import outside
+
 __all__ = [
     "LIB",
     "MODULE",
@@ -38,10 +40,13 @@ RELIED_UPON = (
 
 
 def connection_of(cursor: Any) -> Any:
-    """The connection of a cursor; None where the cursor is closed."""
+    """The connection of a cursor; None where the cursor is closed, or the connection is gone."""
     found = cursor._connection
-    # It is a weak reference, whose own attributes are not those of the connection.
-    return None if found is None else found.get_self()
+    try:
+        # It is a weak reference, whose own attributes are not those of the connection.
+        return None if found is None else found.get_self()
+    except ReferenceError:
+        return None
 
 
 def place(connection: Any, given: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
@@ -117,4 +122,5 @@ def set_handle(connection: Any) -> bool:
 def literals(values: Any) -> list[bytes]:
     """Values as texts in a statement, as the driver's own converter in Python writes them."""
     converter = importlib.import_module(f"{MODULE}.conversion").MySQLConverter("utf8mb4", True)
-    return [converter.quote(converter.escape(converter.to_mysql(value))) for value in values]
+    texts = [outside(converter.escape, outside(converter.to_mysql, value)) for value in values]
+    return [outside(converter.quote, text) for text in texts]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async, only, raising
+from timetracer_otel.calls.whose_error import is_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
@@ -21,7 +22,7 @@ from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, text_of
 from timetracer_otel.libraries.kits.mysql.answer import ResultFacts
 from timetracer_otel.libraries.kits.mysql.call import Execution, KnownEnd, MySQLHeld, ServerTarget
-from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams, refuse
+from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams, lent, refuse
 from timetracer_otel.libraries.kits.mysql.wire import MORE_RESULTS, Wire
 from timetracer_otel.libraries.mysqlconnector import internals
 from timetracer_otel.libraries.mysqlconnector.answer import Handle
@@ -253,6 +254,14 @@ class _Seams(Seams):
         """
         raise NotImplementedError
 
+    def forget(self, connection: Any) -> None:
+        """Forget the rows of a connection of a replay: the driver asks for nothing else before they are read.
+
+        Args:
+            connection: It.
+        """
+        raise NotImplementedError
+
     def rows(self, original: Function) -> Function:
         """A connection reads rows."""
 
@@ -267,9 +276,17 @@ class _Seams(Seams):
             try:
                 return Done(self.taken(connection, count))
             except Exception as error:
+                if not is_for_app(error.__traceback__):
+                    raise
+                self.forget(connection)
                 return only(raising(error))
 
-        return self.guarded(original, begin)
+        def give_up(_: Exception, connection: Any, *__: Any) -> None:
+            held = held_by(connection)
+            if held is not None and held.stands_in:
+                self.forget(connection)
+
+        return self.guarded(original, begin, give_up)
 
     def recorded(
         self, held: MySQLHeld, session: BaseSession, connection: Any, call: CursorCall, live: AppStep
@@ -325,6 +342,10 @@ class _OverC(_Seams):
         eof = {"status_flag": connection._server_status, "warning_count": connection.warning_count}
         return rows, eof if is_end else None
 
+    def forget(self, connection: Any) -> None:
+        """By the handle."""
+        connection.free_result()
+
     def opening(self, original: Function) -> Function:
         """A connection gets its handle."""
 
@@ -374,7 +395,8 @@ class _OverC(_Seams):
             if held is None or held.target.is_gone(connection) or self._driver.keeps_rows(connection):
                 return None
             held.let_go()
-            call = held.call_of(query)
+            # It does so by itself, while the app asks for something else.
+            call = CursorCall(query)
             if held.replays(session):
                 return self.answered(held, session, connection, call, None, _value_of)
             if session is None:
@@ -432,8 +454,20 @@ class _InPython(_Seams):
             Patch(connection, "cmd_query_iter", self.iterating),
             Patch(connection, "_handle_result", self.result),
             Patch(connection, "_send_cmd", self.command),
+            Patch(connection, "info_query", self.asking),
             *(patch for patch in super().patches() if getattr(patch, "name", "") not in ends),
         ]
+
+    def asking(self, original: Function) -> Function:
+        """A connection asks its server for one row by itself, by a cursor, while the app asks for something else."""
+
+        def begin(_: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Flow | None:
+            held = held_by(connection)
+            if not isinstance(held, MySQLHeld) or held.said is None:
+                return None
+            return lent(held, None, AppStep(original, connection, *args, **kwargs))
+
+        return self.guarded(original, begin)
 
     def handle_for(self, target: ServerTarget, facts: Any) -> Wire:
         """What stands for the socket."""
@@ -451,6 +485,10 @@ class _InPython(_Seams):
         connection._handle_server_status(eof["status_flag"])
         connection.unread_result = False
         return rows, eof
+
+    def forget(self, connection: Any) -> None:
+        """The connection notes whether there are any."""
+        connection.unread_result = False
 
     def opening(self, original: Function) -> Function:
         """A connection gets its socket."""

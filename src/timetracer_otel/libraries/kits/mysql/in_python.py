@@ -27,7 +27,7 @@ from timetracer_otel.libraries.kits.mysql.answer import (
     tables_of,
 )
 from timetracer_otel.libraries.kits.mysql.call import Execution, MySQLHeld, ServerTarget
-from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams, refuse
+from timetracer_otel.libraries.kits.mysql.seams import Driver, Seams, refuse, saying_misses
 from timetracer_otel.libraries.kits.mysql.wire import COM_QUERY, MORE_RESULTS, Wire
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
@@ -139,7 +139,8 @@ class PythonSeams(Seams):
                 return made
 
             live = AppStep(original, connection, *args, **kwargs)
-            return connected(target, session, _unheld(connection, live), stand_in, hold, may_be_new=False)
+            steps = connected(target, session, _unheld(connection, live), stand_in, hold, may_be_new=False)
+            return saying_misses(steps)
 
         return self.guarded(original, begin)
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Flow, OurStep, guarded, guarded_async, only, raising
+from timetracer_otel.calls.guarded import AppStep, Flow, GiveUp, OurStep, guarded, guarded_async, only, raising
+from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
@@ -28,7 +29,7 @@ from timetracer_otel.libraries.kits.mysql.wire import Wire
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["Driver", "Seams", "refuse"]
+__all__ = ["Driver", "Seams", "lent", "refuse", "saying_misses"]
 
 _KNOWN: Final = drivers.MYSQL
 """The kit must know the drivers' values and errors."""
@@ -82,9 +83,9 @@ class Seams:
             Patch(self._cursor, "executemany", partial(self.asked, True)),
         ]
 
-    def guarded(self, original: Function, begin: Any) -> Function:
+    def guarded(self, original: Function, begin: Any, give_up: GiveUp | None = None) -> Function:
         """The replacement of one of the driver's functions."""
-        made: Function = self._driver.guard(self._driver.lib, original, begin, outside=True)
+        made: Function = self._driver.guard(self._driver.lib, original, begin, outside=True, give_up=give_up)
         return made
 
     def held(self, session: BaseSession | None, connection: Any) -> MySQLHeld | None:
@@ -177,15 +178,7 @@ class Seams:
                 if found is None:
                     return None
                 call = found
-            return lent(held, call, AppStep(original, cursor, *args, **kwargs))
-
-        def lent(held: MySQLHeld, call: CursorCall, step: AppStep) -> Flow:
-            before = held.said, held.part
-            held.said, held.part = call, 0
-            try:
-                return (yield step)
-            finally:
-                held.said, held.part = before
+            return saying_misses(lent(held, call, AppStep(original, cursor, *args, **kwargs)))
 
         return self.guarded(original, begin)
 
@@ -235,6 +228,45 @@ class _MayBeLost:
     def lose(self) -> None:
         """The recorded one was gone."""
         self._driver.close(self._of)
+
+
+def lent(held: MySQLHeld, call: CursorCall | None, step: AppStep) -> Flow:
+    """The steps of what sends statements.
+
+    Args:
+        held: What is noted of the connection.
+        call: What the app asked for by them; None where the driver asks something by itself.
+        step: Sends them.
+    """
+    before = held.said, held.part
+    held.said, held.part = call, 0
+    try:
+        return (yield step)
+    finally:
+        held.said, held.part = before
+
+
+def saying_misses(steps: Flow) -> Flow:
+    """The steps of a call, but for an error that the driver raises for a miss: the app gets the miss itself."""
+    try:
+        return (yield from steps)
+    except Exception as error:
+        miss = _miss_behind(error)
+        if miss is None:
+            raise
+        raise miss from None
+
+
+def _miss_behind(error: BaseException) -> TimetracerError | None:
+    """The miss for which a driver has raised an error of its own; None where it was another one.
+
+    What the app handles while it makes the call is no reason: the driver says for what it raises (``from``).
+    """
+    while error.__suppress_context__ and error.__context__ is not None:
+        error = error.__context__
+        if isinstance(error, TimetracerError):
+            return error
+    return None
 
 
 def _teed(values: Any, seen: list[Any]) -> Any:
