@@ -332,8 +332,8 @@ def values_in_another_encoding(database: Database) -> Any:
     for encoding in ("UTF8", "LATIN9", "LATIN1"):
         connection.execute(f"SET client_encoding TO {encoding}")
         cursor = psycopg.ClientCursor(connection)
-        for made in (sql.Literal("€"), sql.Literal("it's a \\"), sql.Literal(b"a"), sql.Identifier("€"), sql.SQL("€")):
-            found.append(attempt(made.as_bytes, connection))
+        parts = [*map(sql.Literal, ("€", "it's a \\", b"a")), sql.Identifier("€"), sql.SQL("€")]
+        found += [attempt(part.as_bytes, connection) for part in parts]
         found.append(attempt(cursor.mogrify, "SELECT %s", ("€",)))
         with cursor.copy("COPY t FROM STDIN") as copy:
             copy.write_row((3.5, "é", b"a\x00"))

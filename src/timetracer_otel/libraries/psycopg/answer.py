@@ -310,7 +310,9 @@ class StandIn(ReplayObject, called=("_encoding",)):
     notify_handler: Any = None
     on_finish: Callable[[], Any] | None = None
 
-    def __init__(self, target: Target, facts: Mapping[str, Any], pq: Any, own: Any = None, conninfo: str = "") -> None:
+    def __init__(
+        self, target: Target, facts: Mapping[str, Any], pq: Any, own: Any = None, conninfo: str = ""
+    ) -> None:
         self._target = target
         self._own = own
         self._conninfo, self._options = conninfo, pq.Conninfo

@@ -163,7 +163,9 @@ def _of_bytes(cursor: Any) -> Any:
 
     def asking(made: Any) -> Any:
         twin = _in_python(made)
-        return type(twin.__name__, (twin,), {"connection": connection}) if issubclass(twin, string.BytesDumper) else made
+        if not issubclass(twin, string.BytesDumper):
+            return made
+        return type(twin.__name__, (twin,), {"connection": connection})
 
     class Adapters(adapt.AdaptersMap):  # type: ignore[misc, name-defined]
         def get_dumper(self, cls: Any, format: Any) -> Any:  # noqa: A002 - psycopg's name

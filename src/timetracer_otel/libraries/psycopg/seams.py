@@ -31,7 +31,7 @@ __all__ = ["patches"]
 
 _KNOWN: Final = drivers.PSYCOPG
 """The kit must know the driver's values and errors."""
-_QUOTES: Final = ("pq", "sql", "types.string")
+_QUOTE: Final = ("psycopg.pq", "psycopg.sql", "psycopg.types.string")
 """Modules in which psycopg asks for what quotes values."""
 
 
@@ -79,7 +79,7 @@ def patches(module: ModuleType) -> list[Undoable]:
     adapt, composite = (importlib.import_module(f"{module.__name__}.{name}") for name in ("adapt", "types.composite"))
     found += [
         Patch(adapt.RecursiveLoader, "__init__", _loader),
-        *(Patch(importlib.import_module(f"{module.__name__}.{name}"), "Escaping", quoting.escaping) for name in _QUOTES),
+        *(Patch(importlib.import_module(name), "Escaping", quoting.escaping) for name in _QUOTE),
         Patch(composite, "Transformer", lambda original: answered(LIB, original, internals.nested)),
     ]
     return [*found, *copies.patches(module, patch)]
