@@ -280,7 +280,9 @@ class Server(ReplayObject, asyncio.Transport):
         if asked.gave_up or site is None or not isinstance(session, ReplaySession):
             return
         event = self._statements(session).upcoming(_redacted_text(session, site))
-        if event is None or event.result.exception is None or event.call is None:
+        error = event.result.exception if event is not None else None
+        # Other errors are asyncpg's own, such as the end of its patience.
+        if event is None or event.call is None or error is None or "severity" not in error.attributes:
             return
         if len(event.call.args.get("many") or ()) == len(site.many or ()):
             asked.is_open = True
