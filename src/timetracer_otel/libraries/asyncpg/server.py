@@ -62,12 +62,13 @@ _ABORTED: Final = {
     "F": "postgres.c",
     "R": "exec_execute_message",
 }
-_NOT_ANSWERED: Final = {"S": "ERROR", "V": "ERROR", "C": "XX000", "M": "not replayed"}
+_NOT_ANSWERED: Final = wire.error({"S": "ERROR", "V": "ERROR", "C": "XX000", "M": "not replayed"})
 """Brings asyncpg's protocol to rest. The app gets another error."""
 _SYNCED: Final = wire.message(_SYNC)
 _COPY_DONE: Final = wire.message(_COPIED)
 _END_BYTES: Final = len(_SYNCED)
 _READY: Final = wire.ready("I")[:-1]
+_READY_IN: Final = {state: wire.ready(state) for state in "ITE"}
 _READY_BYTES: Final = len(_READY) + 1
 _Pieces = Sequence["bytes | BaseException | None"]
 """What the client gets: messages, and an exception or None for the end of the connection."""
@@ -279,7 +280,9 @@ class Server(ReplayObject, asyncio.Transport):
         if asked.gave_up or site is None or not isinstance(session, ReplaySession):
             return
         event = self._statements(session).upcoming(_redacted_text(session, site))
-        if event is None or event.result.exception is None or event.call is None:
+        error = event.result.exception if event is not None else None
+        # Other errors are asyncpg's own, such as the end of its patience.
+        if event is None or event.call is None or error is None or "severity" not in error.attributes:
             return
         if len(event.call.args.get("many") or ()) == len(site.many or ()):
             asked.is_open = True
@@ -365,8 +368,8 @@ class Server(ReplayObject, asyncio.Transport):
         self._answering = None
         if asked.method == "prepare":
             self._busy = False
-        self._send(*pieces)
         self._let_go_on(asked)
+        self._send(*pieces)
         self._answered(asked.session)
 
     def _let_go_on(self, asked: Asked) -> None:
@@ -388,11 +391,11 @@ class Server(ReplayObject, asyncio.Transport):
         """
         self._answering = None
         self._outgoing.clear()
-        told = b"" if asked.problem is not None else wire.error(_NOT_ANSWERED)
+        told = b"" if asked.problem is not None else _NOT_ANSWERED
         asked.problem = problem
         if is_end:
             self._busy = False
-            told += wire.ready(self._state)
+            told += _READY_IN[self._state]
         if self._protocol is not None:
             self._loop.call_soon(self._protocol.data_received, told)
             self._let_go_on(asked)
@@ -562,7 +565,7 @@ class Server(ReplayObject, asyncio.Transport):
             if recorded.attributes.get(DISCONNECTED):
                 return [beside, None]
             end = b"" if asked.is_open else wire.ready(self._state)
-            return [beside, wire.error(_NOT_ANSWERED) + end]
+            return [beside, _NOT_ANSWERED + end]
         self._state = said.get("state") or self._failed()
         message = beside + wire.error(fields)
         if recorded.attributes.get(DISCONNECTED):
