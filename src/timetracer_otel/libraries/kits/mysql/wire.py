@@ -14,7 +14,8 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
 from timetracer_otel.calls.whose_error import raise_for_app
 
 __all__ = ["AUTOCOMMIT", "COM_QUERY", "IN_TRANSACTION", "MORE_RESULTS", "Wire"]
@@ -170,12 +171,16 @@ class Wire(ReplayObject):
         """The driver tells something."""
         self._take(data)
 
-    async def readexactly(self, count: int) -> bytes:
+    @in_steps
+    def readexactly(self, count: int) -> Flow:
         """The driver reads."""
+        yield from ()
         return self.read(count)
 
-    async def drain(self) -> None:
+    @in_steps
+    def drain(self) -> Flow:
         """Nothing: nothing is waited for."""
+        yield from ()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Itself, as its socket."""
