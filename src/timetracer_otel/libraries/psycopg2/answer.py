@@ -157,5 +157,5 @@ class Twin(Psycopg2Connection):
 
     def _ended(self, end: Any) -> None:
         if self.shown is not None:
-            self._target.peer.ready()  # type: ignore[attr-defined]
+            self._target.peer.ready(self.shown)  # type: ignore[attr-defined]
             outside(end, self.shown)

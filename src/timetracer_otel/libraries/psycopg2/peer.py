@@ -122,7 +122,7 @@ class Peer(ReplayObject):
         """
         if connection.closed or (connection.status, connection.get_transaction_status()) == (status, transaction):
             return
-        self.ready()
+        self.ready(connection)
         outside(extensions.cursor.execute, extensions.cursor(connection), _STATE + _LETTERS.get(transaction, "I"))
 
     def wake(self) -> None:
@@ -135,10 +135,19 @@ class Peer(ReplayObject):
         with suppress(importlib.import_module("psycopg2").Error):
             extensions.cursor.execute(extensions.cursor(connection), _STATE)
 
-    def ready(self) -> None:
-        """Answer in this process. A connection may be older than its process, which has no thread of its parent's."""
+    def ready(self, connection: Any) -> None:
+        """Answer in this process. A connection may be older than its process, which has no thread of its parent's.
+
+        It gets a socket of its own: the parent's thread reads from the one that both have, and would take parts of
+        what is said here.
+        """
         if self._process != os.getpid():
             self._process = os.getpid()
+            ours, of_libpq = _socket.socketpair()
+            os.dup2(of_libpq.fileno(), connection.fileno())
+            of_libpq.close()
+            self._socket.close()
+            self._socket = ours
             _in_thread(self._serve)
 
     def _greet(self, listener: Any) -> None:
