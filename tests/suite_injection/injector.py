@@ -57,7 +57,6 @@ GUARDS = frozenset(
         # The app's own function.
         "libraries/asyncpg/internals.py": "app_password",
         "libraries/asyncpg/server.py": "Server.write Server.close Server._turn Server._answer Server._gone",
-        "calls/flow.py": "run_async",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",
