@@ -152,6 +152,9 @@ def _commit_in_a_pipeline(connection: psycopg.Connection) -> None:
 
 
 def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
+    # The first statement takes a while: PostgreSQL sends an error at once, so a quick one would be met
+    # now in an execute of the pipeline and now in its sync, as the machine is busy or not.
+    slow = "SELECT pg_sleep(0.3)"
     url = _url(postgres)
 
     def work() -> Any:
@@ -159,7 +162,7 @@ def test_an_error_in_a_pipeline(postgres: Postgres, tmp_path: Path) -> None:
         cursors: list[Any] = []
         connection: Any
         with psycopg.connect(url) as connection:
-            for statements in (["SELECT 1", "SELECT * FROM nowhere", "SELECT 2"], ["SELECT * FROM nowhere"]):
+            for statements in ([slow, "SELECT * FROM nowhere", "SELECT 2"], [slow, "SELECT * FROM nowhere"]):
                 try:
                     with connection.pipeline() as pipeline:
                         cursors = [connection.execute(statement) for statement in statements]
