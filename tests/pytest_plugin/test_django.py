@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import ROOT
-from tests.django_shop.serving import Shop, serving
+from tests.django_shop.serving import DATABASES, Shop, serving
 from tests.pytest_plugin._suites import run
 from timetracer_otel.cassette import read_cassette
 
@@ -85,7 +85,7 @@ def _tell(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", DATABASES)
 def test_tests_of_django_replay_with_no_database(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: str
 ) -> None:

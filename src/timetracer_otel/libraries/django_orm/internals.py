@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["RELIED_UPON", "SETS_UP", "asked_once", "asking_property", "know", "known", "name_for_tests"]
+__all__ = ["RELIED_UPON", "SETS_UP", "AskedOnce", "asking_property", "know", "name_for_tests", "wrapper_of"]
 
 RELIED_UPON = {
     "django.db.backends.base.base": (
         "django.db.backends.base.base:BaseDatabaseWrapper.close_if_health_check_failed",
-        "django.db.backends.base.base:BaseDatabaseWrapper.close_if_unusable_or_obsolete",
         "django.db.backends.base.base:BaseDatabaseWrapper.connect",
         "django.db.backends.base.base:BaseDatabaseWrapper.ensure_connection",
         "django.db.backends.base.base:BaseDatabaseWrapper.init_connection_state",
@@ -25,6 +24,7 @@ RELIED_UPON = {
     "django.db.backends.postgresql.base": (
         "django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",
     ),
+    "django.db.backends.sqlite3.features": ("django.db.backends.sqlite3.features:DatabaseFeatures.supports_json_field",),
     "django.db.migrations.executor": (
         "django.db.migrations.executor:MigrationExecutor.apply_migration",
         "django.db.migrations.executor:MigrationExecutor.unapply_migration",
@@ -40,22 +40,41 @@ _OF_FEATURES = ("supports_json_field",)
 """What is asked once for each wrapper around a connection, and kept in its dictionary or in that of its features."""
 
 
-def asking_property(wrapper_class: Any) -> Any:
-    """The property of MySQL's wrapper by which Django asks its server once, before it needs a connection; None for
-    another wrapper. Its ``func`` asks.
+def asking_property(where: Any) -> tuple[str, Any] | None:
+    """The property by which Django asks its server once, before it needs a connection, with its name; its ``func``
+    asks. None where a class of wrappers or of features has none of its own.
     """
-    return vars(wrapper_class).get(_OF_WRAPPER[0])
+    own = vars(where)
+    return next(((name, own[name]) for name in (*_OF_WRAPPER, *_OF_FEATURES) if hasattr(own.get(name), "func")), None)
 
 
-def known(wrapper: Any) -> Any:
-    """What that property has given; None where it has not been asked."""
-    return vars(wrapper).get(_OF_WRAPPER[0])
+def wrapper_of(asking: Any) -> Any:
+    """The wrapper around a connection, of itself or of its features."""
+    return asking if hasattr(asking, "features") else asking.connection
 
 
-def asked_once(wrapper: Any) -> dict[str, Any]:
-    """What Django has asked the server by now, and asks no more."""
-    places = ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features)))
-    return {name: kept[name] for names, kept in places for name in names if name in kept}
+class AskedOnce(Mapping[str, Any]):
+    """What Django has asked the server by now, and asks no more. It grows as Django asks.
+
+    Args:
+        wrapper: Around the connection.
+    """
+
+    __slots__ = ("_features", "_own")
+
+    def __init__(self, wrapper: Any) -> None:
+        self._own = vars(wrapper)
+        self._features = vars(wrapper.features)
+
+    def __getitem__(self, name: str) -> Any:
+        return (self._own if name in _OF_WRAPPER else self._features)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in _OF_WRAPPER if name in self._own)
+        yield from (name for name in _OF_FEATURES if name in self._features)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def know(wrapper: Any, asked: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.django_orm import internals
 from timetracer_otel.libraries.kits.dbapi.connection_setup import setting_up
 from timetracer_otel.libraries.kits.dbapi.direct import held_by
-from timetracer_otel.libraries.kits.dbapi.facts import KNOWN_ABOVE, recorded_facts
+from timetracer_otel.libraries.kits.dbapi.facts import KNOWN_ABOVE, known_above, let_know, recorded_facts
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -35,15 +35,19 @@ def patches(module: ModuleType) -> list[Undoable]:
     if module.__name__ == "django.db.backends.base.creation":
         creation = where.BaseDatabaseCreation
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
+    if module.__name__.endswith(".features"):
+        return _asking(where.DatabaseFeatures)
     wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
     found: list[Undoable] = [Patch(wrapper, name, _sets_up) for name in internals.SETS_UP if name in vars(wrapper)]
-    asking = internals.asking_property(wrapper)
-    if asking is not None:
-        found.append(Patch(asking, "func", _asks))
     if "ensure_connection" in vars(wrapper):
         found += [Patch(wrapper, "ensure_connection", _ensures), _LeftBehind()]
-        found += [Patch(wrapper, name, _knows) for name in ("init_connection_state", "close_if_unusable_or_obsolete")]
-    return found
+        found.append(Patch(wrapper, "init_connection_state", _opened))
+    return [*found, *_asking(wrapper)]
+
+
+def _asking(where: Any) -> list[Undoable]:
+    asking = internals.asking_property(where)
+    return [Patch(asking[1], "func", partial(_asks, asking[0]))] if asking is not None else []
 
 
 def _sets_up(original: Function) -> Function:
@@ -55,32 +59,34 @@ def _sets_up(original: Function) -> Function:
     return guarded(_LIB, original, begin)
 
 
-def _knows(original: Function) -> Function:
-    """A connection is new, or a request begins or ends: what Django asked its server once is noted with it."""
+def _opened(original: Function) -> Function:
+    """A connection is new. What Django asked its server once is noted with it."""
 
     def look(wrapper: Any, *_: Any) -> None:
-        held = held_by(wrapper.connection)
-        if held is None:
-            return
-        session = get_current_session()
-        if isinstance(session, ReplaySession) and held.replays(session):
-            internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
-        else:
-            held.target.known_above = internals.asked_once(wrapper)
+        _knows(get_current_session(), wrapper)
 
     return noting(f"{_LIB}.features", original, before=look)
 
 
-def _asks(original: Function) -> Function:
+def _knows(session: BaseSession | None, wrapper: Any) -> None:
+    """What Django asked its server once is noted with its connection. In a replay the connection tells it."""
+    connection = wrapper.connection
+    held = held_by(connection)
+    if isinstance(session, ReplaySession) and held is not None and held.replays(session):
+        internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
+    elif connection is not None and not isinstance(known_above(connection), internals.AskedOnce):
+        let_know(connection, internals.AskedOnce(wrapper))
+
+
+def _asks(name: str, original: Function) -> Function:
     """Django asks its server before it needs a connection. In a replay the connection tells what was known of it."""
 
-    def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
-        return told(wrapper) if isinstance(session, ReplaySession) else None
+    def begin(session: BaseSession | None, asking: Any) -> Flow | None:
+        return told(asking) if isinstance(session, ReplaySession) else None
 
-    def told(wrapper: Any) -> Flow:
-        yield AppStep(wrapper.ensure_connection)
-        known = internals.known(wrapper)
-        return known if known is not None else (yield AppStep(original, wrapper))
+    def told(asking: Any) -> Flow:
+        yield AppStep(internals.wrapper_of(asking).ensure_connection)
+        return vars(asking)[name] if name in vars(asking) else (yield AppStep(original, asking))
 
     return guarded(_LIB, original, begin)
 
@@ -118,8 +124,11 @@ def _ensures(original: Function) -> Function:
     def begin(session: BaseSession | None, wrapper: Any) -> Flow | None:
         if isinstance(session, ReplaySession):
             _answered.add(wrapper)
-            return None
-        return anew(wrapper) if _is_left_behind(wrapper) else None
+        elif _is_left_behind(wrapper):
+            return anew(wrapper)
+        if session is not None:
+            _knows(session, wrapper)
+        return None
 
     def anew(wrapper: Any) -> Flow:
         yield AppStep(wrapper.connection.close)

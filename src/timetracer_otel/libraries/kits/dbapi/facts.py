@@ -9,16 +9,30 @@ differently.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
+from timetracer_otel.libraries.kits.dbapi.owners import HELD
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["KNOWN_ABOVE", "first_facts", "is_met", "number_of", "recorded_facts", "untold_facts"]
+__all__ = [
+    "KNOWN_ABOVE",
+    "first_facts",
+    "is_met",
+    "known_above",
+    "let_know",
+    "number_of",
+    "recorded_facts",
+    "untold_facts",
+]
 
 KNOWN_ABOVE: Final = "known_above"
 """Among the facts: those of the library above (`Target.known_above`)."""
+_KNOWN: Final = "_timetracer_known_above"
+"""The attribute of a connection with the same, where its driver's plugin has noted nothing of it yet."""
 
 
 class _State:
@@ -101,6 +115,24 @@ def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | N
         if state.recorded is None:
             state.recorded = _RecordedFacts(target.lib, session)
         return state.recorded.of(target)
+
+
+def let_know(connection: Any, known: Mapping[str, Any]) -> None:
+    """A library above a driver tells what it has asked the server once, and may add to that later."""
+    held = getattr(connection, HELD, None)
+    if held is not None:
+        held.target.known_above = known
+    else:
+        # A connection in C takes no attribute.
+        with suppress(AttributeError):
+            setattr(connection, _KNOWN, known)
+
+
+def known_above(connection: Any) -> Mapping[str, Any]:
+    """What a library above has told with a connection."""
+    held = getattr(connection, HELD, None)
+    known: Mapping[str, Any] = held.target.known_above if held is not None else getattr(connection, _KNOWN, {})
+    return known
 
 
 def number_of(session: TraceSession, target: Target) -> int:

@@ -21,6 +21,7 @@ from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.direct import begin_end, held_by
+from timetracer_otel.libraries.kits.dbapi.facts import known_above
 from timetracer_otel.libraries.kits.dbapi.owners import HELD
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import is_used_directly
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
@@ -112,6 +113,7 @@ class Seams:
         target = self._driver.target_of(connection) if target is None else target
         if not stands_in and not target.is_gone(connection):
             target.learned(self._driver.facts_of(connection))
+        target.known_above = known_above(connection)
         made = MySQLHeld(target, wire, stands_in=stands_in)
         setattr(connection, HELD, made)
         return made
