@@ -1,9 +1,13 @@
-"""Settings of the shop. ``SHOP_DATABASE`` is the file of a database of sqlite, or a URL of PostgreSQL or MySQL."""
+"""Settings of the shop. ``SHOP_DATABASE`` is the file of a database of sqlite, or a URL of PostgreSQL or MySQL.
+
+``SHOP_DRIVER=psycopg2`` has PostgreSQL asked by psycopg2.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +40,9 @@ def _database(place: str) -> dict[str, Any]:
     }
 
 
+if os.environ.get("SHOP_DRIVER") == "psycopg2":
+    # Django takes psycopg 3 wherever it can be imported.
+    sys.modules["psycopg"] = None  # type: ignore[assignment]
 DATABASES = {"default": _database(os.environ.get("SHOP_DATABASE", str(Path("shop.db").resolve())))}
 CACHES = {
     "default": {

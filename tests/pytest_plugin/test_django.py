@@ -85,11 +85,12 @@ def _tell(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", [*DATABASES, "postgresql by psycopg2"])
 def test_tests_of_django_replay_with_no_database(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: str
 ) -> None:
-    with serving(database, tmp_path) as shop:
+    database, _, driver = database.partition(" by ")
+    with serving(database, tmp_path, SHOP_DRIVER=driver) as shop:
         _tell(shop, monkeypatch)
         run(suite, runner="django").assert_outcomes(passed=COUNT)
     run(suite, runner="django").assert_outcomes(passed=COUNT)

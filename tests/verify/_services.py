@@ -38,7 +38,7 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
     if "tests.verify._shop" in words:
         used = {"fastapi", "httpx", "sqlalchemy", "redis"}
     elif "tests.django_shop" in words:
-        used = {"django", "psycopg", "mysqlclient", "redis", "sqlite3"}
+        used = {"django", "mysqlclient", "psycopg", "psycopg2", "redis", "sqlite3"}
     else:
         used = {app.group(1), "httpx"} if app else uses(*command)
     settings = {

@@ -40,6 +40,11 @@ WAYS = {
         {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": {"server_side_binding": True}},
     ),
     "postgresql, a pool": ("postgresql", {"OPTIONS": {"pool": True}}),
+    "postgresql by psycopg2": ("postgresql", {"ATOMIC_REQUESTS": True}),
+    "postgresql by psycopg2, connections that stay": (
+        "postgresql",
+        {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True},
+    ),
     "mysql": ("mysql", {"ATOMIC_REQUESTS": True}),
     "mysql, connections that stay": ("mysql", {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}),
 }
@@ -59,8 +64,11 @@ def command(port: int, turn: int) -> list[str]:
 def test_an_unchanged_service_passes_with_its_database_gone(way: str, tmp_path: Path) -> None:
     database, settings = WAYS[way]
     port, folder = free_port(), tmp_path / "cassettes"
-    with serving(database, tmp_path, SHOP_SETTINGS=json.dumps(settings)) as shop:
+    variables = {"SHOP_SETTINGS": json.dumps(settings), "SHOP_DRIVER": "psycopg2" if "psycopg2" in way else ""}
+    with serving(database, tmp_path, **variables) as shop:
         record(command(port, 0), port, REQUESTS, folder, **shop.variables)
+    libraries = {event.signature.lib for each in cassettes(folder) for event in each.events}
+    assert ("psycopg2" in libraries) is ("psycopg2" in way)
     statements = {event.signature.method for each in cassettes(folder) for event in each.events}
     assert {"INSERT", "SELECT", "UPDATE", "SAVEPOINT", "COMMIT", "SET"} <= statements
     done = verify(folder, command(port, 1), "--timeout", "20", "--jobs", "3", **shop.variables)

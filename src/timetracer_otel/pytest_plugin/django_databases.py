@@ -8,7 +8,7 @@ made.
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pytest
 from timetracer_otel import plugins
 from timetracer_otel.config import TraceConfig, is_set
 from timetracer_otel.context import reset_session, set_session
+from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.pytest_plugin.sessions import TestSession, default_record_mode
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -65,9 +66,11 @@ def _before_databases(item: pytest.Item) -> Callable[[], object] | None:
     marked = [each for each in items if each.get_closest_marker(_MARKER) is not None]
     if not marked:
         return None
-    # Connections that are opened now are those of the tests.
+    # Connections that are opened now are those of the tests. These drivers take over none that was opened before.
     plugins.enable_django_orm()
     plugins.enable_sqlite3()
+    with suppress(PluginNotFoundError):
+        plugins.enable_psycopg2()
     if len(marked) < len(items) or not all(map(_is_replayed, marked)):
         return None
     recording = TraceSession(TraceConfig())
