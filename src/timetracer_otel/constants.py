@@ -13,6 +13,7 @@ __all__ = [
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "REDACTED",
+    "SETS_UP",
     "SHORTEST_PSEUDONYM",
     "WITHOUT_PLUGIN",
     "BodyEnd",
@@ -47,6 +48,10 @@ DRIVER_VALUE: Final = "timetracer:value"
 
 REDACTED: Final = "[REDACTED]"
 """The text that replaces a secret in a cassette."""
+
+SETS_UP: Final = "sets_up"
+"""Key, in the reply of a call to a database, that says that it opened a connection or set one up: see
+`DependencyEvent.sets_up_connection`."""
 
 SHORTEST_PSEUDONYM: Final = 4
 """A shorter pseudonym is no name for anything: other values have the same text. A recording has it where its secret

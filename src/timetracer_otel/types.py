@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from timetracer_otel.constants import WITHOUT_PLUGIN, BodyEnd, EventType
+from timetracer_otel.constants import SETS_UP, WITHOUT_PLUGIN, BodyEnd, EventType
 
 if TYPE_CHECKING:
     from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
@@ -333,6 +333,14 @@ class DependencyEvent(_ReadInPart):
     def is_observed_only(self) -> bool:
         """Whether it was made of a span alone: nobody captured the call."""
         return self.not_replayable is not None and self.call is None and self.span is not None
+
+    @property
+    def sets_up_connection(self) -> bool:
+        """Whether it opened a connection to a database, or is what a library asked by itself to set that up or to see
+        whether it is alive. An app whose connection is open needs no such call.
+        """
+        reply = self.result.reply
+        return self.event_type is EventType.DB_QUERY and isinstance(reply, dict) and bool(reply.get(SETS_UP))
 
     @property
     def is_without_plugin(self) -> bool:

@@ -17,10 +17,11 @@ pytestmark = pytest.mark.sweep
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", [*DATABASES, "postgresql by psycopg2"])
 def test_an_orm_sees_the_same_bare_recorded_and_replayed(database: str, number: int, tmp_path: Path) -> None:
     apps = Apps("django_orm", traced=True)
-    with serving(database, tmp_path) as shop:
+    database, _, driver = database.partition(" by ")
+    with serving(database, tmp_path, SHOP_DRIVER=driver) as shop:
         bare = apps.run("bare", tmp_path, number, **shop.variables)
         shop.empty()
         recorded = apps.run("record", tmp_path, number, **shop.variables)

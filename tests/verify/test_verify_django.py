@@ -71,6 +71,6 @@ def test_an_unchanged_service_passes_with_its_database_gone(way: str, tmp_path: 
     assert ("psycopg2" in libraries) is ("psycopg2" in way)
     statements = {event.signature.method for each in cassettes(folder) for event in each.events}
     assert {"INSERT", "SELECT", "UPDATE", "SAVEPOINT", "COMMIT", "SET"} <= statements
-    done = verify(folder, command(port, 1), "--timeout", "20", "--jobs", "3", **shop.variables)
+    done = verify(folder, command(port, 1), "--timeout", "20", "--jobs", "3", "--fail-on-unused", **shop.variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(REQUESTS)} passed in " in done.stdout.splitlines()[-1], done.stdout

@@ -1,7 +1,7 @@
 """Lines about Django's ORM, over the shop of `tests.django_shop`.
 
 ``SHOP_DATABASE`` is a file of sqlite, or a URL of PostgreSQL or MySQL; ``REDIS_PORT`` a server of Redis, for Django's
-cache. Its backends import MySQLdb, psycopg, redis, sqlite3.
+cache. Its backends import MySQLdb, psycopg, psycopg2, redis, sqlite3.
 """
 
 from __future__ import annotations

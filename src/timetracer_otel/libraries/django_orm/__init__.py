@@ -31,7 +31,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     modules=tuple(RELIED_UPON),
     patches=_patches,
     check=lambda module: missing_names(RELIED_UPON[module.__name__]),
-    knows={"django": "4.2 to 6.0"},
+    knows={"django": "4.2 to 6.1"},
 )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import ref
 
 __all__ = ["RELIED_UPON", "SETS_UP", "AskedOnce", "asking_property", "know", "name_for_tests", "wrapper_of"]
 
@@ -20,6 +21,8 @@ RELIED_UPON = {
         "django.db.backends.base.creation:BaseDatabaseCreation.destroy_test_db",
     ),
     "django.db.backends.mysql.base": ("django.db.backends.mysql.base:DatabaseWrapper.mysql_server_data",),
+    # From 6.1 on it has a loader of psycopg's.
+    "django.db.backends.postgresql.psycopg_any": (),
     # A pool (from 5.1 on) sets connections up in a thread of its own.
     "django.db.backends.postgresql.base": (
         "django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",
@@ -53,28 +56,30 @@ def wrapper_of(asking: Any) -> Any:
     return asking if hasattr(asking, "features") else asking.connection
 
 
-class AskedOnce(Mapping[str, Any]):
-    """What Django has asked the server by now, and asks no more. It grows as Django asks.
+class AskedOnce:
+    """What Django has asked its server for one wrapper, and asks no more.
 
     Args:
         wrapper: Around the connection.
     """
 
-    __slots__ = ("_features", "_own")
+    __slots__ = ("_asked_in", "_places")
 
     def __init__(self, wrapper: Any) -> None:
-        self._own = vars(wrapper)
-        self._features = vars(wrapper.features)
+        self._places = ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features)))
+        self._asked_in: dict[str, Callable[[], object]] = {}
 
-    def __getitem__(self, name: str) -> Any:
-        return (self._own if name in _OF_WRAPPER else self._features)[name]
+    def asked(self, name: str, session: Any) -> None:
+        """Something is asked now, and this recording has the answer. A replay of it asks again."""
+        self._asked_in[name] = ref(session)
 
-    def __iter__(self) -> Iterator[str]:
-        yield from (name for name in _OF_WRAPPER if name in self._own)
-        yield from (name for name in _OF_FEATURES if name in self._features)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def __call__(self, session: Any) -> Mapping[str, Any]:
+        """What was known before a recording began."""
+        found = {name: kept[name] for names, kept in self._places for name in names if name in kept}
+        for name, asked_in in self._asked_in.items():
+            if asked_in() is session:
+                found.pop(name, None)
+        return found
 
 
 def know(wrapper: Any, asked: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import importlib
 from functools import partial
 from types import ModuleType
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Undoable
@@ -14,9 +14,9 @@ from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, ra
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.django_orm import internals
-from timetracer_otel.libraries.kits.dbapi.connection_setup import setting_up
 from timetracer_otel.libraries.kits.dbapi.direct import held_by
 from timetracer_otel.libraries.kits.dbapi.facts import KNOWN_ABOVE, known_above, let_know, recorded_facts
+from timetracer_otel.libraries.kits.dbapi.owners import setting_up
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -35,6 +35,9 @@ def patches(module: ModuleType) -> list[Undoable]:
     if module.__name__ == "django.db.backends.base.creation":
         creation = where.BaseDatabaseCreation
         return [Patch(creation, "create_test_db", _creates), Patch(creation, "destroy_test_db", _destroys)]
+    if module.__name__.endswith(".psycopg_any"):
+        loader = "orig_tz_loader_cls"
+        return [Patch(where, loader, _loads)] if hasattr(where, loader) else []
     if module.__name__.endswith(".features"):
         return _asking(where.DatabaseFeatures)
     wrapper = where.DatabaseWrapper if hasattr(where, "DatabaseWrapper") else where.BaseDatabaseWrapper
@@ -74,15 +77,27 @@ def _knows(session: BaseSession | None, wrapper: Any) -> None:
     held = held_by(connection)
     if isinstance(session, ReplaySession) and held is not None and held.replays(session):
         internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
-    elif connection is not None and not isinstance(known_above(connection), internals.AskedOnce):
-        let_know(connection, internals.AskedOnce(wrapper))
+    elif connection is not None and known_above(connection) is not (told := _told(wrapper)):
+        let_know(connection, told)
+
+
+def _told(wrapper: Any) -> internals.AskedOnce:
+    found = _asked_once.get(wrapper)
+    if found is None:
+        found = _asked_once[wrapper] = internals.AskedOnce(wrapper)
+    return found
 
 
 def _asks(name: str, original: Function) -> Function:
     """Django asks its server before it needs a connection. In a replay the connection tells what was known of it."""
 
     def begin(session: BaseSession | None, asking: Any) -> Flow | None:
-        return told(asking) if isinstance(session, ReplaySession) else None
+        if isinstance(session, ReplaySession):
+            return told(asking)
+        if session is None:
+            return None
+        _told(internals.wrapper_of(asking)).asked(name, session)
+        return setting_up.around(_LIB, AppStep(original, asking))
 
     def told(asking: Any) -> Flow:
         yield AppStep(internals.wrapper_of(asking).ensure_connection)
@@ -91,6 +106,8 @@ def _asks(name: str, original: Function) -> Function:
     return guarded(_LIB, original, begin)
 
 
+_asked_once: WeakKeyDictionary[Any, internals.AskedOnce] = WeakKeyDictionary()
+"""By wrapper around a connection."""
 _answered: WeakSet[Any] = WeakSet()
 """Wrappers that were used in a replay."""
 
@@ -134,6 +151,20 @@ def _ensures(original: Function) -> Function:
         yield AppStep(wrapper.connection.close)
         wrapper.connection = None
         return (yield AppStep(original, wrapper))
+
+    return guarded(_LIB, original, begin, outside=True)
+
+
+def _loads(original: Function) -> Function:
+    """Django takes a loader that psycopg may have in C. That has nothing to ask where a connection stands in for one:
+    there, it is the one in Python, which psycopg has under the same name.
+    """
+
+    def begin(_: BaseSession | None, oid: int, context: Any = None) -> AppStep | None:
+        held = held_by(getattr(context, "connection", None))
+        if held is None or not held.stands_in:
+            return None
+        return AppStep(importlib.import_module("psycopg.types.datetime").TimestamptzLoader, oid, context)
 
     return guarded(_LIB, original, begin, outside=True)
 

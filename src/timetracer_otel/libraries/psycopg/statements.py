@@ -138,7 +138,7 @@ class Execution(StatementSite):
             recording.not_replayable = "the pipeline ended before there was an answer"
         if self._facts:
             reply["engine"] = self._facts
-        return EventResult(reply=reply)
+        return EventResult(reply=self.with_setup(reply))
 
     def again(self) -> bool:
         """True where the real connection can run it: psycopg's cursor goes by that for the time of the call."""

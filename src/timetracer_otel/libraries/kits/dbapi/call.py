@@ -8,12 +8,13 @@ from typing import Any
 
 from timetracer_otel.calls.flow import Recording, Site, replays
 from timetracer_otel.cassette.boundaries import BEGIN
-from timetracer_otel.constants import EventType
+from timetracer_otel.constants import SETS_UP, EventType
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, STATE, rebuild_error, record_error
 from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, untold_facts
+from timetracer_otel.libraries.kits.dbapi.owners import setting_up
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, verb_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -51,6 +52,8 @@ class DatabaseSite(Site, ABC):
         self.target = target
         self.connection: Any = connection
         """On which the call is made: the driver's own, or one of a replay."""
+        self.sets_up = setting_up.get() is not None
+        """Whether it opens a connection, or is asked by a library that sets one up."""
 
     @abstractmethod
     def call(self) -> Call:
@@ -78,7 +81,13 @@ class DatabaseSite(Site, ABC):
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database, where they are not told yet."""
-        return EventResult(reply={"engine": self._facts} if self._facts else {})
+        return EventResult(reply=self.with_setup({"engine": self._facts} if self._facts else {}))
+
+    def with_setup(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """A reply that says whether the call set a connection up."""
+        if self.sets_up:
+            reply[SETS_UP] = True
+        return reply
 
     def record_error(self, error: BaseException) -> RecordedError:
         """The error, with what the connection tells of itself behind it."""
@@ -154,7 +163,7 @@ class PlainSite(DatabaseSite):
         """What the driver returned; the call has ended with it."""
         self.let_go()
         self._value = value if type(value) in (str, int, bool) else None
-        if self._transaction is None or self._value is not None:
+        if self._transaction is None or self._value is not None or self.sets_up:
             return super().returned(value, recording)
         # The facts of the database stand with a statement, where there is one behind this call.
         number_of(recording.session, self.target)
@@ -223,8 +232,8 @@ class ConnectSite(DatabaseSite):
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
         # Asked for now, and not in `returned`: the library learns about its server after the connection is there.
-        facts = first_facts(self._number, self.target)
-        return EventResult(reply={"engine": facts} if facts else {})
+        facts = first_facts(recording.session, self._number, self.target)
+        return EventResult(reply=self.with_setup({"engine": facts} if facts else {}))
 
     def again(self) -> bool:
         """True: a connection may always be made for real."""
@@ -341,7 +350,7 @@ class StatementSite(DatabaseSite):
         reply = self.fetches.reply()
         if self._facts:
             reply["engine"] = self._facts
-        return EventResult(reply=reply)
+        return EventResult(reply=self.with_setup(reply))
 
     def again(self) -> bool:
         """True where the real connection can run it."""

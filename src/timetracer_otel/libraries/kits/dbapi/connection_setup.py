@@ -2,26 +2,24 @@
 
 Where a library keeps its connections, the first of several requests opens one, sets it up, and has the calls in its
 recording. In a replay another request may be the first one. So what the recording of that lacks is passed without an
-answer, as the opening of the connection is; to fetch from it is refused.
+answer, as the opening of the connection is; to fetch from it is refused. What the recording has besides is not unused
+(`DependencyEvent.sets_up_connection`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Site, answer, flow
 from timetracer_otel.calls.guarded import Flow
-from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
+from timetracer_otel.libraries.kits.dbapi.owners import setting_up
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["claimed", "ran", "setting_up"]
-
-setting_up: Final[CallAbove[str]] = CallAbove("connection set-up")
-"""The library that sets up a connection now, or looks whether it is alive."""
+__all__ = ["claimed", "ran"]
 
 
 def claimed(site: Site, session: ReplaySession) -> DependencyEvent | None:

@@ -122,6 +122,7 @@ def connected(
         session = None
     if not replays(target.lib, session, lambda: target.address):
         site = ConnectSite(target, live, raise_made_already)
+        site.sets_up = True
         connection = yield from only(live) if session is None else flow(site, session)
         hold(connection, False)
         return connection

@@ -9,8 +9,9 @@ differently.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
@@ -31,6 +32,7 @@ __all__ = [
 
 KNOWN_ABOVE: Final = "known_above"
 """Among the facts: those of the library above (`Target.known_above`)."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _KNOWN: Final = "_timetracer_known_above"
 """The attribute of a connection with the same, where its driver's plugin has noted nothing of it yet."""
 
@@ -117,8 +119,8 @@ def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | N
         return state.recorded.of(target)
 
 
-def let_know(connection: Any, known: Mapping[str, Any]) -> None:
-    """A library above a driver tells what it has asked the server once, and may add to that later."""
+def let_know(connection: Any, known: Callable[[TraceSession], Mapping[str, Any]]) -> None:
+    """A library above a driver tells what it has asked the server once (`Target.known_above`)."""
     held = getattr(connection, HELD, None)
     if held is not None:
         held.target.known_above = known
@@ -128,10 +130,11 @@ def let_know(connection: Any, known: Mapping[str, Any]) -> None:
             setattr(connection, _KNOWN, known)
 
 
-def known_above(connection: Any) -> Mapping[str, Any]:
-    """What a library above has told with a connection."""
+def known_above(connection: Any) -> Callable[[TraceSession], Mapping[str, Any]] | None:
+    """What a library above has told with a connection; None where it has told nothing."""
     held = getattr(connection, HELD, None)
-    known: Mapping[str, Any] = held.target.known_above if held is not None else getattr(connection, _KNOWN, {})
+    known: Callable[[TraceSession], Mapping[str, Any]] | None
+    known = held.target.known_above if held is not None else getattr(connection, _KNOWN, None)
     return known
 
 
@@ -145,19 +148,24 @@ def is_met(session: TraceSession, target: Target) -> bool:
     return target.owner in _state_of(session, target).numbers
 
 
-def first_facts(number: int, target: Target) -> dict[str, Any] | None:
+def first_facts(session: TraceSession, number: int, target: Target) -> dict[str, Any] | None:
     """The facts of a connection that was just opened, as they stand in its event; None where there are none."""
-    facts = _with_above(target.first_facts(), target)
+    facts = _with_above(target.first_facts(), _told_above(session, target))
     return {"number": number, "facts": facts} if facts else None
 
 
-def _with_above(facts: dict[str, Any] | None, target: Target) -> dict[str, Any] | None:
-    return {**(facts or {}), KNOWN_ABOVE: dict(target.known_above)} if target.known_above else facts
+def _told_above(session: TraceSession, target: Target) -> Mapping[str, Any]:
+    return target.known_above(session) if target.known_above is not None else _NOTHING
+
+
+def _with_above(facts: dict[str, Any] | None, above: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {**(facts or {}), KNOWN_ABOVE: dict(above)} if above else facts
 
 
 def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None:
     """The facts for the event of another call; None where this recording holds them already, or there are none."""
-    learned = target.how_many_learned + len(target.known_above)
+    above = _told_above(session, target)
+    learned = target.how_many_learned + len(above)
     told = target.told
     if told is not None and told[1] == learned and told[0]() is session:
         return None
@@ -166,7 +174,7 @@ def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None
     if state.told.get(number) == learned:
         target.told = ref(session), learned
         return None
-    facts = _with_above(target.facts(), target)
+    facts = _with_above(target.facts(), above)
     if facts is None:
         return None
     with state.lock:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "answers", "disowned", "is_answered", "opening", "taken_over", "through"]
+__all__ = ["HELD", "answers", "disowned", "is_answered", "opening", "setting_up", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -27,6 +27,9 @@ notes nothing."""
 
 opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
+
+setting_up: Final[CallAbove[str]] = CallAbove("connection set-up")
+"""The library that sets up a connection now, or looks whether it is alive."""
 
 through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
 """The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
-from timetracer_otel.session import BaseSession
+from timetracer_otel.session import BaseSession, TraceSession
 
 __all__ = ["NO_FACTS", "StatementFacts", "Target"]
 
@@ -58,8 +57,10 @@ class Target:
     further."""
     refuses_empty_fetch = True
     """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
-    known_above: Mapping[str, Any] = MappingProxyType({})
-    """What a library above the driver asked the server once, as plain data: a replay has no server to ask."""
+    known_above: Callable[[TraceSession], Mapping[str, Any]] | None = None
+    """Gives what a library above the driver asked the server once, before this recording, as plain data: a replay has
+    no server to ask.
+    """
     state_of: Callable[[Any], Any] | None = None
     """Gives what a connection tells of itself behind each statement, as plain data, where the app may ask for it."""
 
