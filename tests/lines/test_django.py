@@ -33,6 +33,10 @@ def test_an_orm_sees_the_same_bare_recorded_and_replayed(database: str, number: 
         for where in unlike(bare.seen[line], told.seen[line])
     ]
     assert not found, "\n".join([recorded.account, replayed.said, *found])
-    calls = len(read_cassette(apps.cassette(tmp_path)).events)
-    assert recorded.account == f"0 hit, 0 missed, 0 unused, 0 live, {calls} recorded"
-    assert replayed.account == f"{calls} hit, 0 missed, 0 unused, 0 live"
+    events = read_cassette(apps.cassette(tmp_path)).events
+    assert recorded.account == f"0 hit, 0 missed, 0 unused, 0 live, {len(events)} recorded"
+    hits, _, others = replayed.account.partition(" hit, ")
+    assert others == "0 missed, 0 unused, 0 live"
+    # What was asked for one connection is known for those of other threads.
+    known = sum(event.sets_up_connection for event in events)
+    assert len(events) - known <= int(hits) <= len(events)
