@@ -72,6 +72,8 @@ def main() -> None:
     _recorded("first", Item.objects.count)
     _recorded("second", Item.objects.count)
     seen["methods"] = [[event.signature.method for event in _events(name)] for name in ("first", "second")]
+    with replay(FOLDER / "first.msgpack", fail_on_unused=True) as session:
+        seen["open already"] = [str(Item.objects.count()), str(session.verdict()), len(_events("first"))]
     seen["stays"] = _replayed("second", Item.objects.count)
     Item.objects.create(name="tea", price=1)
     seen["live again"] = Item.objects.count()

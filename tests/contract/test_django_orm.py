@@ -32,6 +32,12 @@ def test_the_first_request_of_a_connection_has_its_set_up_and_a_later_one_needs_
     assert verdict.startswith("1 hit, 0 missed, 0 unused")
 
 
+def test_the_set_up_of_a_connection_that_is_open_already_is_not_unused(seen: dict[str, Any]) -> None:
+    value, verdict, events = seen["open already"]
+    assert (value, events) == ("0", len(_SET_UP) + 1)
+    assert verdict == "1 hit, 0 missed, 0 unused, 0 live"
+
+
 def test_django_goes_on_with_the_real_database_behind_a_replay(seen: dict[str, Any]) -> None:
     assert seen["live again"] == 1
 
