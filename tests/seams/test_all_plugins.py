@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from timetracer_otel import record
+from timetracer_otel.base import plugin_names
 from timetracer_otel.base.patching import Patch
 from timetracer_otel.calls import registry
 from timetracer_otel.calls.library import LibraryPlugin
@@ -22,6 +23,7 @@ from timetracer_otel.process.surroundings import Surroundings
 def _registered_here_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     monkeypatch.setattr(registry, "_all", None)
+    monkeypatch.setattr(plugin_names, "register", lambda *_: None)
     yield
     monkeypatch.undo()
     # The plugins of these tests take no more part in the sessions of others.

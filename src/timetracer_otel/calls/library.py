@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -366,4 +367,7 @@ def _those_known() -> _Known:
 
 
 def _is_there(module: str) -> bool:
-    return module in sys.modules or importlib.util.find_spec(module) is not None
+    # To find a module imports the packages that it is in.
+    with suppress(ModuleNotFoundError):
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    return False
