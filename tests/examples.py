@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
 __all__ = ["FUZZ", "WHOLE", "drawn", "examples", "sampled", "seeded", "shared"]
 
@@ -25,15 +25,19 @@ WHOLE = FUZZ or os.environ.get("TEST_WHOLE") == "1"
 """Whether cases are run in every way that there is, and not shared: in ``make fuzz`` and ``make test-oldest``."""
 
 
-def examples(count: int) -> settings:
+def examples(count: int, *suppressed: HealthCheck) -> settings:
     """Decorate a property test: so many examples, and two hundred times that in ``make fuzz``.
 
     No deadline, since a busy machine proves nothing about the code.
+
+    Args:
+        count: How many.
+        suppressed: What Hypothesis warns of and what this test does on purpose.
     """
     # Programs that tests start import this module too, and to import hypothesis takes longer than many of them run.
     from hypothesis import settings
 
-    return settings(max_examples=count * (200 if FUZZ else 1), deadline=None)
+    return settings(max_examples=count * (200 if FUZZ else 1), deadline=None, suppress_health_check=suppressed)
 
 
 def sampled(items: Sequence[T], count: int) -> list[T]:

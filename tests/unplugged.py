@@ -23,6 +23,7 @@ def unplugged(*names: str) -> Iterator[None]:
     loaded, scopes = registry._loaded, {f"opentelemetry.instrumentation.{name}" for name in names}
     assert loaded is not None
     taken = {name: loaded.pop(name) for name in names}
+    registry._all = None
     owners = {name: network_guard._owners.pop(name, None) for name in names}
     covered = scopes & plugin_names._scopes
     plugin_names._scopes.difference_update(covered)
@@ -32,3 +33,4 @@ def unplugged(*names: str) -> Iterator[None]:
         plugin_names._scopes.update(covered)
         network_guard._owners.update({name: owner for name, owner in owners.items() if owner is not None})
         loaded.update(taken)
+        registry._all = None

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -351,9 +351,9 @@ class Shares:
         """What a class runs, in its own order. A class that is skipped has all of its cases, and the others too."""
         if WHOLE or _is_skipped(cls):
             return cls.cases
-        sharing = {each: {case.name for case in each.cases} for each in self._classes if not _is_skipped(each)}
+        sharing = {each: set(map(_identity, each.cases)) for each in self._classes if not _is_skipped(each)}
         chosen = shared(self._name, sharing)[cls]
-        return [case for case in cls.cases if case.name in chosen]
+        return [case for case in cls.cases if _identity(case) in chosen]
 
 
 class SharedTests:
@@ -382,6 +382,15 @@ class SharedTests:
             return False
         names = {each: [name for name in dir(each) if name.startswith("test_")] for each in self._classes}
         return test not in shared(self._name, names)[cls]
+
+
+def _identity(case: Case) -> str:
+    """The same for the same case in other classes. Some drivers have a function of their own under a common name.
+
+    Where a case is run in a way of the flavour's, that way is a function which has the case as its first argument.
+    """
+    function = case.run.args[0] if isinstance(case.run, partial) else case.run
+    return f"{case.name} {function.__module__} {function.__qualname__}"
 
 
 def _is_skipped(cls: type[Contract]) -> bool:

@@ -12,9 +12,38 @@ from pymysql.constants import FIELD_TYPE  # type: ignore[import-untyped,unused-i
 from tests.contract.direct_cases import Case, Database, items
 from tests.contract.sql_observation import attempt, seen
 
-__all__ = ["CONVERTER_CASES", "MYSQL_CASES"]
+__all__ = ["CONVERTER_CASES", "MYSQL_CASES", "rows_of_each_type"]
 
 MYSQL_CASES: dict[str, Case] = {}
+OF_EACH_TYPE = (
+    Decimal("1.500"),
+    dt.datetime(2024, 2, 29, 12, 0, 0, 5),  # noqa: DTZ001 - MySQL's have none
+    dt.timedelta(hours=-3, seconds=1),
+    dt.date(2024, 1, 1),
+    b"\x00\xff'\\",
+    5,
+    "y",
+    "p,q",
+    '{"a": [1, null]}',
+    1999,
+    2**64 - 1,
+    0.25,
+    True,
+    "ünï 'q' \\ \n 🙂",
+)
+"""A value for a column of each type."""
+
+
+def rows_of_each_type(cursor: Any) -> list[Any]:
+    """Make a table of all types, with a row of values and one without any; gives the description and the rows."""
+    cursor.execute(
+        "CREATE TABLE t (a DECIMAL(8, 3), b DATETIME(6), c TIME, d DATE, e BLOB, f BIT(4), g ENUM('x', 'y'), "
+        "h SET('p', 'q'), i JSON, j YEAR, k BIGINT UNSIGNED, l FLOAT, m TINYINT(1), n TEXT)"
+    )
+    cursor.execute(f"INSERT INTO t VALUES ({', '.join(['%s'] * len(OF_EACH_TYPE))})", OF_EACH_TYPE)
+    cursor.execute("INSERT INTO t (a) VALUES (NULL)")
+    cursor.execute("SELECT * FROM t")
+    return [cursor.description, cursor.fetchall()]
 
 
 def on_mysql(case: Case) -> Case:
@@ -185,31 +214,9 @@ def stored_procedures(database: Database) -> Any:
 def values_of_its_types(database: Database) -> Any:
     connection = database.connect()
     cursor = connection.cursor()
-    cursor.execute(
-        "CREATE TABLE t (a DECIMAL(8, 3), b DATETIME(6), c TIME, d DATE, e BLOB, f BIT(4), g ENUM('x', 'y'), "
-        "h SET('p', 'q'), i JSON, j YEAR, k BIGINT UNSIGNED, l FLOAT, m TINYINT(1), n TEXT)"
-    )
-    given = (
-        Decimal("1.500"),
-        dt.datetime(2024, 2, 29, 12, 0, 0, 5),  # noqa: DTZ001 - MySQL's have none
-        dt.timedelta(hours=-3, seconds=1),
-        dt.date(2024, 1, 1),
-        b"\x00\xff'\\",
-        5,
-        "y",
-        "p,q",
-        '{"a": [1, null]}',
-        1999,
-        2**64 - 1,
-        0.25,
-        True,
-        "ünï 'q' \\ \n 🙂",
-    )
-    cursor.execute(f"INSERT INTO t VALUES ({', '.join(['%s'] * len(given))})", given)
-    cursor.execute("INSERT INTO t (a) VALUES (NULL)")
-    cursor.execute("SELECT * FROM t")
-    found = [cursor.description, cursor.fetchall()]
-    cursor.execute("SELECT count(*) FROM t WHERE e = %s AND d IN %s", (given[4], (given[3], dt.date(2000, 1, 1))))
+    found = rows_of_each_type(cursor)
+    day, data = OF_EACH_TYPE[3:5]
+    cursor.execute("SELECT count(*) FROM t WHERE e = %s AND d IN %s", (data, (day, dt.date(2000, 1, 1))))
     found.append(cursor.fetchone())
     connection.close()
     return seen(found)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import warnings
-from decimal import Decimal
 from typing import Any
 
 from tests.contract.direct_cases import Case, Database, items
+from tests.contract.mysql_cases import rows_of_each_type
 from tests.contract.sql_observation import attempt, seen
 
 __all__ = ["MYSQLCONNECTOR_CASES"]
@@ -166,30 +165,7 @@ def stored_procedures(database: Database) -> Any:
 def values_of_its_types(database: Database) -> Any:
     connection = database.connect()
     cursor = connection.cursor()
-    cursor.execute(
-        "CREATE TABLE t (a DECIMAL(8, 3), b DATETIME(6), c TIME, d DATE, e BLOB, f BIT(4), g ENUM('x', 'y'), "
-        "h SET('p', 'q'), i JSON, j YEAR, k BIGINT UNSIGNED, l FLOAT, m TINYINT(1), n TEXT)"
-    )
-    given = (
-        Decimal("1.500"),
-        dt.datetime(2024, 2, 29, 12, 0, 0, 5),  # noqa: DTZ001 - MySQL's have none
-        dt.timedelta(hours=-3, seconds=1),
-        dt.date(2024, 1, 1),
-        b"\x00\xff'\\",
-        5,
-        "y",
-        "p,q",
-        '{"a": [1, null]}',
-        1999,
-        2**64 - 1,
-        0.25,
-        True,
-        "ünï 'q' \\ \n 🙂",
-    )
-    cursor.execute(f"INSERT INTO t VALUES ({', '.join(['%s'] * len(given))})", given)
-    cursor.execute("INSERT INTO t (a) VALUES (NULL)")
-    cursor.execute("SELECT * FROM t")
-    found = [cursor.description, cursor.fetchall()]
+    found = rows_of_each_type(cursor)
     connection.close()
     return seen(found)
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from tests.contract.direct_behaviour import OPENED, check_spans_are_those_of_a_bare_run
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -37,7 +38,7 @@ async def _with_engine(engine: AsyncEngine) -> Any:
         return (await connection.execute(sa.text("SELECT 1 AS n"))).all()
 
 
-@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+@pytest.mark.parametrize("opened", OPENED)
 def test_a_statement_of_sqlalchemy_is_one_event(
     postgres: Postgres, url: str, enabled: None, tmp_path: Path, opened: str
 ) -> None:
@@ -217,12 +218,6 @@ def test_a_live_database(url: str, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("first", ["theirs", "ours"])
 def test_spans_are_those_of_a_bare_run(postgres: Postgres, url: str, tmp_path: Path, first: str) -> None:
     from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
 
     async def asked() -> Any:
         connection = await asyncpg.connect(url)
@@ -234,33 +229,14 @@ def test_spans_are_those_of_a_bare_run(postgres: Postgres, url: str, tmp_path: P
         await connection.close()
         return found
 
-    def work() -> Any:
-        return asyncio.run(asked())
-
-    def spans() -> Any:
-        ended = exporter.get_finished_spans()
-        exporter.clear()
-        return [
-            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
-            for span in ended
-        ]
-
-    instrumentor: Any = AsyncPGInstrumentor()
     if first == "ours":
         enable_asyncpg()
-    instrumentor.instrument(tracer_provider=provider)
     try:
-        bare, expected = work(), spans()
-        assert len(expected) >= 3
-        with record(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-        postgres.stop()
-        with replay(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
+        count, _ = check_spans_are_those_of_a_bare_run(
+            AsyncPGInstrumentor(), lambda: asyncio.run(asked()), tmp_path / "x.msgpack", stop=postgres.stop
+        )
+        assert count >= 3
     finally:
-        instrumentor.uninstrument()
         disable_asyncpg()
 
 

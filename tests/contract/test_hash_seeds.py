@@ -1,6 +1,7 @@
 """Each process hashes text by a seed of its own, so sets have another order in it. No replay may depend on that.
 
 The contract's classes record and replay in one process. Here each side is a process of its own, under another seed.
+One library of each kind runs, with a sample of its cases, and in ``make fuzz`` all run with all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
-from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 
@@ -59,10 +60,25 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
+_WITHOUT_MARIADB = [["aiosqlite", "sqlite3"], ["asyncpg", "psycopg", "psycopg2"], ["pymongo"]]
+"""Those of each database."""
+_WITH_MARIADB = ["aiomysql", "asyncmy", "mysqlconnector", "pymysql", *(["mysqlclient"] if HAS_MYSQLCLIENT else [])]
 _MARKS = {
-    **{name: [needs_mariadb] for name in ("aiomysql", "asyncmy", "mysqlconnector", "pymysql")},
+    **{name: [needs_mariadb] for name in _WITH_MARIADB},
     "mysqlclient": [needs_mariadb, needs_mysqlclient],
 }
+
+
+def _together() -> list[Any]:
+    """The drivers whose cases two processes run: one of each database; where all are run, each for itself."""
+    if WHOLE:
+        return [pytest.param([name], marks=_MARKS.get(name, ()), id=name) for name in DIRECT]
+    chosen = drawn(_WITHOUT_MARIADB, "direct")
+    with_mariadb = drawn([_WITH_MARIADB], "direct, MariaDB")
+    if HAS_MARIADB:
+        return [pytest.param(chosen + with_mariadb, id="one of each database")]
+    return [pytest.param(chosen, id="one of each"), pytest.param(with_mariadb, marks=needs_mariadb, id="MariaDB")]
+
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
 """By library: the URL of its database or an empty text, and the names of its cases, or None for a sample."""
@@ -80,7 +96,7 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
     mysql = ["pymysql"] if with_mysql else []
-    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite", "direct sqlite3"], ["asyncpg", *mysql]]
+    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite"], ["asyncpg", *mysql]]
     others = drawn(kinds, "hash seeds")
     asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
     postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]
@@ -97,11 +113,15 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("driver", [pytest.param(name, marks=_MARKS.get(name, ())) for name in DIRECT])
-def test_drivers_that_are_used_directly_replay_under_another_hash_seed(driver: str, tmp_path: Path) -> None:
-    with DIRECT[driver]() as url:
-        seen = _both({f"direct {driver}": (url, None if not WHOLE else _names(driver))}, tmp_path)
-    assert len(seen[f"direct {driver}"]) >= SAMPLE
+@pytest.mark.parametrize("drivers", _together())
+def test_drivers_that_are_used_directly_replay_under_another_hash_seed(drivers: list[str], tmp_path: Path) -> None:
+    with ExitStack() as ends:
+        asked: Asked = {
+            f"direct {driver}": (ends.enter_context(DIRECT[driver]()), None if not WHOLE else _names(driver))
+            for driver in drivers
+        }
+        seen = _both(asked, tmp_path)
+    assert {name: len(found) >= SAMPLE for name, found in seen.items()} == dict.fromkeys(asked, True)
 
 
 def _names(driver: str) -> list[str]:

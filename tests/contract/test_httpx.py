@@ -1,6 +1,6 @@
 """httpx and httpx2 keep the contract, each synchronous, under asyncio and under trio.
 
-Each case is run with httpx, synchronous or under asyncio, and in one of the other ways; in all in ``make fuzz``.
+Each case is run in one of these ways, which the seed draws, and in all of them in ``make fuzz``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from tests.contract.http_cases import case as http_cases
 from tests.contract.httpx_cases import case as httpx_cases
 from tests.contract.httpx_flavour import HttpxFlavour
 
-one_way_of_httpx_a_case = Shares("ways of httpx")
-one_other_way_a_case = Shares("other ways of httpx")
+one_way_a_case = Shares("ways of httpx")
 
 
 class _Httpx(Contract):
@@ -25,12 +24,12 @@ class _Httpx(Contract):
         cls.cases = [*http_cases.fitting(cls.flavour.features), *httpx_cases.fitting(cls.flavour.features)]
 
 
-@one_way_of_httpx_a_case
+@one_way_a_case
 class TestHttpxSync(_Httpx):
     flavour = HttpxFlavour("httpx", "sync")
 
 
-@one_way_of_httpx_a_case
+@one_way_a_case
 class TestHttpxAsyncio(_Httpx):
     flavour = HttpxFlavour("httpx", "asyncio")
 
@@ -41,17 +40,17 @@ _GENERATORS_LEFT = pytest.mark.filterwarnings(
 )
 
 
-@one_other_way_a_case
+@one_way_a_case
 @_GENERATORS_LEFT
 class TestHttpxTrio(_Httpx):
     flavour = HttpxFlavour("httpx", "trio")
 
 
-@one_other_way_a_case
+@one_way_a_case
 class TestHttpx2Sync(_Httpx):
     flavour = HttpxFlavour("httpx2", "sync")
 
 
-@one_other_way_a_case
+@one_way_a_case
 class TestHttpx2Asyncio(_Httpx):
     flavour = HttpxFlavour("httpx2", "asyncio")

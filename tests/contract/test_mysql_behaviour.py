@@ -14,6 +14,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.contract.aiomysql_flavour import AioMySqlFlavour
 from tests.contract.asyncmy_flavour import AsyncMyFlavour
+from tests.contract.direct_behaviour import (
+    ask,
+    check_a_statement_of_sqlalchemy_is_one_event,
+    check_spans_are_those_of_a_bare_run,
+)
 from tests.contract.framework import run_async
 from tests.contract.mysql_flavour import MySqlFlavour
 from tests.contract.mysqlclient_flavour import MySqlClientFlavour
@@ -23,7 +28,6 @@ from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayFailedError
-from timetracer_otel.plugins import disable_sqlalchemy, enable_sqlalchemy
 
 pytestmark = [needs_mariadb, pytest.mark.filterwarnings("ignore:Table 'live' already exists")]
 
@@ -55,35 +59,16 @@ def flavour(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MySqlFla
         made.tear_down()
 
 
-def _with_engine(engine: sa.Engine) -> Any:
-    with engine.begin() as connection:
-        return connection.execute(sa.text("SELECT 1 AS n")).all()
-
-
 @blocking
 @pytest.mark.parametrize("opened", ["in the session", "before it", "before both plugins"])
 def test_a_statement_of_sqlalchemy_is_one_event(flavour: MySqlFlavour, tmp_path: Path, opened: str) -> None:
     engine = sa.create_engine(flavour.url.set(drivername=f"mysql+{flavour.in_sqlalchemy}"))
-    try:
-        if opened == "before it":
-            enable_sqlalchemy()
-        if opened == "before both plugins":
-            flavour.disable()
-        if opened != "in the session":
-            _with_engine(engine)
+    if opened == "before both plugins":
+        flavour.disable()
+        ask(engine)
         flavour.enable()
-        with record(tmp_path / "x.msgpack") as recording:
-            found = _with_engine(engine)
-        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
-        assert methods == ["BEGIN", "SELECT", "COMMIT"]
-        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
-        engine.dispose()
-        with replay(tmp_path / "x.msgpack") as session:
-            assert _with_engine(engine) == found
-        assert session.verdict().ok
-    finally:
-        engine.dispose()
-        disable_sqlalchemy()
+        opened = "in the session"
+    check_a_statement_of_sqlalchemy_is_one_event(engine, tmp_path / "x.msgpack", opened)
 
 
 @awaited
@@ -246,13 +231,6 @@ def test_a_server_that_is_lost(flavour: MySqlFlavour, tmp_path: Path) -> None:
 # mysql-connector-python gives each statement the id of the span.
 @pytest.mark.filterwarnings("ignore:This version of the server does not support Query Attributes")
 def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) -> None:
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-
     def work() -> Any:
         connection = flavour.connect()
         cursor = connection.cursor()
@@ -265,30 +243,10 @@ def test_spans_are_those_of_a_bare_run(flavour: MySqlFlavour, tmp_path: Path) ->
         connection.close()
         return found
 
-    def spans() -> Any:
-        ended = exporter.get_finished_spans()
-        exporter.clear()
-        return [
-            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
-            for span in ended
-        ]
-
-    instrumentor = flavour.instrumentor()
-    instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
-    try:
-        bare, expected = work(), spans()
-        assert len(expected) == 4
-        flavour.reset()
-        exporter.clear()
-        with record(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-        flavour.stop()
-        with replay(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-    finally:
-        instrumentor.uninstrument()
+    count, _ = check_spans_are_those_of_a_bare_run(
+        flavour.instrumentor(), work, tmp_path / "x.msgpack", stop=flavour.stop, reset=flavour.reset
+    )
+    assert count == 4
 
 
 def test_a_connection_of_mysqlconnector_that_was_opened_before(tmp_path: Path) -> None:

@@ -18,9 +18,14 @@ import pytest
 import sqlalchemy as sa
 from psycopg2 import extensions, extras
 
+from tests.contract.direct_behaviour import (
+    OPENED,
+    check_a_statement_of_sqlalchemy_is_one_event,
+    check_spans_are_those_of_a_bare_run,
+)
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
-from timetracer_otel.plugins import disable_psycopg2, disable_sqlalchemy, enable_psycopg2, enable_sqlalchemy
+from timetracer_otel.plugins import disable_psycopg2, enable_psycopg2
 
 
 def _url(postgres: Postgres) -> str:
@@ -28,33 +33,14 @@ def _url(postgres: Postgres) -> str:
     return postgres.url("psycopg2").set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _with_engine(engine: sa.Engine) -> Any:
-    with engine.begin() as connection:
-        return connection.execute(sa.text("SELECT 1 AS n")).all()
-
-
-@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+@pytest.mark.parametrize("opened", OPENED)
 def test_a_statement_of_sqlalchemy_is_one_event(postgres: Postgres, tmp_path: Path, opened: str) -> None:
     postgres.start()
     enable_psycopg2()
-    engine = sa.create_engine(postgres.url("psycopg2"))
     try:
-        if opened == "before it":
-            enable_sqlalchemy()
-        if opened != "in the session":
-            _with_engine(engine)
-        with record(tmp_path / "x.msgpack") as recording:
-            found = _with_engine(engine)
-        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
-        assert methods == ["BEGIN", "SELECT", "COMMIT"]
-        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
-        engine.dispose()
-        with replay(tmp_path / "x.msgpack") as session:
-            assert _with_engine(engine) == found
-        assert session.verdict().ok
+        engine = sa.create_engine(postgres.url("psycopg2"))
+        check_a_statement_of_sqlalchemy_is_one_event(engine, tmp_path / "x.msgpack", opened)
     finally:
-        engine.dispose()
-        disable_sqlalchemy()
         disable_psycopg2()
 
 
@@ -355,13 +341,8 @@ def test_an_app_that_waits_for_notifications_in_vain_waits_in_a_replay(postgres:
 
 def test_spans_are_those_of_a_bare_run(postgres: Postgres, tmp_path: Path) -> None:
     from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     url = _url(postgres)
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
 
     def work() -> Any:
         connection = psycopg2.connect(url, cursor_factory=extras.RealDictCursor)
@@ -375,26 +356,8 @@ def test_spans_are_those_of_a_bare_run(postgres: Postgres, tmp_path: Path) -> No
         connection.close()
         return found
 
-    def spans() -> Any:
-        ended = exporter.get_finished_spans()
-        exporter.clear()
-        return [
-            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
-            for span in ended
-        ]
-
-    instrumentor: Any = Psycopg2Instrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    try:
-        bare, expected = work(), spans()
-        assert len(expected) == 3
-        with record(tmp_path / "x.msgpack") as recording:
-            assert work() == bare
-        assert spans() == expected
-        assert [event.signature.method for event in recording.events].count("SELECT") == 3
-        postgres.stop()
-        with replay(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-    finally:
-        instrumentor.uninstrument()
+    count, recording = check_spans_are_those_of_a_bare_run(
+        Psycopg2Instrumentor(), work, tmp_path / "x.msgpack", stop=postgres.stop
+    )
+    assert count == 3
+    assert [event.signature.method for event in recording.events].count("SELECT") == 3

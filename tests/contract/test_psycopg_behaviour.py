@@ -12,9 +12,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests.contract.direct_behaviour import (
+    OPENED,
+    check_a_statement_of_sqlalchemy_is_one_event,
+    check_spans_are_those_of_a_bare_run,
+)
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
-from timetracer_otel.plugins import disable_psycopg, disable_sqlalchemy, enable_psycopg, enable_sqlalchemy
+from timetracer_otel.plugins import disable_psycopg, enable_psycopg
 
 
 def _url(postgres: Postgres) -> str:
@@ -22,33 +27,14 @@ def _url(postgres: Postgres) -> str:
     return postgres.url("psycopg").set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _with_engine(engine: sa.Engine) -> Any:
-    with engine.begin() as connection:
-        return connection.execute(sa.text("SELECT 1 AS n")).all()
-
-
-@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+@pytest.mark.parametrize("opened", OPENED)
 def test_a_statement_of_sqlalchemy_is_one_event(postgres: Postgres, tmp_path: Path, opened: str) -> None:
     postgres.start()
     enable_psycopg()
-    engine = sa.create_engine(postgres.url("psycopg"))
     try:
-        if opened == "before it":
-            enable_sqlalchemy()
-        if opened != "in the session":
-            _with_engine(engine)
-        with record(tmp_path / "x.msgpack") as recording:
-            found = _with_engine(engine)
-        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
-        assert methods == ["BEGIN", "SELECT", "COMMIT"]
-        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
-        engine.dispose()
-        with replay(tmp_path / "x.msgpack") as session:
-            assert _with_engine(engine) == found
-        assert session.verdict().ok
+        engine = sa.create_engine(postgres.url("psycopg"))
+        check_a_statement_of_sqlalchemy_is_one_event(engine, tmp_path / "x.msgpack", opened)
     finally:
-        engine.dispose()
-        disable_sqlalchemy()
         disable_psycopg()
 
 
@@ -298,13 +284,8 @@ def test_a_live_database(postgres: Postgres, tmp_path: Path, name: str) -> None:
 
 def test_spans_are_those_of_a_bare_run(postgres: Postgres, tmp_path: Path) -> None:
     from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     url = _url(postgres)
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
 
     def work() -> Any:
         with psycopg.connect(url) as connection, connection.cursor() as cursor:
@@ -314,25 +295,7 @@ def test_spans_are_those_of_a_bare_run(postgres: Postgres, tmp_path: Path) -> No
             connection.rollback()
         return found
 
-    def spans() -> Any:
-        ended = exporter.get_finished_spans()
-        exporter.clear()
-        return [
-            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
-            for span in ended
-        ]
-
-    instrumentor: Any = PsycopgInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    try:
-        bare, expected = work(), spans()
-        assert len(expected) == 3
-        with record(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-        postgres.stop()
-        with replay(tmp_path / "x.msgpack"):
-            assert work() == bare
-        assert spans() == expected
-    finally:
-        instrumentor.uninstrument()
+    count, _ = check_spans_are_those_of_a_bare_run(
+        PsycopgInstrumentor(), work, tmp_path / "x.msgpack", stop=postgres.stop
+    )
+    assert count == 3

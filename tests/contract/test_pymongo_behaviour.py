@@ -32,11 +32,23 @@ from timetracer_otel.report import event_detail
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Mongo]]:
+    """The server that tests use one after the other, and before it those that were stopped."""
+    made: list[Mongo] = []
+    yield made
+    for server in made:
+        server.close()
+
+
 @pytest.fixture
-def mongo() -> Iterator[Mongo]:
-    server = Mongo()
-    yield server
-    server.close()
+def mongo(servers: list[Mongo]) -> Mongo:
+    """An empty server, which a test may stop."""
+    if servers and servers[-1].running:
+        servers[-1].clear()
+    else:
+        servers.append(Mongo())
+    return servers[-1]
 
 
 def _client(mongo: Mongo, **options: Any) -> Any:

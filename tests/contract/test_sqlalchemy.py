@@ -1,7 +1,7 @@
 """SQLAlchemy keeps the contract over every driver, also where calls are added to a cassette (``new_episodes``).
 
-PostgreSQL's drivers share the cases: each case is run over one driver that is synchronous and one that is not. So do
-SQLite's, of which each case is run over one. In ``make fuzz`` each is run over all of them.
+PostgreSQL's drivers share the cases, and so do SQLite's: each case is run over one of them, and in ``make fuzz`` over
+all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.timeout(1200)
 
 one_driver_of_sqlite_a_case = Shares("drivers of SQLite")
 one_driver_a_case = Shares("drivers of PostgreSQL")
-one_async_driver_a_case = Shares("asynchronous drivers of PostgreSQL")
 
 
 class _SqlAlchemy(AddingContract):
@@ -43,7 +42,7 @@ class TestPsycopg(_SqlAlchemy):
     flavour = SqlFlavour("psycopg")
 
 
-@one_async_driver_a_case
+@one_driver_a_case
 class TestPsycopgAsync(_SqlAlchemy):
     flavour = SqlFlavour("psycopg_async")
 
@@ -53,6 +52,6 @@ class TestPsycopg2(_SqlAlchemy):
     flavour = SqlFlavour("psycopg2")
 
 
-@one_async_driver_a_case
+@one_driver_a_case
 class TestAsyncpg(_SqlAlchemy):
     flavour = SqlFlavour("asyncpg")

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from tests import forks
 from tests.children import ROOT
+from tests.contract.direct_behaviour import OPENED, check_a_statement_of_sqlalchemy_is_one_event
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
-from timetracer_otel.plugins import disable_sqlalchemy, disable_sqlite3, enable_sqlalchemy, enable_sqlite3
+from timetracer_otel.plugins import disable_sqlite3, enable_sqlite3
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def _with_engine(engine: sa.Engine) -> Any:
         return connection.execute(sa.text("SELECT count(*) FROM t")).all()
 
 
-@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+@pytest.mark.parametrize("opened", OPENED)
 @pytest.mark.parametrize("traced", [False, True], ids=["bare", "traced"])
 def test_a_statement_of_sqlalchemy_is_one_event(tmp_path: Path, enabled: None, opened: str, traced: bool) -> None:
     from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
@@ -78,22 +79,10 @@ def test_a_statement_of_sqlalchemy_is_one_event(tmp_path: Path, enabled: None, o
     if traced:
         instrumentor.instrument()
     try:
-        if opened == "before it":
-            enable_sqlalchemy()
-        if opened != "in the session":
-            _with_engine(engine)
-        with record(tmp_path / "x.msgpack") as recording:
-            found = _with_engine(engine)
-        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
-        assert methods == ["BEGIN", "CREATE", "INSERT", "SELECT", "COMMIT"]
-        assert _libraries(tmp_path / "x.msgpack") == {"sqlalchemy"}
-        engine.dispose()
-        with replay(tmp_path / "x.msgpack") as session:
-            assert _with_engine(engine) == found
-        assert session.verdict().ok
+        check_a_statement_of_sqlalchemy_is_one_event(
+            engine, tmp_path / "x.msgpack", opened, _with_engine, ("BEGIN", "CREATE", "INSERT", "SELECT", "COMMIT")
+        )
     finally:
-        engine.dispose()
-        disable_sqlalchemy()
         if traced:
             instrumentor.uninstrument()
 

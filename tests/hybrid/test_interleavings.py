@@ -218,6 +218,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, ledger.__name__, ledger)
         patch.setattr(registry, "_registered", dict(registry._registered))
+        patch.setattr(registry, "_all", None)
         function_plugin("ledger", [f"{ledger.__name__}:book", f"{ledger.__name__}:book_async"])
         world = World(tmp_path_factory.mktemp("world"), ledger)
         yield world

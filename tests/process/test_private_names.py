@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import opentelemetry
 import pytest
 
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import by_script, plain
 from timetracer_otel.cassette import read_cassette
@@ -116,10 +117,18 @@ SESSIONS = """
 """
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_calls_are_recorded_and_replayed_in_their_spans(name: str, upstream: Loopback, tmp_path: Path) -> None:
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    "names",
+    # All of them in one release; and one of each kind, which then meets the others as they are.
+    [NAMES, *((name,) for name in drawn([OF_ITS_API, OF_ITS_SPANS, OF_ITS_INSTRUMENTORS], "private names"))],
+    ids=lambda names: "all" if names == NAMES else names[0],
+)
+def test_calls_are_recorded_and_replayed_in_their_spans(
+    names: tuple[str, ...], upstream: Loopback, tmp_path: Path
+) -> None:
     file = tmp_path / "x.msgpack"
-    done = plain(SESSIONS, URL=upstream.url, FILE=str(file), **_release(tmp_path, name))
+    done = plain(SESSIONS, URL=upstream.url, FILE=str(file), **_release(tmp_path, *names))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     recorded, replayed = json.loads(done.stdout)

@@ -27,9 +27,14 @@ class Mongo:
         """Where it listens."""
         return f"mongodb://127.0.0.1:{self._process.port('mongo')}/"
 
+    @property
+    def running(self) -> bool:
+        """Whether it was not stopped."""
+        return self._process.running
+
     def clear(self) -> None:
         """Remove everything; nothing where it is stopped."""
-        if self._process.running:
+        if self.running:
             forget(self.url)
 
     def stop(self) -> None:

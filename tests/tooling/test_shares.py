@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
-from tests.contract import framework, test_httpx, test_redis, test_sqlalchemy, test_sqlalchemy_mysql
+from tests.contract import (
+    framework,
+    test_httpx,
+    test_mysql,
+    test_pymongo,
+    test_redis,
+    test_sqlalchemy,
+    test_sqlalchemy_mysql,
+)
 from tests.contract.framework import Case, Contract, SharedTests, Shares
 
 _SHARED = [
     cls
-    for module in (test_httpx, test_redis, test_sqlalchemy, test_sqlalchemy_mysql)
+    for module in (test_httpx, test_mysql, test_pymongo, test_redis, test_sqlalchemy, test_sqlalchemy_mysql)
     for cls in vars(module).values()
     if isinstance(cls, type) and issubclass(cls, Contract) and cls.shares is not None
 ]
 
 
+def _nothing(_: object) -> None: ...
+
+
 def _case(name: str) -> Case:
-    return Case(name, lambda _: None)
+    return Case(name, _nothing)
+
+
+def _function(case: Case) -> tuple[str, Any]:
+    return case.name, case.run.args[0] if isinstance(case.run, partial) else case.run
 
 
 def _classes(shares: Shares) -> list[type[Contract]]:
@@ -75,15 +93,30 @@ def test_each_test_is_run_by_one_class_unless_all_is_asked_for(monkeypatch: pyte
             assert {cls for found in run_by for cls in found} == set(classes)
 
 
+def test_cases_with_one_name_and_other_functions_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "WHOLE", False)
+    shares = Shares("a test")
+
+    def other(_: object) -> None: ...
+    def way(function: Callable[[object], None], given: object) -> None:
+        function(given)
+
+    runs = {"First": _nothing, "Second": other, "Third": partial(way, other)}
+    classes = [shares(type(name, (Contract,), {"cases": [Case("same", run)]})) for name, run in runs.items()]
+    for seed in map(str, range(20)):
+        monkeypatch.setenv("TEST_SEED", seed)
+        assert [len(shares.of(cls)) for cls in classes] in ([1, 1, 0], [1, 0, 1])
+
+
 def test_no_case_of_a_library_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framework, "WHOLE", False)
     groups: dict[Shares, list[type[Contract]]] = {}
     for cls in _SHARED:
         assert cls.shares is not None
         groups.setdefault(cls.shares, []).append(cls)
-    assert len(groups) == 10
+    assert len(groups) == 8
     assert min(map(len, groups.values())) > 1
     for shares, classes in groups.items():
-        run = Counter(case.name for cls in classes for case in shares.of(cls))
-        assert run.keys() == {case.name for cls in classes for case in cls.cases}
+        run = Counter(_function(case) for cls in classes for case in shares.of(cls))
+        assert run == dict.fromkeys((_function(case) for cls in classes for case in cls.cases), 1)
         assert "sweep" in {mark.name for cls in classes for mark in getattr(cls, "pytestmark", ())}

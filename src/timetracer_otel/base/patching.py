@@ -343,6 +343,9 @@ class Seams:
         instead: Makes other patches for a module whose patches failed: the ones that refuse calls in a replay.
         said: What the log says, besides the reason, about the consequences of a failure.
         knows: By package: the releases that the patches were tried with, such as ``3.12 to 3.14``.
+        needed: Whether the patches are needed although nobody called `install`. They are then applied in modules that
+            are imported, and `remove` leaves them. Asked in the thread that imports a module, so it must wait for
+            nobody.
     """
 
     def __init__(
@@ -355,6 +358,7 @@ class Seams:
         instead: Callable[[ModuleType, SeamFailure], Sequence[Undoable]] | None = None,
         said: str = "Nothing was changed; the app goes on.",
         knows: Mapping[str, str] | None = None,
+        needed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.modules = modules
@@ -363,6 +367,7 @@ class Seams:
         self._instead = instead
         self._said = said
         self._knows = knows or {}
+        self._needed = needed
         self._lock = threading.RLock()
         self._wanted = False
         self._hooked = False
@@ -384,35 +389,32 @@ class Seams:
         """
         with self._lock:
             self._wanted = True
+            self.install_needed()
+
+    def install_needed(self) -> None:
+        """Apply the patches in the modules that are imported, and hear of those that will be."""
+        with self._lock:
             for name in self.modules:
                 module = sys.modules.get(name)
                 if module is not None:
                     self._install_in(module)
+            self.listen()
+
+    def listen(self) -> None:
+        """Hear of the modules that will be imported; harmless when repeated."""
+        with self._lock:
             if not self._hooked:
                 self._hooked = True
                 for name in self.modules:
                     if name not in sys.modules:
                         wrapt.register_post_import_hook(self._imported, name)
 
-    def awaits(self, wanted: bool) -> bool:
-        """The same as `install` or `remove` where no module of them is imported, in a tenth of the time.
-
-        Args:
-            wanted: Whether the patches are to be applied when their modules are imported.
-
-        Returns:
-            Whether that was all there is to do.
-        """
-        # Without the lock: what is imported after the second line sees what the first one says, and what is imported
-        # before it is found.
-        self._wanted = wanted
-        is_imported = not sys.modules.keys().isdisjoint(self.modules)
-        return not (is_imported or self._installed or self._failed) and self._hooked
-
     def remove(self) -> None:
-        """Undo the patches; harmless when repeated."""
+        """Undo the patches, unless they are needed still; harmless when repeated."""
         with self._lock:
             self._wanted = False
+            if self._needed():
+                return
             self._failed.clear()
             while self._installed:
                 self._undo(self._installed.popitem()[1])
@@ -460,7 +462,7 @@ class Seams:
 
     def _imported(self, module: ModuleType) -> None:
         with self._lock:
-            if self._wanted:
+            if self._wanted or self._needed():
                 self._install_in(module)
 
     def _install_in(self, module: ModuleType) -> None:

@@ -1,4 +1,9 @@
-"""`LibraryPlugin`: what a library declares, and installing and removing its seams."""
+"""`LibraryPlugin`: what a library declares, and installing and removing its seams.
+
+A session needs the seams of every library, and most plugins are of libraries that the app does not use. So the open
+sessions are counted once for all plugins (`activate_all`), and a session looks after the libraries that are imported.
+The others ask whether a session is open when they are imported.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,10 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 
@@ -20,23 +26,41 @@ from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.own_spans import OwnSpans
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
-from timetracer_otel.calls.registry import Connectors, load_plugins
+from timetracer_otel.calls.registry import Activatable, Connectors, load_plugins
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
 from timetracer_otel.session.header import note_distributions
 from timetracer_otel.threads import follow, holding
 
-__all__ = ["LibraryPlugin"]
+__all__ = ["LibraryPlugin", "activate_all", "deactivate_all"]
 
 _lock = threading.RLock()
+_sessions = 0
+"""How many sessions are open that need the seams of all plugins."""
+
+
+class _Known(NamedTuple):
+    """The plugins that take part in sessions."""
+
+    plugins: Sequence[Activatable] = ()
+    libraries: Sequence[LibraryPlugin] = ()
+    others: Sequence[Activatable] = ()
+    """Those that are no `LibraryPlugin`."""
+    modules: Mapping[str, None] = {}
+    """The import names of the modules of all libraries. The keys of two mappings are compared without a call each."""
+
+
+_known = _Known()
+_joined: dict[int, LibraryPlugin] = {}
+"""By identity: the plugins whose seams sessions needed that are open, and some whose seams none needs."""
 
 
 @dataclass
 class LibraryPlugin:
     """Installs and removes the seams of one library. Safe from any thread.
 
-    Two things keep the seams installed: an explicit `enable`, until `disable`; and each `activate` (by a session,
-    or for the whole process), until its `deactivate`.
+    Three things keep the seams installed: an explicit `enable`, until `disable`; each `activate` (for the whole
+    process), until its `deactivate`; and each open session (`activate_all`).
 
     Attributes:
         name: The plugin's name in the mock and live lists.
@@ -90,6 +114,8 @@ class LibraryPlugin:
     _above: int = field(default=0, init=False)
     """How many enabled plugins stand on it."""
     _holds: int = field(default=0, init=False)
+    _takes_part: bool = field(default=False, init=False)
+    """Whether open sessions need the seams."""
     _seams: Seams = field(init=False)
     _switched_on: list[Any] = field(default_factory=list, init=False)
     _failed: set[str] = field(default_factory=set, init=False)
@@ -107,6 +133,7 @@ class LibraryPlugin:
             ),
             knows=self.knows,
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
+            needed=self._is_needed,
         )
         scopes = [path.partition(":")[0] for path in self.instrumentors]
         plugin_names.register(self.name, self.group, scopes, self.captures)
@@ -161,20 +188,35 @@ class LibraryPlugin:
                 self._remove_unused()
 
     def activate(self) -> None:
-        """Install the seams for a session, now or when the library is imported."""
+        """Install the seams, now or when the library is imported."""
         with _lock:
             self._holds += 1
-            # Most plugins are of libraries that the app does not use.
-            if not self._seams.awaits(True):
-                self._seams.wake()
-                self._seams.install()
+            self._seams.wake()
+            self._seams.install()
 
     def deactivate(self) -> None:
         """Undo one `activate`."""
         with _lock:
             self._holds = max(self._holds - 1, 0)
-            if not self._seams.awaits(self.is_wanted):
-                self._remove_unused()
+            self._remove_unused()
+
+    def take_part(self, takes_part: bool) -> None:
+        """Whether open sessions have the seams from when the library is imported on (see `activate_all`)."""
+        self._takes_part = takes_part
+        if takes_part:
+            self._seams.listen()
+        else:
+            self.leave()
+
+    def join(self) -> None:
+        """Install the seams for an open session, where the library is imported."""
+        _joined[id(self)] = self
+        self._seams.wake()
+        self._seams.install_needed()
+
+    def leave(self) -> None:
+        """Remove the seams where no open session needs them, and nothing else does."""
+        self._remove_unused()
 
     def instrument_left_out(self) -> None:
         """Switch on the instrumentors that ``opentelemetry-instrument`` left out, as they do not declare the
@@ -197,7 +239,7 @@ class LibraryPlugin:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anything keeps the seams installed."""
+        """Whether anything but an open session keeps the seams installed."""
         return self._explicit or self._above > 0 or self._holds > 0
 
     def _beneath(self) -> Iterator[LibraryPlugin]:
@@ -205,6 +247,11 @@ class LibraryPlugin:
             yield from (
                 each for each in load_plugins() if isinstance(each, LibraryPlugin) and each.name in self.stands_on
             )
+
+    def _is_needed(self) -> bool:
+        # First this: the end of the last session sees it, or this sees the end.
+        _joined[id(self)] = self
+        return self._takes_part and _sessions > 0
 
     def _remove_unused(self) -> None:
         if not self.is_wanted:
@@ -216,7 +263,7 @@ class LibraryPlugin:
         if not self.rests:
             return
         with _lock:
-            if self._holds or holding.present or not (self._explicit or self._above):
+            if self._holds or _sessions or holding.present or not (self._explicit or self._above):
                 self._seams.wake()
             else:
                 self._seams.rest()
@@ -268,5 +315,59 @@ class LibraryPlugin:
         )
 
 
+def activate_all() -> Sequence[Activatable]:
+    """Install the seams of all plugins for a session, now or when their libraries are imported.
+
+    Returns:
+        What `deactivate_all` needs to undo it.
+    """
+    global _sessions
+    with _lock:
+        # First this: what is imported from now on sees it, and what is imported by now is found.
+        _sessions += 1
+        known = _those_known()
+        imported = sys.modules.keys() & known.modules.keys()
+        for plugin in known.libraries if imported else ():
+            if not imported.isdisjoint(plugin.modules):
+                plugin.join()
+        for other in known.others:
+            other.activate()
+        return known.others
+
+
+def deactivate_all(others: Sequence[Activatable]) -> None:
+    """Undo one `activate_all`, which gave these."""
+    global _sessions
+    with _lock:
+        _sessions -= 1
+        for other in others:
+            other.deactivate()
+        if not _sessions:
+            joined = list(_joined.values())
+            _joined.clear()
+            for plugin in joined:
+                plugin.leave()
+
+
+def _those_known() -> _Known:
+    """All plugins. One that was registered since takes part from now on, and one that it replaces no more."""
+    global _known
+    plugins = load_plugins()
+    if plugins is not _known.plugins:
+        replaced = [one for one in _known.libraries if all(one is not other for other in plugins)]
+        libraries = [plugin for plugin in plugins if isinstance(plugin, LibraryPlugin)]
+        others = [plugin for plugin in plugins if not isinstance(plugin, LibraryPlugin)]
+        modules = dict.fromkeys(module for library in libraries for module in library.modules)
+        _known = _Known(plugins, libraries, others, modules)
+        for library in replaced:
+            library.take_part(False)
+        for library in libraries:
+            library.take_part(True)
+    return _known
+
+
 def _is_there(module: str) -> bool:
-    return module in sys.modules or importlib.util.find_spec(module) is not None
+    # To find a module imports the packages that it is in.
+    with suppress(ModuleNotFoundError):
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    return False

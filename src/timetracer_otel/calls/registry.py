@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -150,16 +151,23 @@ class UncapturedClients:
 
 
 _loaded: dict[str, Activatable] | None = None
+_are_loaded = False
 _registered: dict[str, Activatable] = {}
+_all: tuple[Activatable, ...] | None = None
+_lock = threading.Lock()
 
 
-def load_plugins() -> list[Activatable]:
-    """Every plugin that is installed; one that fails to load is logged and left out.
+def load_plugins() -> tuple[Activatable, ...]:
+    """Every plugin that is installed or registered: the same object, until another one is registered.
+
+    One that fails to load is logged and left out.
 
     So are plugins of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off:
     these variables are about telemetry, and a replay without the plugins would make real calls.
     """
-    global _loaded
+    global _all, _are_loaded, _loaded
+    if _all is not None:
+        return _all
     if _loaded is None:
         _loaded = {}
         for entry_point in installed().values():
@@ -167,12 +175,21 @@ def load_plugins() -> list[Activatable]:
                 _loaded[entry_point.name] = entry_point.load()
             except Exception as error:
                 faults.contain(f"plugin {entry_point.name}", error)
-    return list({**_loaded, **_registered}.values())
+        _are_loaded = True
+    with _lock:
+        found = tuple({**_loaded, **_registered}.values())
+        # Who asks while plugins are loaded gets those that are there by then.
+        if _are_loaded:
+            _all = found
+        return found
 
 
 def register(plugin: Activatable) -> None:
     """Add a plugin in code; it takes part in sessions that begin from now on."""
-    _registered[plugin.name] = plugin
+    global _all
+    with _lock:
+        _registered[plugin.name] = plugin
+        _all = None
 
 
 forms.find_by(load_plugins)

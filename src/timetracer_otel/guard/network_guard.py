@@ -17,7 +17,6 @@ them (`watch_recording`). No audit hook is needed for that: it would cost someth
 
 from __future__ import annotations
 
-import operator
 import socket
 import sys
 import threading
@@ -94,7 +93,7 @@ _LET_KEY = otel_context.create_key("timetracer-otel-let")
 names in a thread."""
 _owners: dict[str, dict[str, Activatable]] = {}
 """By package: the plugins that its connections belong to, by name."""
-_known: list[Activatable] = []
+_known: Sequence[Activatable] = ()
 """The plugins that `_owners` was made of."""
 _resolved: dict[str, str] = {}
 """By IP address: the name in ``live_hosts`` that it was looked up by. Who connects names the IP address alone."""
@@ -226,7 +225,7 @@ def _know_owners() -> None:
     global _known
     plugins = load_plugins()
     with _lock:
-        if len(plugins) == len(_known) and all(map(operator.is_, plugins, _known)):
+        if plugins is _known:
             return
         _known = plugins
         for plugin in plugins:

@@ -5,7 +5,7 @@ A module of its own, since blocks of one cassette need none of these, nor the ti
 
 from __future__ import annotations
 
-from timetracer_otel.calls.registry import load_plugins
+from timetracer_otel.calls.library import activate_all, deactivate_all
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.incoming import frameworks
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
@@ -30,9 +30,7 @@ class FolderSurroundings:
         self._folder = FolderReplay(config, by_environment=False)
         runtime().begin_folder(self._folder)
         self.session: FolderSession = self._folder.outside()
-        self._plugins = load_plugins()
-        for plugin in self._plugins:
-            plugin.activate()
+        self._plugins = activate_all()
         frameworks.install(lambda _: True)
         hold()
 
@@ -40,7 +38,6 @@ class FolderSurroundings:
         """Switch off what was switched on."""
         runtime().end_folder(self._folder)
         frameworks.remove()
-        for plugin in self._plugins:
-            plugin.deactivate()
+        deactivate_all(self._plugins)
         linger(self.session)
         release()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from timetracer_otel.calls.registry import load_plugins
+from timetracer_otel.calls.library import activate_all, deactivate_all
 from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -37,9 +37,7 @@ class Surroundings:
             closed_world.note()
         if block_network:
             closed_world.block(session)
-        self._plugins = load_plugins()
-        for plugin in self._plugins:
-            plugin.activate()
+        self._plugins = activate_all()
         hold()
         runtime().watch_spans()
 
@@ -52,8 +50,7 @@ class Surroundings:
             closed_world.unwatch()
         else:
             closed_world.unnote()
-        for plugin in self._plugins:
-            plugin.deactivate()
+        deactivate_all(self._plugins)
         # A replay refuses late calls; a recording that has ended only counts them.
         linger(self._session, math.inf if self._watches else LATE_CALLS_S)
         release()

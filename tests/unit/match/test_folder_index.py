@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
@@ -94,7 +95,7 @@ BODIES = st.sampled_from([None, b"", b'{"a": 1}', b'{"a": 2}'])
 UNKNOWN = st.booleans()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(25)
 @given(
     st.lists(st.tuples(TARGETS, BODIES, UNKNOWN, st.sampled_from(["default", "off"])), min_size=1, max_size=12),
     st.lists(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from timetracer_otel.libraries.asyncpg.cells import KnownTypes
 from timetracer_otel.libraries.asyncpg.columns import decoded
 from timetracer_otel.libraries.asyncpg.internals import Codecs
@@ -34,6 +35,7 @@ _of_one_width = st.sampled_from((1, 2, 4, 8, 16)).flatmap(
 
 
 @pytest.mark.parametrize("oid", _OIDS)
+@examples(40)
 @given(cells=st.one_of(_of_one_width, st.lists(_days), st.lists(_moments), st.lists(_cells, max_size=5)))
 def test_a_column_is_decoded_as_asyncpg_decodes_it(oid: int, cells: list[bytes | None]) -> None:
     found = decoded(oid, cells)

@@ -13,6 +13,7 @@ import pytest
 from timetracer_otel.base import plugin_names
 from timetracer_otel.calls import library
 from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.exceptions import PluginNotFoundError
 
 
 class Broken:
@@ -48,3 +49,11 @@ def test_an_instrumentor_that_does_not_come_up_costs_its_spans_and_nothing_else(
         "Calls are recorded and replayed all the same; spans of theirs may be missing."
     )
     assert Broken.asked == 1, "what it did before it failed was done again"
+
+
+@pytest.mark.parametrize("module", ["nobody_has_it", "nobody_has_it.driver"])
+def test_a_library_that_is_not_installed_is_said(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_names, "register", lambda *_: None)
+    plugin = LibraryPlugin("nobody", "custom", [module], lambda _: [])
+    with pytest.raises(PluginNotFoundError, match="nobody"):
+        plugin.enable()

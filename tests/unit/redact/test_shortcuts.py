@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.ended_calls import Ended
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.config import TraceConfig
@@ -124,7 +125,7 @@ def the_long_way(data: bytes) -> tuple[list[tuple[int, int]], list[bytes]]:
 
 @given(DATA)
 @example(f"Basic {BASIC}Bearer abcdefgh12345678{PRIVATE_KEY}".encode())
-@settings(deadline=None, max_examples=150)
+@examples(40)
 def test_forms_are_found_as_by_looking_for_each_of_them(data: bytes) -> None:
     inner: list[bytes] = []
     places = well_known_secrets(data, inner)
@@ -137,7 +138,7 @@ def test_forms_are_found_as_by_looking_for_each_of_them(data: bytes) -> None:
 
 @given(st.lists(st.sampled_from([*IN_BASE64, *SECRETS]), max_size=12).map("".join).map(str.encode))
 @example(b"/" + base64.b64encode(f"<b>{FORGE}</b>".encode()) + b"+")
-@settings(deadline=None, max_examples=300)
+@examples(75)
 def test_secrets_within_base64_are_found_as_by_decoding_at_each_run(data: bytes) -> None:
     inner: list[bytes] = []
     places = well_known_secrets(data, inner)
@@ -203,7 +204,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES, max_size=3))
-@settings(deadline=None, max_examples=100)
+@examples(25)
 def test_values_are_redacted_as_by_walking_through_them(values: list[Any]) -> None:
     rules = Redactor()
     for redactor in (rules, Pseudonymiser(rules, Pseudonyms())):
@@ -230,7 +231,7 @@ def leaves(value: Any) -> Iterator[bytes]:
 
 
 @given(VALUES)
-@settings(deadline=None, max_examples=100)
+@examples(25)
 def test_all_that_may_hold_a_secret_is_searched(value: Any) -> None:
     texts: list[str] = []
     raw: list[bytes] = []
@@ -247,7 +248,7 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-16", "utf-16-be", "utf-16-le", "utf-3
 
 
 @given(st.lists(JSON_PIECES, max_size=12).map("".join), ENCODINGS, st.sets(st.sampled_from(KEYS), min_size=1))
-@settings(deadline=None, max_examples=500)
+@examples(120)
 def test_no_secret_key_is_missed_by_looking_from_behind(text: str, encoding: str, names: set[str]) -> None:
     data = f'{{"a": "{text}'.encode(encoding)
     keys = json_keys(names, besides=["loc"])
@@ -263,7 +264,7 @@ def test_no_secret_key_is_missed_by_looking_from_behind(text: str, encoding: str
 @example('x": 1, "password"\t: "', "utf-16-le", {"password"})
 @example('x": 1, "Password"\t\r\n : "', "utf-8", {"password"})
 @example('x": 1, "pw": "', "utf-8", {"pw", "password"})
-@settings(deadline=None, max_examples=500)
+@examples(120)
 def test_no_secret_key_is_missed_in_a_long_body(text: str, encoding: str, names: set[str]) -> None:
     data = f'{{"a": "{text}", "b": "{" " * 17_000}"}}'.encode(encoding)
     keys = json_keys(names, besides=["loc"])
@@ -345,7 +346,7 @@ DOCUMENTS = st.recursive(
 
 @given(st.lists(DOCUMENTS, max_size=3), st.booleans(), st.sampled_from(["\n", "", "'", "\\"]), st.integers(0, 9))
 @example(["password = 'x1y2z3w4'", {'token="x1y2z3w4"': None}], False, "\n", 0)
-@settings(deadline=None, max_examples=400)
+@examples(100)
 def test_texts_of_json_are_redacted_as_by_looking_at_each(
     documents: list[Any], is_ascii: bool, between: str, cut: int
 ) -> None:
@@ -386,7 +387,7 @@ HEADERS = st.lists(
 
 
 @given(st.lists(HEADERS, max_size=4))
-@settings(deadline=None)
+@examples(25)
 def test_headers_that_were_met_before_are_redacted_as_the_first_time(calls: list[list[tuple[bytes, bytes]]]) -> None:
     known = Pseudonyms()
     used: list[str] = []
@@ -458,7 +459,7 @@ def test_the_secrets_of_a_recording_are_forgotten_with_it() -> None:
 
 
 @given(st.lists(ended_calls(), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, HealthCheck.function_scoped_fixture)
 def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.MonkeyPatch, calls: list[Ended]) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "urandom", lambda size: b"k" * size)

@@ -183,6 +183,7 @@ def test_a_function(counts: Counter[str], tmp_path: Path, monkeypatch: pytest.Mo
     module.pay = lambda order: {"paid": [order["n"]], "token": "t"}
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "_all", None)
     function_plugin("counted", ["timetracer_test_counted:pay"])
     recorded, replayed, events = run(
         counts, tmp_path / "x.msgpack", lambda: module.pay({"n": 1, "password": "p", "of": [{"token": 1}]})

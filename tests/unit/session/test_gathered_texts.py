@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.ended_calls import Ended
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import cassette_to_bytes
@@ -71,7 +72,7 @@ CALLS = st.lists(
 
 
 @given(CALLS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, HealthCheck.function_scoped_fixture)
 def test_events_are_redacted_together_as_each_alone(monkeypatch: pytest.MonkeyPatch, calls: list[Ended]) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "urandom", lambda size: b"k" * size)
@@ -106,7 +107,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=6).map("".join), st.sets(st.sampled_from(SECRETS)))
-@settings(deadline=None, max_examples=200)
+@examples(60)
 def test_known_secrets_are_found_in_the_long_parts_of_a_text_as_in_all_of_it(text: str, secrets: set[str]) -> None:
     places = Occurrences()
     for secret in sorted(secrets):

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.ended_calls import Ended
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import cassette_to_bytes
@@ -226,7 +227,7 @@ def calls_of_all_kinds(draw: st.DrawFn) -> Ended:
 
 
 @given(st.lists(calls_of_all_kinds(), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 def test_a_recording_is_the_same_as_by_a_look_at_each_call(
     monkeypatch: pytest.MonkeyPatch, calls: list[Ended]
 ) -> None:

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.ended_calls import Ended
 from timetracer_otel.cassette import cassette_from_bytes, cassette_to_bytes
 from timetracer_otel.cassette.boundaries import BOUNDARIES
@@ -98,7 +99,7 @@ def recorded(calls: list[Ended], redact: str) -> Cassette:
 
 
 @pytest.mark.parametrize("redact", ["default", "off"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 @given(calls=st.lists(ended_calls(), min_size=1, max_size=3))
 @example(
     calls=[

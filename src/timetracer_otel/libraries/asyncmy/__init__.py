@@ -6,14 +6,12 @@ object over a stand-in for its stream, and its cursors run for real. See ``docs/
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.asyncmy.internals import RELIED_UPON
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 
@@ -48,8 +46,6 @@ def enable_asyncmy() -> None:
     Raises:
         PluginNotFoundError: asyncmy is not installed.
     """
-    if importlib.util.find_spec(_LIB) is None:
-        raise PluginNotFoundError(_LIB)
     plugin.enable()
 
 

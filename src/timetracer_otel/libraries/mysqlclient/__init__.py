@@ -7,7 +7,6 @@ app's, and reaches no C library. See ``docs/mysql.md``.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 from timetracer_otel.libraries.mysqlclient.internals import MODULE, RELIED_UPON
 
@@ -59,8 +57,6 @@ def enable_mysqlclient() -> None:
     Raises:
         PluginNotFoundError: mysqlclient is not installed.
     """
-    if importlib.util.find_spec(MODULE) is None:
-        raise PluginNotFoundError(_LIB)
     plugin.enable()
 
 

@@ -7,14 +7,12 @@ connection is the driver's own object over a stand-in for its handle in C, and i
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 from timetracer_otel.libraries.mysqlconnector.internals import LIB, MODULE, RELIED_UPON, WITH_ASYNCIO
 
@@ -50,8 +48,6 @@ def enable_mysqlconnector() -> None:
     Raises:
         PluginNotFoundError: mysql-connector-python is not installed.
     """
-    if importlib.util.find_spec("mysql") is None or importlib.util.find_spec(MODULE) is None:
-        raise PluginNotFoundError(LIB)
     plugin.enable()
 
 

@@ -6,14 +6,12 @@ over a stand-in for its socket, and its cursors run for real. See ``docs/mysql.m
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 from timetracer_otel.libraries.pymysql.internals import RELIED_UPON
 
@@ -50,8 +48,6 @@ def enable_pymysql() -> None:
     Raises:
         PluginNotFoundError: pymysql is not installed.
     """
-    if importlib.util.find_spec(_LIB) is None:
-        raise PluginNotFoundError(_LIB)
     plugin.enable()
 
 
