@@ -6,7 +6,7 @@ A case gets the `Database`, and opens its own connections. Each begins with no t
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tests.contract.sql_observation import attempt, seen
@@ -244,3 +244,94 @@ def what_objects_look_like(database: Database) -> Any:
         cursor.close(),
         connection.close(),
     ]
+
+
+class NoLength:
+    """Values that do not tell how many they are."""
+
+    def __len__(self) -> int:
+        raise ZeroDivisionError("no length")
+
+    def __getitem__(self, place: int) -> int:
+        if place:
+            raise IndexError(place)
+        return place
+
+
+class NoItems:
+    """Values that do not tell what they are."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, place: int) -> int:
+        raise ZeroDivisionError("no items")
+
+
+class NoEnd(list[Any]):
+    """Values that stop telling what they are."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from ()
+        raise ZeroDivisionError("no end")
+
+
+class NoKeys(Mapping[str, Any]):
+    """Values by name that do not tell their names."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        raise ZeroDivisionError("no names")
+
+    def __getitem__(self, name: str) -> Any:
+        raise ZeroDivisionError("no value")
+
+
+class NoText(str):
+    """A text that does not show itself."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no text")
+
+    __repr__ = __str__
+
+
+class NoNumber(int):
+    """A number that does not show itself."""
+
+    def __int__(self) -> int:
+        raise ZeroDivisionError("no number")
+
+    __index__ = __str__ = __repr__ = __int__  # type: ignore[assignment]
+
+
+@direct
+def objects_that_raise(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 1)
+    cursor = connection.cursor()
+    find, insert = map(database.sql, ("SELECT name FROM item WHERE name = ?", "INSERT INTO item (name) VALUES (?)"))
+    found: list[Any] = []
+
+    def ran(method: str, statement: str, values: Any) -> Any:
+        getattr(cursor, method)(statement, values)
+        return cursor.fetchall() if statement is find else cursor.rowcount
+
+    def tried(*given: Any) -> None:
+        told = attempt(ran, *given)
+        # Some drivers tell the address of what they do not take.
+        found.append([told["class"], told["text"].partition(" at 0x")[0]] if isinstance(told, dict) else told)
+        connection.rollback()
+
+    for values in (NoLength(), NoItems(), NoEnd(["item 1"]), NoKeys()):
+        for given in (values, (values,), ([values],)):
+            tried("execute", find, given)
+        tried("executemany", insert, [("new",), values])
+    for value in (NoText("item 1"), NoNumber(1)):
+        tried("execute", find, (value,))
+    tried("executemany", insert, NoEnd([("new",)]))
+    tried("execute", find, ("item 1",))
+    connection.close()
+    return found

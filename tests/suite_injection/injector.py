@@ -29,7 +29,7 @@ GUARDS = frozenset(
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
         "guarded_generator.<locals>.guarded_generate _run_in_generator "
-        "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call",
+        "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call contain",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),

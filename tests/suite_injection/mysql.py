@@ -99,10 +99,12 @@ def _by_cursors(connect: Callable[[], Any], cursors: Any) -> list[str]:
             cursor.execute("INSERT INTO people (name) VALUES ('Ada')")
 
     connection = connect()
-    found = [seen(partial(work, connection)) for work in (selected, changed, refused)]
-    connection.commit()
-    connection.close()
-    return found
+    works = (
+        *(partial(work, connection) for work in (selected, changed, refused)),
+        connection.commit,
+        connection.close,
+    )
+    return list(map(seen, works))
 
 
 def pymysql_itself(servers: Servers) -> list[str]:

@@ -6,7 +6,8 @@ function that lets a fault out, and how.
 
 Then it does the same in a replay, with the servers stopped: each call of the app has to give what was recorded, or a
 miss, in time. And, for some workloads, in a replay to which all calls are new (``new_episodes``), with the servers:
-each call has to give what it gives bare, or a miss. ``--modes`` chooses among the three.
+each call has to give what it gives bare, or a miss. Where a driver refuses new calls, its connections are recorded,
+and each call has to be refused. ``--modes`` chooses among the three.
 
 ``known.txt`` (recordings) and ``known-replay.txt`` list the functions that are known to let faults out. A function
 that stands there and does so is no failure; one that does not stand there is, and so is one that stands there and no
@@ -20,6 +21,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +31,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import CO_COROUTINE
 from pathlib import Path
@@ -41,6 +43,7 @@ from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
+from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
@@ -49,6 +52,7 @@ from tests.suite_injection.postgres import SCHEMA
 from tests.suite_injection.servers import Servers
 from tests.suite_injection.workloads import WORKLOADS
 from timetracer_otel import record, replay
+from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
 from timetracer_otel.otel import TimetracerInstrumentor
 
@@ -61,6 +65,8 @@ with Loopback() as upstream:
 """
 PATIENCE_S = 100.0
 _MISS = "ReplayMismatchError"
+_NOTHING = "NoneType None"
+"""What is seen of a call that gives nothing, such as one that closes a connection."""
 _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
 _OF_PROCESS = {*INCOMING, *JOBS}
@@ -68,8 +74,13 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 _NEW = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
     *("pymongo", "pymongo_async"),
+    *DIRECT,
+    *DIRECT_MYSQL,
+    *("pymysql_itself", "mysqlclient_itself"),
 }
 """Workloads whose calls are also tried as new ones of a replay: of each kind of client, one or two."""
+_REFUSING = {"asyncpg_direct", "pymysql_itself", "mysqlclient_itself", *DIRECT_MYSQL}
+"""Those of these whose drivers refuse new calls."""
 _PACED = {"functions", "requests", "asyncpg"}
 """Workloads whose replays take the time that the recording took: their calls are short."""
 KNOWN = [Path(__file__).with_name(name) for name in ("known.txt", "known-replay.txt")]
@@ -121,9 +132,9 @@ def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | N
         return _seen_or_missed(name, servers)
 
 
-def added(name: str, servers: Servers, folder: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
+def added(name: str, servers: Servers, known: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees in a replay to which all calls are new."""
-    with adding(folder / f"new-{os.getpid()}"), _broken(target, fault):
+    with adding(known), _broken(target, fault):
         return _seen_or_missed(name, servers)
 
 
@@ -159,13 +170,22 @@ def replaying(name: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def adding(path: Path) -> Iterator[None]:
-    """Add all calls to a cassette that has none."""
-    path = path.with_suffix(".msgpack")
-    with record(path):
-        pass
+def adding(known: Path) -> Iterator[None]:
+    """Add all calls to a copy of a cassette that `without_calls` made."""
+    path = known.with_name(f"new-{os.getpid()}.msgpack")
+    shutil.copyfile(known, path)
     with suppress(ReplayFailedError), replay(path, record_mode="new_episodes"):
         yield
+
+
+def without_calls(name: str, servers: Servers, path: Path) -> None:
+    """Make a cassette to which the calls of a workload are new; the connections of one that refuses them are not."""
+    with record(path):
+        if name in _REFUSING:
+            WORKLOADS[name](servers)
+    cassette = read_cassette(path)
+    openings = [event for event in cassette.events if event.signature.method == "CONNECT"]
+    save_cassette(replace(cassette, events=openings), path)
 
 
 @contextmanager
@@ -213,10 +233,10 @@ def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, ty
     return found
 
 
-def functions_of_adding(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
+def functions_of_adding(name: str, servers: Servers, known: Path) -> dict[str, types.CodeType]:
     """The same for a replay to which all calls are new."""
-    with adding(folder / "functions-new"), injector.ran() as found:
-        WORKLOADS[name](servers)
+    with adding(known), injector.ran() as found:
+        _seen_or_missed(name, servers)
     return found
 
 
@@ -269,13 +289,18 @@ class Suite:
 
     def add(self, name: str) -> None:
         """Break what runs while all calls of a workload are new to a replay: the app has to see what it sees bare,
-        or a miss.
+        or a miss. Where new calls are refused, it has to see that, and nothing of what it sees bare.
         """
-        bare = in_fork(partial(WORKLOADS[name], self.servers))
-        seen_when = partial(added, name, self.servers, self.folder)
+        bare, known = in_fork(partial(WORKLOADS[name], self.servers)), self.folder / "known.msgpack"
+        assert in_fork(partial(without_calls, name, self.servers, known)) is None
+        seen_when = partial(added, name, self.servers, known)
         plain = in_fork(seen_when)
-        assert plain == bare, (bare, plain)
-        self._same_or_missed("new", name, functions_of_adding(name, self.servers, self.folder), bare, seen_when)
+        if name in _REFUSING:
+            assert all(_MISS in now or now == _NOTHING for now in plain), plain
+            assert any(_MISS in now for now in plain), plain
+        else:
+            assert plain == bare, (bare, plain)
+        self._same_or_missed("new", name, functions_of_adding(name, self.servers, known), plain, seen_when)
 
     def _same_or_missed(
         self,
@@ -292,7 +317,7 @@ class Suite:
             if not isinstance(seen, list):
                 self._note(f"{mode} {name} {place}", fault, str(seen))
                 continue
-            differing = _differing(mode, plain, seen)
+            differing = _differing(plain, seen, is_new=mode == "new" and name not in _REFUSING)
             if differing is not None:
                 self._note(f"{mode} {name} {place}", fault, _difference(plain, seen, differing))
 
@@ -427,7 +452,7 @@ def _one(options: argparse.Namespace) -> int:
     return 1 if new or mended else 0
 
 
-def _differing(mode: str, plain: list[str], seen: list[str]) -> int | None:
+def _differing(plain: list[str], seen: list[str], *, is_new: bool) -> int | None:
     """The first line that is neither what it was nor a miss; None without one.
 
     Where calls are new, lines behind a miss tell of a server on which something was not done. No fault may be there.
@@ -436,7 +461,7 @@ def _differing(mode: str, plain: list[str], seen: list[str]) -> int | None:
     for index, (was, now) in enumerate(zip(plain, seen, strict=True)):
         if _MISS in now:
             missed = True
-        elif now != was and (mode != "new" or not missed or _FAULT in now):
+        elif now != was and (not is_new or not missed or _FAULT in now):
             return index
     return None
 

@@ -21,6 +21,7 @@ from timetracer_otel.calls.guarded import (
     Done,
     Flow,
     Noted,
+    OurStep,
     adding,
     answered,
     answered_async,
@@ -33,6 +34,7 @@ from timetracer_otel.calls.guarded import (
 )
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import noting_beneath
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -242,6 +244,42 @@ def test_a_replay_raises_its_own_errors_and_the_recorded_ones(library: Library, 
     with pytest.raises(OSError, match="as recorded") as raised:
         library.call(answering)
     assert (missed.value, raised.value) == (refusal, recorded)
+    assert not library.calls
+
+
+def _looking_at_an_object_that_raises(session: BaseSession, value: Any) -> None:
+    outside(int, "the app's object raises")
+
+
+def test_an_object_of_the_apps_that_raises_is_no_fault(library: Library) -> None:
+    before = faults.fault_counts()
+    assert library.call(_looking_at_an_object_that_raises) == 8
+    assert library.calls == [4]
+    assert faults.fault_counts() == before
+
+
+def test_an_object_of_the_apps_that_raises_does_so_in_a_replay(library: Library, replaying: ReplaySession) -> None:
+    with pytest.raises(ValueError, match="the app's object raises"):
+        library.call(_looking_at_an_object_that_raises)
+    assert not library.calls
+    assert not replaying.verdict().misses
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_step_of_ours_raises_what_it_calls_outside(
+    library: Library, replaying: ReplaySession, is_ours: bool
+) -> None:
+    def step() -> NoReturn:
+        if is_ours:
+            fault()
+        outside(fault)
+        raise AssertionError
+
+    def begin(session: BaseSession, value: Any) -> Flow:
+        yield OurStep(step)
+
+    with pytest.raises(ReplayMismatchError if is_ours else AttributeError, match="no such name in the new release"):
+        library.call(begin)
     assert not library.calls
 
 

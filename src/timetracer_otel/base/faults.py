@@ -20,6 +20,10 @@ __all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say",
 
 logger = logging.getLogger("timetracer_otel")
 
+is_anothers: Callable[[BaseException], bool] = lambda error: False  # noqa: E731 - a function of another room
+"""Whether something that was raised is another's, and no fault of ours: an object of the app's raised it while we
+looked at it. Set by the room that knows, which stands above this one."""
+
 raise_faults = False
 """Set by our own test suite: `contain` then raises the fault, so that no test passes in spite of one."""
 
@@ -35,11 +39,16 @@ _lock = threading.RLock()
 def contain(where: str, error: BaseException, warning: str | None = None) -> None:
     """Count a fault of ours, and log it with its traceback the first time it happens there.
 
+    What is another's is left alone: the app meets it where its library asks the same object.
+
     Args:
         where: A short constant name of the place (``"httpx.capture"``), the key of the count.
         error: What went wrong; raised again where `raise_faults` is set.
         warning: What the log says instead, once, where a user can do something about it.
     """
+    with suppress(Exception):
+        if is_anothers(error):
+            return
     if raise_faults:
         with _lock:
             _counts[where] += 1

@@ -24,6 +24,7 @@ from timetracer_otel.base.otel_context import (
 )
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import Done, Flow, Noted, OurStep, Step, raising
+from timetracer_otel.calls.whose_error import is_from_outside
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import session_now
@@ -70,7 +71,7 @@ class Site:
     """The plugin's name, as in the mock and live lists."""
     live: Any
     """The `Step` that makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns
-    the library's own awaitable."""
+    the library's own awaitable. A call that is new to a replay may be an `OurStep`, over a connection of ours."""
     lend: Callable[[], Callable[[], Any]] | None = None
     """Changes objects of the app's for the time of the real call, and gives what changes them back. Set by `observe`
     or `again` where that is needed. Example: a request's stream that is noted while it is sent."""
@@ -269,8 +270,12 @@ class Recording(Noted):
         site = self.site
         try:
             self._undone()
-            # A miss: the call was new to a replay, and met a fault of ours before it was made.
-            if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
+            if (
+                # A miss: the call was new to a replay, and met a fault of ours before it was made.
+                isinstance(error, ReplayMismatchError)
+                or _is_fault_of(site.live, error)
+                or (site.may_disown and site.disowns(error))
+            ):
                 self.withdraw()
             else:
                 self.failed(error)
@@ -325,6 +330,11 @@ class Recording(Noted):
             self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
             return EventResult()
         return self.site.result(self)
+
+
+def _is_fault_of(live: Any, error: BaseException) -> bool:
+    """Whether a fault of ours ended a call that is new to a replay, and that we make."""
+    return type(live) is OurStep and isinstance(error, Exception) and not is_from_outside(error)
 
 
 def run(steps: Flow) -> Any:

@@ -10,6 +10,9 @@ class `AppStep`, so the guard knows its outcome before any code of ours sees it.
 - in a replay: the app gets a `ReplayMismatchError` that says "a fault of ours", unless its step has raised. A bare
   call would go out for real.
 
+What an object of the app's raises while we look at it (`whose_error.outside`) is no fault: a recording leaves it to
+the library to meet the same, and a replay gives it to the app.
+
 So the library's call is never made twice. An exception that is no `Exception` (the cancellation of a task, an
 interrupt) always passes.
 
@@ -32,7 +35,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.noting import looked
-from timetracer_otel.calls.whose_error import judges, raise_for_app
+from timetracer_otel.calls.whose_error import is_from_outside, judges, raise_for_app
 from timetracer_otel.current import SESSION_KEY, get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -137,7 +140,9 @@ class Noted:
 
 
 class OurStep(partial[Any]):
-    """A step that is ours alone, such as a wait: what it raises in a replay is a fault of ours."""
+    """A step that is ours, such as a wait, or a call over a connection of ours: what it raises in a replay is a fault
+    of ours, unless `outside` raised it.
+    """
 
     __slots__ = ()
 
@@ -550,8 +555,13 @@ def contain(
         # It was not asked for, or not found, and a recording may go on beside a replay.
         with suppress(Exception):
             session = get_current_session()
-    replays = _replays(session) and (session is not None or outcome is None)
-    if replays and isinstance(fault, TimetracerError):
+    is_for_app, replays = False, hooks.guard is not None
+    try:
+        replays = _replays(session) and (session is not None or outcome is None)
+        is_for_app = replays and (isinstance(fault, TimetracerError) or is_from_outside(fault))
+    except Exception as another:
+        faults.contain(f"{lib}.contain", another)
+    if is_for_app:
         raise fault
     faults.contain(f"{lib}.seam", fault)
     if give_up is not None:

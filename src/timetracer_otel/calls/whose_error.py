@@ -9,7 +9,9 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-__all__ = ["is_for_app", "judges", "outside", "raise_for_app"]
+from timetracer_otel.base import faults
+
+__all__ = ["is_for_app", "is_from_outside", "judges", "outside", "raise_for_app"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,9 +30,17 @@ def is_for_app(trace: TracebackType | None) -> bool:
     Args:
         trace: The traceback, as the guard that asks has it. Its first frame is that guard's.
     """
-    trace = trace.tb_next if trace is not None else None
+    return _came_through(_codes, trace.tb_next if trace is not None else None)
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Whether `outside` or `raise_for_app` raised it: it is no fault of ours, in a recording as in a replay."""
+    return _came_through(_CALLS, error.__traceback__)
+
+
+def _came_through(codes: set[CodeType], trace: TracebackType | None) -> bool:
     while trace is not None:
-        if trace.tb_frame.f_code in _codes:
+        if trace.tb_frame.f_code in codes:
             return True
         trace = trace.tb_next
     return False
@@ -47,3 +57,5 @@ def outside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 judges(raise_for_app, outside)
+_CALLS = {raise_for_app.__code__, outside.__code__}
+faults.is_anothers = is_from_outside

@@ -1,7 +1,8 @@
 """Arguments that a cassette has no encoding for, in a form that is equal for equal arguments in every run.
 
 An argument is only compared and shown; nobody makes it again. So it need not come back as it was, and its class, with
-what its objects consist of, is enough. Nothing of the app's is called for that, except the time zones of clocks.
+what its objects consist of, is enough. Nothing of the app's is called for that, except the time zones of clocks, and
+what gives the items of a container. Where that raises, the argument has no such form.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import datetime as dt
 import enum
 import struct
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -77,26 +79,31 @@ class _Former:
         if isinstance(value, Mapping):
             return self._pairs(kind, value, room)
         if isinstance(value, (list, tuple)):
-            return [self.form(item, room - 1) for item in value]
+            return [self.form(item, room - 1) for item in _items(value)]
         if isinstance(value, (set, frozenset)):
-            return _named(kind, sorted((self.form(item, room - 1) for item in value), key=pack))
+            return _named(kind, sorted((self.form(item, room - 1) for item in _items(value)), key=pack))
         for base, plain in _TEXT_LIKE:
             if issubclass(kind, base):
                 return plain(value)
         if issubclass(kind, _NAMED) and "<" not in value.__qualname__:
             return _named(kind, f"{value.__module__}.{value.__qualname__}")
-        try:
+        with suppress(Exception):  # it has no buffer, or the app's class does not give it
             view: memoryview[Any] = memoryview(value)
             return _named(kind, [view.format, list(view.shape or ()), view.tobytes()])
-        except (TypeError, ValueError, NotImplementedError, BufferError):
-            pass
         return _named(kind, {name: self.form(part, room - 1) for name, part in sorted(_state(value, kind))})
 
     def _pairs(self, kind: type, value: Mapping[Any, Any], room: int) -> Any:
-        pairs = [[self.form(key, room - 1), self.form(item, room - 1)] for key, item in value.items()]
+        pairs = [[self.form(key, room - 1), self.form(item, room - 1)] for key, item in _items(value, value.items)]
         if all(type(key) in (str, int, bytes) for key, _ in pairs):
             return {key: item for key, item in pairs}  # noqa: C416 - pairs are lists
         return _named(kind, sorted(pairs, key=pack))
+
+
+def _items(value: Any, given: Callable[[], Iterable[Any]] | None = None) -> list[Any]:
+    try:
+        return list(value if given is None else given())
+    except Exception as fault:  # the app's own class
+        raise Unencodable(f"{type(value).__qualname__} raises {type(fault).__name__}") from None
 
 
 def _named(kind: type, content: Any) -> dict[str, Any]:

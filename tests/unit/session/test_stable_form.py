@@ -61,6 +61,11 @@ class Point:
         raise AssertionError("nothing of the app's is asked")
 
 
+class NoItems(list[Any]):
+    def __iter__(self) -> Any:
+        raise ZeroDivisionError
+
+
 class Slotted(Point):
     __slots__ = ("never", "z")
 
@@ -160,6 +165,7 @@ def holds_itself() -> Any:
     [
         re.match("a", "a"), threading.Lock(), holds_itself(), lambda: 1, object(), iter([1]), (x for x in [1]),
         Point(1, threading.Lock()), collections.deque([1]), [[1] * 200 for _ in range(200)],
+        NoItems([1]),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip

@@ -28,8 +28,9 @@ from timetracer_otel.libraries.asyncpg.call import (
 )
 from timetracer_otel.libraries.asyncpg.server import Asked, Server, server_of
 from timetracer_otel.libraries.kits.dbapi import drivers
-from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, claimed
+from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
 from timetracer_otel.libraries.kits.dbapi.call import raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.direct import held_by
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening

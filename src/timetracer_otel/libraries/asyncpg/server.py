@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import flow, replays, run_async
+from timetracer_otel.calls.flow import flow, replays
 from timetracer_otel.calls.guarded import OurStep, Step, refusal
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
 from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.asyncpg import internals, wire
 from timetracer_otel.libraries.asyncpg.answer import Described, described_in, prepared, rows_of
@@ -358,7 +358,7 @@ class Server(ReplayObject, asyncio.Transport):
 
     async def _answer(self, asked: Asked, kind: bytes) -> None:
         try:
-            self._came(asked, await run_async(self._answer_to(asked, kind)))
+            self._came(asked, await self._answer_to(asked, kind))
         except TimetracerError as miss:
             self._refuse(asked, miss, not asked.is_open)
         except Exception as fault:
@@ -400,6 +400,7 @@ class Server(ReplayObject, asyncio.Transport):
             self._loop.call_soon(self._protocol.data_received, told)
             self._let_go_on(asked)
 
+    @in_steps
     def _answer_to(self, asked: Asked, kind: bytes) -> Generator[Step, Any, _Pieces]:
         method, given, held = asked.method, asked.given, self.held
         assert held is not None

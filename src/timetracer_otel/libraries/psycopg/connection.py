@@ -18,7 +18,16 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, OurStep, guarded_async, guarded_generator, raising
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Done,
+    Flow,
+    OurStep,
+    Step,
+    guarded_async,
+    guarded_generator,
+    raising,
+)
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
@@ -336,16 +345,16 @@ def lent(held: HeldConnection, connection: Any, cursor: Any) -> Callable[[], Any
     return back
 
 
-def waiting(held: HeldConnection, live: AppStep) -> AppStep:
+def waiting(held: HeldConnection, live: AppStep) -> OurStep:
     """The step of a call that is a generator of psycopg's, on the real connection behind the app's."""
 
     def wait() -> Any:
         return internals.waited(live, held.twin.real.opened().pgconn)
 
-    return AppStep(wait)
+    return OurStep(wait)
 
 
-def on_real(held: HeldConnection, cursor: Any, live: AppStep) -> Flow:
+def on_real(held: HeldConnection, cursor: Any, live: Step) -> Flow:
     """The steps of a call on the real connection behind the app's, which is there."""
     back = lent(held, internals.connection_of(cursor), cursor)
     try:
@@ -463,7 +472,7 @@ def command(original: Function) -> Function:
             finally:
                 told.transaction_status = status.IDLE
         elif of_two_phases or told.transaction_status == status.INERROR:
-            yield from flow(_Command(held.target, verb, for_real, told, given={"command": text}), session)
+            yield from flow(_Command(held.target, verb, OurStep(for_real), told, given={"command": text}), session)
             held.twin.real.ended(committed=verb != "ROLLBACK")
         elif session.adds_new_calls and verb != "BEGIN":
             yield OurStep(held.twin.real.execute, text, text, None)

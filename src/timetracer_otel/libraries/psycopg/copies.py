@@ -14,6 +14,7 @@ from timetracer_otel.calls.guarded import (
     AppStep,
     Done,
     Flow,
+    Step,
     guarded,
     guarded_async,
     guarded_generator,
@@ -189,7 +190,7 @@ def _read(original: Function) -> Function:
     return guarded_generator(LIB, original, begin, outside=True)
 
 
-def _on_real(held: HeldConnection, part: Any, live: AppStep) -> Flow:
+def _on_real(held: HeldConnection, part: Any, live: Step) -> Flow:
     """The steps of a part of a COPY that goes to the real connection, in a replay."""
     internals.use(part, held.twin.real.opened().pgconn)
     return on_real(held, part.cursor, live)

@@ -85,7 +85,7 @@ def notifies(original: Function) -> Function:
             pgconn = held.twin.real.opened().pgconn
             return internals.waited(partial(original, pgconn), pgconn)
 
-        site = _Waiting(held, for_real, connection.pgconn)
+        site = _Waiting(held, OurStep(for_real), connection.pgconn)
         if held.has_limit and session.upcoming(site.redacted(session)) is None:
             over = internals.timed_out()
             if over is not None:

@@ -10,8 +10,9 @@ from weakref import ref
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, only, raising
-from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by, claimed
+from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
 from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import belongs_to

@@ -174,7 +174,8 @@ class Peer(ReplayObject):
 
     def _answer(self, text: str, state: bytes) -> tuple[bytes, bytes]:
         """The answer to a statement, and the state of the transaction behind it."""
-        verb = text.split(None, 1)[0].upper() if text.strip() else ""
+        # To a server whose release it does not know, psycopg2 sends "BEGIN;SET TRANSACTION ...".
+        verb = text.split(None, 1)[0].partition(";")[0].upper() if text.strip() else ""
         if text.startswith(_OPEN_CURSORS):
             empty = struct.pack("!H", 0)
             row = _message(b"D", empty) if any(repr(name) in text for name in self.declared) else b""

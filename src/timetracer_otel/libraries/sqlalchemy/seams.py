@@ -29,11 +29,11 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.boundaries import (
     answered_by,
     answered_or_passed,
-    claimed,
     end_of_transaction,
     opened_for_real,
 )
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
 from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts

@@ -21,7 +21,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["answered_by", "answered_or_passed", "claimed", "end_of_transaction", "opened_for_real"]
+__all__ = ["answered_by", "answered_or_passed", "end_of_transaction", "opened_for_real"]
 
 
 def answered_or_passed(site: Site, session: ReplaySession) -> Flow:

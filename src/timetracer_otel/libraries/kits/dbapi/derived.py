@@ -16,6 +16,7 @@ from weakref import ref
 from timetracer_otel.base.patching import Undoable
 from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.direct import (
     Held,
@@ -136,7 +137,7 @@ class DerivedClass:
         def behind() -> RealConnection:
             # A real connection's own methods are beneath ours.
             return (
-                RealConnection(target, lambda: self._with_settings(opens(), of()))
+                RealConnection(target, lambda: self._with_settings(outside(opens), of()))
                 if stands_in
                 else RealConnection(target, connection=super(self._made, of()))
             )

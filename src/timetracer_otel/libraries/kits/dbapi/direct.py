@@ -19,7 +19,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, only, raising
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed, end_of_transaction, opened_for_real
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
@@ -139,11 +139,15 @@ def connected(
     connection = yield stand_in()
     twin = hold(connection, True).twin
     try:
-        yield from flow(ConnectSite(target, lambda: given(opened_for_real(twin)), _nothing), session)
+        yield from flow(ConnectSite(target, OurStep(_opened_behind, twin, given), _nothing), session)
     except BaseException:
         drop(connection)
         raise
     return connection
+
+
+def _opened_behind(twin: ReplayConnection, given: Callable[[Any], Any]) -> Any:
+    return given(opened_for_real(twin))
 
 
 def begin_cursor(

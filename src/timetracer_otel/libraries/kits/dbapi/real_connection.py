@@ -24,6 +24,7 @@ from timetracer_otel.session import BaseSession
 __all__ = ["RealConnection"]
 
 Action = Callable[[Any], Any]
+"""Does something to the driver's own connection. What the driver does in it is called by `outside`."""
 
 
 class RealConnection:
@@ -61,7 +62,7 @@ class RealConnection:
                 connection = self._opener()
                 try:
                     for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):
-                        outside(action, connection)
+                        action(connection)
                 except BaseException:
                     connection.close()
                     raise
@@ -103,7 +104,7 @@ class RealConnection:
 
     def do(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the connection, if the connection is there."""
-        return self._run(lambda connection: getattr(connection, name)(*args, **kwargs))
+        return self._run(lambda connection: outside(getattr(connection, name), *args, **kwargs))
 
     def end(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Close the connection by one of its methods, if the connection is there."""
@@ -130,12 +131,12 @@ class RealConnection:
         if self.connection is None:
             return None
         with hooks.let_out():
-            return outside(action, self.connection)
+            return action(self.connection)
 
 
 def _execute(operation: Any, parameters: Any, connection: Any) -> None:
-    cursor = connection.cursor()
+    cursor = outside(connection.cursor)
     try:
-        cursor.execute(operation) if parameters is None else cursor.execute(operation, parameters)
+        outside(cursor.execute, *([operation] if parameters is None else [operation, parameters]))
     finally:
-        cursor.close()
+        outside(cursor.close)

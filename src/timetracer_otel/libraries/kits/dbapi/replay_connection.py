@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, cursor_shape, replay_cursor
@@ -104,7 +105,7 @@ class ReplayConnection(ReplayObject):
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if name not in _OWN and not name.startswith("_"):
-            self.tell(name, lambda connection: setattr(connection, name, value))
+            self.tell(name, lambda connection: outside(setattr, connection, name, value))
 
     def tell(self, key: Hashable, action: Callable[[Any], Any]) -> None:
         """The app sets something: the real connection gets it too, as soon as it is there."""
@@ -126,7 +127,7 @@ class ReplayConnection(ReplayObject):
         """
         for attribute, value in state.items():
             object.__setattr__(self, attribute, value)
-        self.tell(name, lambda connection: getattr(connection, name)(*args))
+        self.tell(name, lambda connection: outside(getattr(connection, name), *args))
 
     def known_rows(self, text: str, values: Any) -> Sequence[Any] | None:
         """The rows of a statement past the library that needs no recorded call; None where it needs one."""
@@ -196,7 +197,7 @@ class TwoPhaseConnection(ReplayConnection):
 
     def tpc_begin(self, xid: Any) -> None:
         """Begin a transaction of two phases (PEP 249)."""
-        self.real.begins(lambda connection: connection.tpc_begin(_xid(connection, xid)))
+        self.real.begins(lambda connection: outside(connection.tpc_begin, _xid(connection, xid)))
 
     def tpc_prepare(self) -> None:
         """Prepare the transaction of two phases (PEP 249)."""
@@ -225,7 +226,7 @@ class TwoPhaseConnection(ReplayConnection):
 
 def _xid(connection: Any, xid: Any) -> Any:
     """A transaction's name as the driver has it; our ``xid`` gave its parts."""
-    return connection.xid(*xid) if isinstance(xid, tuple) and hasattr(connection, "xid") else xid
+    return outside(connection.xid, *xid) if isinstance(xid, tuple) and hasattr(connection, "xid") else xid
 
 
 def passed_on(name: str) -> Callable[..., None]:
@@ -237,7 +238,7 @@ def passed_on(name: str) -> Callable[..., None]:
 
     def method(self: ReplayConnection, *args: Any, **kwargs: Any) -> None:
         key = (name, args[0] if args and isinstance(args[0], str) else None)
-        self.tell(key, lambda connection: getattr(connection, name)(*args, **kwargs))
+        self.tell(key, lambda connection: outside(getattr(connection, name), *args, **kwargs))
 
     method.__name__ = name
     return method

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, found_at_once, is_value, replays, run
+from timetracer_otel.calls.guarded import OurStep
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
@@ -271,7 +272,7 @@ class ReplayCursor(ReplayObject):
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
         fetches = self._fetches_by()
-        site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
+        site = self._site(call, OurStep(lambda: self._run_for_real(site, live, fetches)), fetches)
         return run(ran(site, session, partial(self._passed, text, call.values)))
 
     def _passed(self, text: str, values: Any) -> Any:

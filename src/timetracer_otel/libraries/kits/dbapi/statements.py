@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.cassette import pack_native
 from timetracer_otel.libraries.kits.dbapi.driver import known
-from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_parameter
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN, items_of, or_raising, pairs_of, plain_parameter
 
 __all__ = [
     "CursorCall",
@@ -71,8 +71,8 @@ def text_of(statement: Any) -> str:
         text = as_text(statement)
     else:
         # Several drivers have classes that put a statement together, with this method; None stands for a connection.
-        as_string = getattr(statement, "as_string", None)
-        text = str(as_string(None)) if as_string is not None else str(statement)
+        as_string = outside(getattr, statement, "as_string", None)
+        text = str(outside(as_string, None)) if as_string is not None else outside(str, statement)
     return _as_compared(text)
 
 
@@ -280,12 +280,22 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
     made: dict[str, Any] = {"statement": text}
     values = call.values
     if call.many:
-        made["many"] = [_in_order(_named(row, names), unordered) for row in values]
-    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and outside(len, values):
-        made["parameters"] = _in_order(_named(values if names else _without_order(text, values), names), unordered)
+        made["many"] = or_raising(_rows, values, names, unordered)
+    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)):
+        row = or_raising(_row, values if names else _without_order(text, values), names, unordered)
+        if row:
+            made["parameters"] = row
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
+
+
+def _row(values: Any, names: tuple[str, ...], unordered: frozenset[str]) -> Any:
+    return _in_order(_named(values, names), unordered)
+
+
+def _rows(rows: Any, *more: Any) -> list[Any]:
+    return [or_raising(_row, row, *more) for row in items_of(rows)]
 
 
 _PLACEHOLDER = re.compile(r"%[%s]")
@@ -373,15 +383,16 @@ _COLLECTIONS: Final = frozenset({dict, list, tuple})
 
 def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if type(parameters) is dict or isinstance(parameters, Mapping):
-        return {plain_parameter(name): plain_parameter(value) for name, value in parameters.items()}
+        return {plain_parameter(name): plain_parameter(value) for name, value in pairs_of(parameters)}
     if type(parameters) is tuple and PLAIN.issuperset(map(type, parameters)):
         # As nearly always.
         values = list(parameters)
     elif type(parameters) in _COLLECTIONS or hasattr(type(parameters), "__iter__"):
-        values = [plain_parameter(value) for value in parameters]
+        values = list(map(plain_parameter, items_of(parameters)))
     else:
         # A sequence that says how many it has: drivers ask for no more.
-        values = [plain_parameter(outside(operator.getitem, parameters, place)) for place in range(len(parameters))]
+        places = range(outside(len, parameters))
+        values = [plain_parameter(outside(operator.getitem, parameters, place)) for place in places]
     keys = names if len(names) == len(values) else _keys(names, len(values))
     if keys is None or len(set(keys)) != len(keys):
         return values

@@ -10,12 +10,13 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from operator import countOf
 from typing import Any, Final
 
+from timetracer_otel.calls.whose_error import is_from_outside, outside
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.libraries.kits.dbapi.app_types import made_of, taken_apart
@@ -25,6 +26,9 @@ from timetracer_otel.match.stable_form import stable_form
 
 __all__ = [
     "PLAIN",
+    "items_of",
+    "or_raising",
+    "pairs_of",
     "plain",
     "plain_parameter",
     "plain_row",
@@ -48,6 +52,8 @@ _APP_TYPE: Final = "app"
 _DICT: Final = "dict"
 """The type of a dict of the app's that has our own key in it, and so could be taken for a value of a driver."""
 
+_PYTHONS_OWN: Final = frozenset({dict, list, tuple})
+"""Containers that raise nothing when they are looked at."""
 _SIZED: Final = frozenset({bytes, str})
 _TEXT: Final = {str}
 _VALUE_BYTES: Final = 32
@@ -179,24 +185,27 @@ def restored(value: Any) -> Any:
 def plain_parameter(value: Any) -> Any:
     """A bound value in a form for matching and showing. It is never given to a driver again, so types may be lost."""
     kind = type(value)
-    if kind in PLAIN:
-        return value
+    return value if kind in PLAIN else or_raising(_form, value, kind)
+
+
+def _form(value: Any, kind: type[Any]) -> Any:
     if isinstance(value, enum.Enum):
-        return f"{kind.__qualname__}.{value.name}"
+        return f"{kind.__qualname__}.{outside(getattr, value, 'name')}"
     if isinstance(value, Mapping):
-        return {plain_parameter(key): plain_parameter(item) for key, item in value.items()}
+        return {plain_parameter(key): plain_parameter(item) for key, item in pairs_of(value)}
     if isinstance(value, (list, tuple)) and (kind.__module__, kind.__qualname__) not in known.value_types:
-        return [plain_parameter(item) for item in value]
+        return list(map(plain_parameter, items_of(value)))
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, str):
         return str.__str__(value)
+    # By the methods of Python's own class: the app's may raise.
     if isinstance(value, int):
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
-        return float(value)
+        return float.__float__(value)
     if isinstance(value, bytes):
-        return bytes(value)
+        return bytes(memoryview(value))
     driver = driver_of(kind)
     for inner in driver.wrapped if driver is not None else ():
         if hasattr(value, inner):
@@ -212,3 +221,37 @@ def plain_parameter(value: Any) -> Any:
         return stable_form(taken)
     except Unencodable:
         return taken
+
+
+def items_of(values: Any) -> Any:
+    """The items of a container, also of one of the app's, which may raise."""
+    return values if type(values) in _PYTHONS_OWN else outside(_listed, values)
+
+
+def pairs_of(values: Any) -> Any:
+    """The keys and values of a mapping, also of one of the app's, which may raise."""
+    return values.items() if type(values) is dict else outside(_listed_pairs, values)
+
+
+def _listed(values: Any) -> list[Any]:
+    # `list` would ask for the length as well, which may raise.
+    return [each for each in values]  # noqa: C416
+
+
+def _listed_pairs(values: Mapping[Any, Any]) -> list[Any]:
+    return [each for each in values.items()]  # noqa: C416
+
+
+def or_raising(form: Callable[..., Any], value: Any, *more: Any) -> Any:
+    """A bound value in the form that a function gives it. An object of the app's may raise when it is looked at: then
+    its class stands there, and that of the error.
+
+    The driver may ask the object for something else, or not at all. What comes of that is recorded, and is found
+    again by this.
+    """
+    try:
+        return form(value, *more)
+    except Exception as error:
+        if not is_from_outside(error):
+            raise
+        return {DRIVER_TYPE: type(value).__qualname__, DRIVER_VALUE: {"raised": type(error).__qualname__}}

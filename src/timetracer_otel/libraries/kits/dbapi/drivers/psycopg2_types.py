@@ -24,6 +24,7 @@ from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
 from timetracer_otel.libraries.kits.dbapi.statements import text_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
 
 __all__ = ["AskingVectors", "range_of", "range_parts", "recorded_rows", "type_patches"]
 
@@ -189,7 +190,7 @@ def _note(cursor: Any, query: Any, values: Any, answer: Callable[[], dict[str, A
 
 
 def _question(text: str, values: Any) -> str:
-    return f"{' '.join(text.split())} {list(values or ())!r}"
+    return f"{' '.join(text.split())} {list(plain_parameter(values) or ())!r}"
 
 
 def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...]] | None:
@@ -198,7 +199,10 @@ def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...
     Raises:
         Exception: The driver's, where the statement failed.
     """
-    answer = recorded_types(target).get(_question(text, values)) or {}
+    answers = recorded_types(target)
+    answer = answers.get(_question(text, values)) if answers else None
+    if answer is None:
+        return None
     if _ERROR in answer:
         name, message = answer[_ERROR]
         kind = getattr(importlib.import_module("psycopg2.errors"), name, target.dbapi.ProgrammingError)
