@@ -68,6 +68,7 @@ class HeldConnection(Held):
             "_heard",
             "copied",
             "end",
+            "fetched",
             "has_limit",
             "is_lent",
             "moves",
@@ -93,6 +94,8 @@ class HeldConnection(Held):
         """The statement of the last COPY."""
         self.moves: list[bytes] | None = None
         """The tags of commands, while somebody wants to know them."""
+        self.fetched: RecordedResult | None = None
+        """The recorded result of the FETCH that psycopg is about to send."""
         self.end: Any = None
         """What notes the end of a transaction in a pipeline, if that fails."""
         self.is_lent = False
@@ -400,6 +403,9 @@ def command(original: Function) -> Function:
         was_answered = getattr(getattr(connection, HELD, None), "own", None) is not None
         verb = verb_of(text)
         noted = getattr(connection, HELD, None)
+        if noted is not None and noted.fetched is not None:
+            noted.fetched.format = int(kwargs["result_format"])
+            return Done(noted.fetched)
         if noted is not None and noted.moves is not None and verb == "MOVE":
             return tagged(noted.moves, AppStep(original, connection, given, *args, **kwargs))
         held = held_of(connection, session)

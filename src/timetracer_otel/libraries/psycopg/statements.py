@@ -12,7 +12,7 @@ from timetracer_otel.calls.flow import Recording, flow, rebuilt
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded_generator, only, raising
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
-from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
+from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.facts import untold_facts
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of
@@ -24,7 +24,7 @@ from timetracer_otel.libraries.psycopg.results import RecordedResult, unknown_re
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["Execution", "close", "let_go", "many", "run", "statement", "stream", "streamed"]
+__all__ = ["Execution", "Given", "close", "let_go", "many", "run", "statement", "stream", "streamed"]
 
 Rebuild = Callable[["Execution", DependencyEvent, ReplaySession, dict[str, Any]], Any]
 
@@ -328,23 +328,51 @@ def stream(original: Function) -> Function:
     return guarded_generator(LIB, original, begin, outside=True)
 
 
-class _Stream:
+class Given:
+    """The recorded answer of a call, of which its cursor reads more. It does not keep the cursor alive: psycopg warns
+    of one that an app lost and did not close.
+
+    Args:
+        site: The call.
+        event: Its event.
+        session: The current replay.
+        reply: The answer, as the cassette holds it.
+    """
+
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
+        self.stand_in = site.connection
+        self.session = session
+        self.reply = reply
+        self._event = event
+        self._read = PlainSite(site.target, "FETCH", raise_made_already, site.connection)
+
+    @property
+    def fails(self) -> bool:
+        """Whether reading on ended with an error."""
+        return self.reply.get("fetch_error") is not None
+
+    def failing(self) -> AppStep:
+        """The step that raises what the recorded app met."""
+        return raising(rebuilt(self._read, self._event, self.session, self.reply["fetch_error"]))
+
+    def refused(self, reason: str = "reading on, where the recorded app stopped") -> AppStep:
+        """The step that raises where the recording does not tell what follows."""
+        return raising(self.session.refuse(self._event, reason))
+
+
+class _Stream(Given):
     """The recorded rows of a stream."""
 
-    def __init__(self, size: int, site: Execution, event: DependencyEvent, session: ReplaySession) -> None:
+    def __init__(self, size: int, *args: Any) -> None:
+        super().__init__(*args)
         self.size = size
-        self.stand_in = site.connection
-        self.site = site
-        self.event = event
-        self.session = session
-        self.reply: dict[str, Any] = event.result.reply
         self.rows = Rows(self.reply)
 
 
-def _give_stream(
-    size: int, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
-) -> None:
-    site.held.notes[site.cursor] = _Stream(size, site, event, session)
+def _give_stream(size: int, site: Execution, *args: Any) -> None:
+    site.held.notes[site.cursor] = _Stream(size, site, *args)
 
 
 def streamed(original: Function) -> Function:
@@ -395,18 +423,17 @@ def streamed(original: Function) -> Function:
         # The last piece of a stream may be shorter.
         known = rows.ahead(source.size)
         taken = rows.take(known) if known else [] if rows.end == rows.place else None
-        error = source.reply.get("fetch_error")
         if taken:
             result = RecordedResult(source.reply, rows=taken)
             internals.set_streamed(cursor, result, first)
             return result
-        if taken is None and error is None:
-            yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
+        if taken is None and not source.fails:
+            yield source.refused()
         held.notes.pop(cursor, None)
-        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
-        if error is not None:
+        source.stand_in.told({**source.reply, "state": None} if source.fails else source.reply)
+        if source.fails:
             source.stand_in.fails()
-            yield raising(rebuilt(source.site, source.event, source.session, error))
+            yield source.failing()
         return None
 
     return guarded_generator(LIB, original, begin)
