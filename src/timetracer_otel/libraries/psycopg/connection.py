@@ -140,6 +140,12 @@ class HeldConnection(Held):
             notices, notified = self._heard
             answer.heard_on(pgconn, self.statuses, notices.taken(), notified.taken())
 
+    def came_whole(self, pgconn: Any) -> None:
+        """The last result of the first call of a pipeline came."""
+        _, answer = self.queued.popleft()
+        self.heard(pgconn, answer)
+        answer.ended()
+
 
 _MISSING: Any = object()
 

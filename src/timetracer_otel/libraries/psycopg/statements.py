@@ -15,6 +15,7 @@ from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.facts import untold_facts
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import sets_read
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
@@ -80,7 +81,7 @@ class Execution(StatementSite):
         self._stays_open = stays_open
         self._on_server_now = on_server
         self.answer = NotedAnswer()
-        self._wait_for = len(call.values) if call.many else 1
+        self.is_read_late = call.is_read_late
 
     def observe(self, session: TraceSession) -> None:
         """Keep the arguments, and listen to what the server tells besides."""
@@ -92,13 +93,16 @@ class Execution(StatementSite):
         if connection.pgconn.status == 0:
             self.held.listen(connection)
         if internals.in_pipeline(connection) is not None:
-            self.answer.left = self._wait_for
+            self.answer.left = 0 if self.is_read_late else len(self.values) if self.many else 1
+            self.answer.sends = self.is_read_late
             self.held.queued.append((ref(self.cursor), self.answer))
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note the results, as far as they are there."""
         cursor, answer = self.cursor, self.answer
         connection = internals.connection_of(cursor)
+        self._note_arguments()
+        self._all_sent()
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
         answer.began(recording)
@@ -125,8 +129,17 @@ class Execution(StatementSite):
         rowcount, _ = internals.of_results(self.cursor)
         self.answer.rowcount = rowcount
 
+    def _all_sent(self) -> None:
+        """In a pipeline: psycopg has read all sets of values that the app gave one by one."""
+        if self.answer.sends:
+            self.answer.sends = False
+            self.answer.left += len(self.values)
+            if not self.answer.left:
+                self.held.came_whole(internals.libpq_of(self.cursor))
+
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
+        self._all_sent()
         super().let_go()
         self.cursor = self.values = None
         self._given_by = _nothing
@@ -258,12 +271,27 @@ def many(guard: Any, original: Function) -> Function:
         if session is None and not is_answered(held):
             # Values that can be read only once are the driver's.
             return None
-        call = cursor_call(args, kwargs, many=True)
+        # What an app gives bit by bit is psycopg's to read.
+        call = cursor_call(args, kwargs, many=True, as_read=True)
         if call is None or not _may_run(cursor) or hasattr(cursor, "scrollable"):
             return None
-        live = AppStep(original, cursor, *call.args, **call.kwargs)
         returning = bool(call.options.get("returning", False))
-        return run(held, session, Execution(held, cursor, call, live, partial(_give_many, returning)))
+
+        def site_of(made: CursorCall) -> Execution:
+            live = AppStep(original, cursor, *made.args, **made.kwargs)
+            return Execution(held, cursor, made, live, partial(_give_many, returning))
+
+        if call.is_read_late and is_answered(held) and isinstance(session, ReplaySession):
+            return read(cursor, session, call, site_of)
+        return run(held, session, site_of(call))
+
+    def read(
+        cursor: Any, session: ReplaySession, call: CursorCall, site_of: Callable[[CursorCall], Execution]
+    ) -> Flow:
+        # As psycopg does before it reads them: it begins a transaction.
+        internals.start_query(cursor, call.statement)
+        site = site_of((yield from sets_read(call, site_of, session)))
+        return (yield from _replayed(site.held, session, site))
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
 

@@ -189,7 +189,9 @@ def _note(cursor: Any, query: Any, values: Any, answer: Callable[[], dict[str, A
 
 
 def _question(text: str, values: Any) -> str:
-    return f"{' '.join(text.split())} {list(values or ())!r}"
+    # An app may give what psycopg2 refuses.
+    listed = list(values or ()) if values is None or isinstance(values, (list, tuple)) else values
+    return f"{' '.join(text.split())} {listed!r}"
 
 
 def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...]] | None:
