@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import io
 import warnings
 from typing import Any
 from weakref import ref
@@ -11,6 +12,7 @@ from weakref import ref
 import psycopg
 from psycopg import rows, sql
 from psycopg.adapt import Loader
+from psycopg.copy import Copy, FileWriter
 
 from tests.contract.direct_cases import Case, Database, items
 from tests.contract.framework import run_async
@@ -112,6 +114,19 @@ def fetches_that_the_app_sees(database: Database) -> Any:
             cursor.execute("SELECT generate_series(1, 3) AS number, 'text'")
             sent.clear()
             found += [list(cursor), cursor.rownumber, *sent]
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def rows_in_the_form_of_a_copy(database: Database) -> Any:
+    connection = database.connect()
+    found: list[Any] = []
+    for binary in (False, True):
+        file = io.BytesIO()
+        with Copy(connection.cursor(), binary=binary, writer=FileWriter(file)) as copy:
+            copy.write_row([1, "two\t", None, b"\0four", dt.date(2026, 5, 5), [6, None]])
+        found.append(file.getvalue())
     connection.close()
     return seen(found)
 

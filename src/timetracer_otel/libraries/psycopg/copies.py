@@ -20,6 +20,7 @@ from timetracer_otel.calls.guarded import (
     only,
     raising,
 )
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
@@ -56,6 +57,7 @@ def patches(module: ModuleType, patch: Callable[[Any, str, Any], Undoable]) -> l
         patch(module.Copy, "_read_gen", _read),
         patch(module.Copy, "_end_copy_out_gen", _left),
     ]
+    found.append(Patch(internals.owner_of(module.Copy, "_read_gen"), "__init__", _begun))
     for guard, kinds in (
         (guarded, (copy.LibpqWriter, copy.QueuedLibpqWriter)),
         (guarded_async, (copy.AsyncLibpqWriter, copy.AsyncQueuedLibpqWriter)),
@@ -77,6 +79,16 @@ def _by_python(in_python: Function, original: Function) -> Function:
         return AppStep(in_python, part, transformer, *args) if internals.is_row_maker(transformer) else None
 
     return guarded(LIB, original, begin, outside=True)
+
+
+def _begun(original: Function) -> Function:
+    """A COPY is written by rows. Where its cursor has run none, they go to a file."""
+
+    def look(_: Any, cursor: Any, *__: Any, **___: Any) -> None:
+        if getattr(internals.libpq_of(cursor), "is_stand_in", False) and cursor.pgresult is None:
+            internals.copies_by_own(cursor, False)
+
+    return noting(f"{LIB}.copy", original, before=look)
 
 
 class _Start(Execution):
