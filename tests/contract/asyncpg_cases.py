@@ -390,6 +390,15 @@ async def pools(connection: Any, database: Any) -> Any:
 
 
 @on_asyncpg
+async def a_pool_that_two_tasks_open(_: Any, database: Any) -> Any:
+    pool = asyncpg.create_pool(database.told(), min_size=1, max_size=1)
+    first, second = (asyncio.ensure_future(pool) for _ in range(2))
+    found = [type(await first).__name__, await _tried(second), await pool.fetchval("SELECT 1")]
+    await pool.close()
+    return found
+
+
+@on_asyncpg
 async def timeouts(connection: Any, database: Any) -> Any:
     found = [await _tried(connection.fetch("SELECT pg_sleep(20)", timeout=0.3))]
     found.append(await connection.fetchval("SELECT 1"))

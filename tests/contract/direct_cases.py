@@ -73,6 +73,40 @@ def select_insert_update_delete(database: Database) -> Any:
     return found
 
 
+def _many(cursor: Any, statement: str, values: Any) -> None:
+    """What ``executemany`` returns is the driver's own."""
+    cursor.executemany(statement, values)
+
+
+@direct
+def values_given_one_by_one(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 1)
+    cursor = connection.cursor()
+    insert = database.sql("INSERT INTO item (name, price) VALUES (?, ?)")
+
+    def rows(*names: str, fails: bool = False) -> Iterator[tuple[str, int]]:
+        for number, name in enumerate(names):
+            yield name, number
+        if fails:
+            raise ZeroDivisionError("in the app's own code")
+
+    found: list[Any] = []
+    for given in (rows("a", "b", fails=True), rows(fails=True), rows("a", "item 1"), rows("a", "b")):
+        found.append(attempt(_many, cursor, insert, given))
+        cursor.close()
+        connection.rollback()
+        cursor = connection.cursor()
+        cursor.execute("SELECT name FROM item ORDER BY id")
+        found.append(cursor.fetchall())
+    cursor.executemany(insert, rows("d", "e"))
+    connection.commit()
+    cursor.execute("SELECT name FROM item ORDER BY id")
+    found.append(cursor.fetchall())
+    connection.close()
+    return seen(found)
+
+
 @direct
 def fetches_of_each_kind(database: Database) -> Any:
     connection = database.connect()

@@ -247,7 +247,7 @@ class Runs:
         _same(original[case.name].observation(), replayed.observation())
         assert replayed.misses == []
         assert replayed.attempts == [] or case.calls == 0
-        assert replayed.left_over == []
+        assert replayed.left_over == [], replayed.left_over
         self.flavour.check_left()
 
     def _add(self, case: Case) -> Run:

@@ -9,6 +9,7 @@ import logging
 import pickle
 import select
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,61 @@ def on_psycopg2(case: Case) -> Case:
     """Add a case."""
     PSYCOPG2_CASES[case.__name__] = case
     return case
+
+
+@on_psycopg2
+def what_psycopg2_refuses(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection)
+    cursor = connection.cursor()
+    insert = "INSERT INTO item (name) VALUES (%s)"
+    found: list[Any] = [attempt(cursor.callproc, "lower", 42)]
+    connection.rollback()
+    found += [attempt(extensions.encrypt_password, *given) for given in ((), ("secret",), ("secret", "user", 42))]
+
+    def failing(names: list[str]) -> Iterator[list[str]]:
+        for name in names:
+            yield [name]
+        raise ZeroDivisionError("in the app's own code")
+
+    for names in (["first", "second"], []):
+        found.append(attempt(cursor.executemany, insert, failing(names)))
+        connection.rollback()
+    found.append(attempt(cursor.executemany, insert, ([name] for name in ("first", "second"))))
+    found += [cursor.query, cursor.rowcount]
+    connection.commit()
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg2
+def a_commit_that_fails(database: Database) -> Any:
+    connection = database.connect()
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE checked (id integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    connection.commit()
+    cursor.execute("INSERT INTO checked VALUES (1), (1)")
+    found = [connection.status, attempt(connection.commit), connection.status]
+    found.append(connection.get_transaction_status())
+    cursor.execute("SELECT count(*) FROM checked")
+    found.append(cursor.fetchall())
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg2
+def notices_that_nobody_keeps(database: Database) -> Any:
+    connection = database.connect()
+    cursor = connection.cursor()
+    connection.autocommit = True
+    connection.notices = connection.notifies = None
+    cursor.execute("LISTEN here; NOTIFY here; DO $$BEGIN RAISE NOTICE 'lost'; END$$")
+    found = [connection.notices, connection.notifies]
+    connection.notices, connection.notifies = [], []
+    cursor.execute("NOTIFY here; DO $$BEGIN RAISE NOTICE 'kept'; END$$")
+    found += [connection.notices, [notify.channel for notify in connection.notifies]]
+    connection.close()
+    return seen(found)
 
 
 def _columns(cursor: Any) -> Any:

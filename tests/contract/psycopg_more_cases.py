@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import io
+import warnings
 from typing import Any
+from weakref import ref
 
 import psycopg
 from psycopg import rows, sql
 from psycopg.adapt import Loader
+from psycopg.copy import Copy, FileWriter
 
 from tests.contract.direct_cases import Case, Database, items
 from tests.contract.framework import run_async
@@ -68,6 +73,60 @@ def moving_in_the_rows(database: Database) -> Any:
         found += [on_server.fetchall(), on_server.fetchone()]
         on_server.scroll(-2)
         found.append(on_server.fetchall())
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def cursors_that_the_app_loses(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 3)
+    lost: list[Any] = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for cursor in (connection.cursor("lost"), connection.cursor()):
+            cursor.execute("SELECT name FROM item ORDER BY id")
+            lost += [cursor.fetchone(), ref(cursor)]
+        streaming = connection.cursor()
+        lost += [next(streaming.stream("SELECT name FROM item ORDER BY id")), ref(streaming)]
+        del cursor, streaming
+        gc.collect()
+    connection.close()
+    found = [each() if isinstance(each, ref) else each for each in lost]
+    return seen([found, [(each.category, "was deleted" in str(each.message)) for each in warned]])
+
+
+@on_psycopg
+def fetches_that_the_app_sees(database: Database) -> Any:
+    connection = database.connect()
+    sent: list[str] = []
+    found: list[Any] = []
+    own = connection._exec_command
+
+    def noting(command: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(command.as_string(connection) if isinstance(command, sql.Composable) else str(command))
+        return own(command, *args, **kwargs)
+
+    connection._exec_command = noting
+    for binary in (False, True):
+        with connection.cursor("counted", binary=binary) as cursor:
+            cursor.itersize = 2
+            cursor.execute("SELECT generate_series(1, 3) AS number, 'text'")
+            sent.clear()
+            found += [list(cursor), cursor.rownumber, *sent]
+    connection.close()
+    return seen(found)
+
+
+@on_psycopg
+def rows_in_the_form_of_a_copy(database: Database) -> Any:
+    connection = database.connect()
+    found: list[Any] = []
+    for binary in (False, True):
+        file = io.BytesIO()
+        with Copy(connection.cursor(), binary=binary, writer=FileWriter(file)) as copy:
+            copy.write_row([1, "two\t", None, b"\0four", dt.date(2026, 5, 5), [6, None]])
+        found.append(file.getvalue())
     connection.close()
     return seen(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,29 @@ def test_a_connection_is_of_use_behind_a_miss(url: str, tmp_path: Path) -> None:
         assert asyncio.run(work(1)) == 6
     with replay(tmp_path / "x.msgpack", fail_on_miss=False):
         assert asyncio.run(work(2)) == 6
+
+
+def test_what_a_signal_raises_reaches_whoever_waits(url: str, tmp_path: Path) -> None:
+    async def asks() -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            return await asyncio.wait_for(connection.fetchval("SELECT 1"), 30)
+        finally:
+            connection.terminate()
+
+    class TimeIsOver(BaseException):
+        """What a test's clock raises."""
+
+    def is_over(*_: Any) -> bool:
+        # While the other end of the connection answers, which is a task of its own.
+        if any(caller.function == "_answer" for caller in inspect.stack()):
+            raise TimeIsOver
+        return True
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(asks()) == 1
+    with pytest.raises(TimeIsOver), replay(tmp_path / "x.msgpack", match_on=[is_over], fail_on_miss=False):
+        asyncio.run(asks())
 
 
 def test_a_query_that_the_app_cancels(url: str, tmp_path: Path) -> None:

@@ -47,8 +47,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_finishedpgconn",
             "test_diag_all_attrs",
             "test_diag_right_attr",
-            "test_pgconn_error",
-            "test_pgresult",
+            "test_quote_stable_despite_deranged_libpq",
         ),
         "the test calls `connection.pgconn` itself, most often to bring the connection into a state": (
             "test_active_close",
@@ -58,60 +57,40 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_auto_transaction",
             "test_notice_handlers",
             "test_diag_encoding",
-            "test_close",
-            "test_stream_chunked_invalid_size",
-            "test_get_params",
-            "test_dsn",
-            "test_full_protocol_version",
         ),
         "the test reads libpq's trace of the protocol, and a replay sends nothing": (
             "_trace",
             "test_transaction_state_implicit_begin",
         ),
-        "a cursor on the server is fetched from that was declared under another object of the same name": (
-            "test_steal_cursor",
-            "test_cant_scroll_by_default",
+        "what libpq itself tells is not recorded: its last message, the minor version of the protocol": (
+            "test_error_message",
+            "test_full_protocol_version",
         ),
-        "a cursor on the server is read in other steps than in the recording, or its fetches are counted": (
-            "test_row_factory",
-            "test_itersize",
-            "test_stream_chunked_row_factory",
+        "an error of a replay has no objects of libpq's: no `pgconn`, no `pgresult`": (
+            "test_pgconn_error",
+            "test_pgresult",
         ),
-        "psycopg's code in C takes no stand-in for libpq's connection": (
+        "psycopg's code in C takes no stand-in for libpq's connection: a transformer of the test's own": (
             "test_list_dumper",
             "test_str_list_dumper",
-            "test_copy_in_format",
-            "test_file_writer",
         ),
-        "the bytes that a COPY sends differ, since what the server says of its columns is not asked for": (
-            "test_rowlen_mismatch",
-            "test_copy_in_text_pinned",
-        ),
-        "a replay does not make what the test sees: a COPY's thread, `executemany`'s query, what is prepared": (
+        "a replay does not make what the test sees: the thread that writes a COPY": (
             "test_worker_life",
             "test_worker_error_propagated",
-            "test_query_params_executemany",
+        ),
+        "a replay does not make what the test sees: the list of the statements that psycopg prepared": (
             "test_auto_prepare",
             "test_evict_lru",
         ),
-        "`connection.info` of a connection that is closed or broken tells what it told while it was open": (
-            "test_attrs",
-            "test_error_message",
+        "the connection is closed within a pipeline, so that an answer of the recording never came": (
+            "test_pipeline_broken_conn_exit",
+        ),
+        "the number of the server's process is a parameter, and is recorded for the first connection alone": (
+            "test_context_inerror_rollback_no_clobber",
+        ),
+        "the test replaces `Connection._connect_gen`, and a replay has its own in that place": (
             "test_resolve_hostaddr_conn",
         ),
-        "a connection is ended while a pipeline or a COPY goes on, and a replay has another state of it": (
-            "test_pipeline_broken_conn_exit",
-            "test_copy_out_error_with_copy_finished",
-            "test_implicit_transaction",
-            "test_executemany",
-        ),
-        "the number of the server's process is a parameter": ("test_context_inerror_rollback_no_clobber",),
-        "a stand-in does not follow a statement that changes how texts are encoded or quoted": (
-            "test_mogrify_badenc",
-            "test_as_bytes",
-            "test_quote_stable_despite_deranged_libpq",
-        ),
-        "the test counts on when garbage is collected": ("test_warn_close",),
     },
     "psycopg2": {
         "a replay refuses what is not recorded: large objects": ("LargeObject",),
@@ -127,16 +106,12 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_unparsed_roundtrip",
             "test_xid_",
         ),
-        "the list of notices or of notifications is an object of the test's without `append`": ("noappend",),
         "a program of the test's own asks the server": ("NotifiesTests::test_notif", "test_many_notifies"),
         "a program of the test's own crashes or ends otherwise without the server": (
             "test_copy_from_segfault",
             "test_copy_to_segfault",
         ),
-        "an object of the app's raises while the replay reads what is bound, which counts as a fault of ours": (
-            "test_bad_types",
-            "test_callproc_badparam",
-            "test_executemany_propagate_exceptions",
+        "a function of the test's waits for the server (`set_wait_callback`), and takes a notice meanwhile": (
             "test_non_block_after_notice",
         ),
         "another cursor of the same name fetches, or fetches are counted": (
@@ -161,23 +136,17 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "asyncpg": {
         "a value of the test is the present time": ("test_standard_codecs",),
-        "a composite value as a parameter has no form in a cassette": ("test_composites",),
-        "the connection was cancelled while it was made": ("test_connection_cancelled_during_transport_setup",),
-        "how many rows the driver took before the server's error came is a matter of time": (
-            "test_executemany_client_server_failure_conflict",
-            "test_executemany_server_failure_during_writes",
+        "the test cancels the opening of a connection, so there is none in the recording": (
+            "test_connection_cancelled_during_transport_setup",
         ),
         "the test looks at the number of the statements that asyncpg prepared by itself": (
             "test_introspection_no_stmt_cache_03",
         ),
-        "calls of several tasks at once on one connection, of which the driver refuses one or another": (
+        "a replay answers at once, and the test wants a call that is still under way": (
             "test_prepare_19_concurrent_calls",
             "test_prepare_20_concurrent_calls",
-        ),
-        "the test counts on how long the server takes": (
-            "test_pool_max_inactive_time_04",
-            "test_timeout_06",
             "test_failed_cancel_during_close_without_timeout",
         ),
+        "how often the test asks depends on how long the answers take": ("test_pool_max_inactive_time_04",),
     },
 }

@@ -60,8 +60,8 @@ class Result:
 
     client: Client
     outcomes: dict[str, Outcomes] = field(default_factory=dict)
-    again: list[str] = field(default_factory=list)
-    """Tests that passed while recording when they were run once more."""
+    again: dict[str, list[str]] = field(default_factory=dict)
+    """By mode: tests that passed when they were run once more."""
 
     def passed(self, mode: str) -> set[str]:
         """The tests that pass in a mode."""
@@ -234,16 +234,20 @@ def run(client: Client, source: Path, folder: Path, options: list[str]) -> Resul
                 variables.update(server.stopped())
             result.outcomes[mode] = run_mode(client, mode, source, folder, *options, **variables)
             lost = result.lost(mode)
-            if mode == "record" and lost:
-                # Some depend on when garbage is collected, or on which thread is first.
-                server.ready()
+            if mode != "traced" and lost:
+                # Some depend on how long something takes, on when garbage is collected, or on which thread is first.
                 again, only = folder / "again", folder / "again.json"
                 only.write_text(json.dumps(lost))
                 variables["SUITE_ONLY"] = str(only)
+                if mode == "record":
+                    server.ready()
+                else:
+                    variables["SUITE_CASSETTES"] = str(folder / "cassettes")
                 found = run_mode(client, mode, source, again, *options, **variables)
-                result.again = [name for name in lost if found.get(name, [""])[0] == "passed"]
-                result.outcomes[mode].update((name, found[name]) for name in result.again)
-                if result.again:
+                passed = [name for name in lost if found.get(name, [""])[0] == "passed"]
+                result.again[mode] = passed
+                result.outcomes[mode].update((name, found[name]) for name in passed)
+                if mode == "record" and passed:
                     shutil.copytree(again / "cassettes", folder / "cassettes", dirs_exist_ok=True)
     return result
 
@@ -254,7 +258,8 @@ def compared(client: Client, folder: Path, options: list[str], given: Mapping[st
     print(f"{client.name}: hash seeds by TEST_SEED={SEED}: {seeds}", flush=True)
     (folder / client.name).mkdir(parents=True, exist_ok=True)
     result = run(client, source_of(client, folder, given), folder / client.name, options)
-    lines = [line_of(result), *(f"  record: passed when run again: {name}" for name in result.again)]
+    lines = [line_of(result)]
+    lines += [f"  {mode}: passed when run again: {name}" for mode, names in result.again.items() for name in names]
     for mode in MODES[1:]:
         lines += [f"  {mode}: {name}\n    {result.why(mode, name)}" for name in result.lost(mode)]
     print("\n".join(lines), flush=True)
@@ -344,8 +349,8 @@ def drivers_page(results: list[Result]) -> str:
         "stopped before the replay. The tests of sqlite3 are Python's own, those of psycopg2 and asyncpg come from",
         "their source distributions. Psycopg's distributions have no tests: they are those of a checkout of its",
         "repository, without the tests that it marks as slow, and without those of `psycopg.pq`, which call libpq.",
-        "PostgreSQL has no port, so tests that need one fail traced as well. A test that fails while recording is",
-        "recorded once more, by itself, since many count on how long something takes.",
+        "PostgreSQL has no port, so tests that need one fail traced as well. The tests that fail while recording, or",
+        "in the replay, are run once more, by themselves, since many count on how long something takes.",
         "",
         "Most of sqlite3's tests have a database in memory, which is the process's own: a replay runs them for real.",
         "`sqlite3-memory` are the same tests with `memory_databases=True`, where each statement is answered.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, Final
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded_async, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, guarded_async, only, raising
 from timetracer_otel.calls.noting import noting, noting_async
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.asyncpg import internals
@@ -135,6 +136,8 @@ def _opened(target: Database, session: BaseSession | None, live: AppStep) -> Flo
         made.append(Server(protocol, loop, opened))
         return made[0]
 
+    # Other tasks run, as they do while a connection is opened.
+    yield OurStep(asyncio.sleep, 0)
     password = live.keywords["params"].password
     if callable(password):
         yield AppStep(internals.app_password, password)

@@ -363,6 +363,11 @@ class Server(ReplayObject, asyncio.Transport):
             self._refuse(asked, miss, not asked.is_open)
         except Exception as fault:
             self._failed_by(fault, not asked.is_open)
+        except (GeneratorExit, asyncio.CancelledError):
+            raise
+        except BaseException as stop:
+            # What the handler of a signal raised, such as a test's time being over. Nobody may be left waiting.
+            self._refuse(asked, stop, not asked.is_open)
 
     def _came(self, asked: Asked, pieces: _Pieces) -> None:
         self._answering = None

@@ -27,7 +27,9 @@ RELIED_UPON = {
     "django.db.backends.postgresql.base": (
         "django.db.backends.postgresql.base:DatabaseWrapper.init_connection_state",
     ),
-    "django.db.backends.sqlite3.features": ("django.db.backends.sqlite3.features:DatabaseFeatures.supports_json_field",),
+    "django.db.backends.sqlite3.features": (
+        "django.db.backends.sqlite3.features:DatabaseFeatures.supports_json_field",
+    ),
     "django.db.migrations.executor": (
         "django.db.migrations.executor:MigrationExecutor.apply_migration",
         "django.db.migrations.executor:MigrationExecutor.unapply_migration",

@@ -92,6 +92,8 @@ class NotedAnswer:
     """The result of preparing it in a pipeline, where that failed."""
     left = 0
     """How many results of a pipeline are not there yet."""
+    sends = False
+    """Whether more of them may be asked for."""
     _recording: Recording | None = None
 
     def __init__(self) -> None:

@@ -77,6 +77,7 @@ class HeldConnection(Held):
             "_heard",
             "copied",
             "end",
+            "fetched",
             "has_limit",
             "is_lent",
             "moves",
@@ -102,6 +103,8 @@ class HeldConnection(Held):
         """The statement of the last COPY."""
         self.moves: list[bytes] | None = None
         """The tags of commands, while somebody wants to know them."""
+        self.fetched: RecordedResult | None = None
+        """The recorded result of the FETCH that psycopg is about to send."""
         self.end: Any = None
         """What notes the end of a transaction in a pipeline, if that fails."""
         self.is_lent = False
@@ -145,6 +148,12 @@ class HeldConnection(Held):
         if self._heard is not None:
             notices, notified = self._heard
             answer.heard_on(pgconn, self.statuses, notices.taken(), notified.taken())
+
+    def came_whole(self, pgconn: Any) -> None:
+        """The last result of the first call of a pipeline came."""
+        _, answer = self.queued.popleft()
+        self.heard(pgconn, answer)
+        answer.ended()
 
 
 _MISSING: Any = object()
@@ -409,6 +418,9 @@ def command(original: Function) -> Function:
         was_answered = getattr(getattr(connection, HELD, None), "own", None) is not None
         verb = verb_of(text)
         noted = getattr(connection, HELD, None)
+        if noted is not None and noted.fetched is not None:
+            noted.fetched.format = int(kwargs["result_format"])
+            return Done(noted.fetched)
         if noted is not None and noted.moves is not None and verb == "MOVE":
             return tagged(noted.moves, AppStep(original, connection, given, *args, **kwargs))
         held = held_of(connection, session)

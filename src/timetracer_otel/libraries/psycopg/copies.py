@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import Recording, flow, rebuilt
+from timetracer_otel.calls.flow import Recording, flow
 from timetracer_otel.calls.guarded import (
     AppStep,
     Done,
@@ -21,6 +21,7 @@ from timetracer_otel.calls.guarded import (
     only,
     raising,
 )
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
@@ -28,7 +29,7 @@ from timetracer_otel.libraries.psycopg.answer import NotedAnswer, recorded_resul
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, as_sent, kept_text
-from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
+from timetracer_otel.libraries.psycopg.statements import Execution, Given, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -57,6 +58,7 @@ def patches(module: ModuleType, patch: Callable[[Any, str, Any], Undoable]) -> l
         patch(module.Copy, "_read_gen", _read),
         patch(module.Copy, "_end_copy_out_gen", _left),
     ]
+    found.append(Patch(internals.owner_of(module.Copy, "_read_gen"), "__init__", _begun))
     for guard, kinds in (
         (guarded, (copy.LibpqWriter, copy.QueuedLibpqWriter)),
         (guarded_async, (copy.AsyncLibpqWriter, copy.AsyncQueuedLibpqWriter)),
@@ -80,6 +82,16 @@ def _by_python(in_python: Function, original: Function) -> Function:
     return guarded(LIB, original, begin, outside=True)
 
 
+def _begun(original: Function) -> Function:
+    """A COPY is written by rows. Where its cursor has run none, they go to a file."""
+
+    def look(_: Any, cursor: Any, *__: Any, **___: Any) -> None:
+        if getattr(internals.libpq_of(cursor), "is_stand_in", False) and cursor.pgresult is None:
+            internals.copies_by_own(cursor, False)
+
+    return noting(f"{LIB}.copy", original, before=look)
+
+
 class _Start(Execution):
     """The statement of a COPY, with what is read by it."""
 
@@ -98,18 +110,12 @@ class _Start(Execution):
     reads_on = True
 
 
-class _Given:
+class _Given(Given):
     """What a recorded COPY gave."""
 
-    def __init__(
-        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
-    ) -> None:
-        self.stand_in = site.connection
-        self.site = site
-        self.event = event
-        self.session = session
-        self.reply = reply
-        self.pieces = iter(reply.get("copied", ()))
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.pieces = iter(self.reply.get("copied", ()))
 
 
 def _start(original: Function) -> Function:
@@ -176,14 +182,13 @@ def _read(original: Function) -> Function:
         piece = next(source.pieces, None)
         if piece is not None:
             return memoryview(as_sent(piece) or b"")
-        error = source.reply.get("fetch_error")
-        if error is None and not source.reply.get("all_copied"):
-            yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
+        if not source.fails and not source.reply.get("all_copied"):
+            yield source.refused()
         held.notes.pop(copy.cursor, None)
-        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
-        if error is not None:
+        source.stand_in.told({**source.reply, "state": None} if source.fails else source.reply)
+        if source.fails:
             source.stand_in.state = _FAILED
-            yield raising(rebuilt(source.site, source.event, source.session, error))
+            yield source.failing()
         internals.set_ended_copy(copy, source.reply["rowcount"])
         return memoryview(b"")
 

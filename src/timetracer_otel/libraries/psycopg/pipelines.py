@@ -53,10 +53,8 @@ def processed(original: Function) -> Function:
             return
         answer.keep(results)
         answer.left -= 1
-        if not answer.left:
-            held.queued.popleft()
-            held.heard(pipeline.pgconn, answer)
-            answer.ended()
+        if not answer.left and not answer.sends:
+            held.came_whole(pipeline.pgconn)
 
     return noting(f"{LIB}.pipeline", original, before=look)
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import Recording, flow, rebuilt
+from timetracer_otel.calls.flow import Recording, flow
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded_generator, only, raising
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.statements import cursor_call, quoted_identifier
@@ -16,7 +16,7 @@ from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded
 from timetracer_otel.libraries.psycopg.call import LIB
 from timetracer_otel.libraries.psycopg.connection import HeldConnection, held_of, is_answered, lent, on_real, waiting
 from timetracer_otel.libraries.psycopg.results import RecordedResult, noted_result, size_of
-from timetracer_otel.libraries.psycopg.statements import Execution, let_go, run
+from timetracer_otel.libraries.psycopg.statements import Execution, Given, let_go, run
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -86,22 +86,12 @@ class _Elsewhere(PlainSite):
         return internals.rows_made(self._cursor, results[0])
 
 
-class _Given:
+class _Given(Given):
     """The recorded rows of a cursor on the server."""
 
-    def __init__(
-        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
-    ) -> None:
-        self.site = site
-        self.event = event
-        self.session = session
-        self.reply = reply
-        self.rows = Rows(reply)
-
-    def failed(self) -> AppStep | None:
-        """The step that raises what the recorded app met; None where it met nothing."""
-        error = self.reply.get("fetch_error")
-        return None if error is None else raising(rebuilt(self.site, self.event, self.session, error))
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.rows = Rows(self.reply)
 
 
 def declare(original: Function) -> Function:
@@ -191,10 +181,14 @@ def fetch(original: Function) -> Function:
                 f"fetching {wanted} behind row {source.rows.place}, which the recorded app did not fetch in all, "
                 "and there may be more"
             )
-            yield source.failed() or raising(source.session.refuse(source.event, reason))
+            yield source.failing() if source.fails else source.refused(reason)
         tag = f"FETCH {len(taken or ())}"
         # The command's tag is that of the fetch.
-        return internals.rows_made(cursor, RecordedResult({**source.reply, "status": 2, "tag": tag}, rows=taken))
+        held.fetched = RecordedResult({**source.reply, "status": 2, "tag": tag}, rows=taken)
+        try:
+            return (yield AppStep(original, cursor, count))
+        finally:
+            held.fetched = None
 
     return guarded_generator(LIB, original, begin, outside=True)
 
@@ -229,9 +223,8 @@ def scroll(original: Function) -> Function:
         return given
 
     def given(source: _Given, value: int, mode: str) -> Flow:
-        failing = source.failed() if value < 0 else None
-        if failing is not None:
-            yield failing
+        if value < 0 and source.fails:
+            yield source.failing()
         source.rows.move(value, mode)
 
     return guarded_generator(LIB, original, begin, outside=True)

@@ -12,9 +12,10 @@ from timetracer_otel.calls.flow import Recording, flow, rebuilt
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded_generator, only, raising
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
-from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
+from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.facts import untold_facts
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import sets_read
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, text_of
 from timetracer_otel.libraries.psycopg import internals
 from timetracer_otel.libraries.psycopg.answer import NotedAnswer, Rows, recorded_results
@@ -24,7 +25,7 @@ from timetracer_otel.libraries.psycopg.results import RecordedResult, unknown_re
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["Execution", "close", "let_go", "many", "run", "statement", "stream", "streamed"]
+__all__ = ["Execution", "Given", "close", "let_go", "many", "run", "statement", "stream", "streamed"]
 
 Rebuild = Callable[["Execution", DependencyEvent, ReplaySession, dict[str, Any]], Any]
 
@@ -80,7 +81,7 @@ class Execution(StatementSite):
         self._stays_open = stays_open
         self._on_server_now = on_server
         self.answer = NotedAnswer()
-        self._wait_for = len(call.values) if call.many else 1
+        self.is_read_late = call.is_read_late
 
     def observe(self, session: TraceSession) -> None:
         """Keep the arguments, and listen to what the server tells besides."""
@@ -92,13 +93,16 @@ class Execution(StatementSite):
         if connection.pgconn.status == 0:
             self.held.listen(connection)
         if internals.in_pipeline(connection) is not None:
-            self.answer.left = self._wait_for
+            self.answer.left = 0 if self.is_read_late else len(self.values) if self.many else 1
+            self.answer.sends = self.is_read_late
             self.held.queued.append((ref(self.cursor), self.answer))
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note the results, as far as they are there."""
         cursor, answer = self.cursor, self.answer
         connection = internals.connection_of(cursor)
+        self._note_arguments()
+        self._all_sent()
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
         answer.began(recording)
@@ -125,8 +129,17 @@ class Execution(StatementSite):
         rowcount, _ = internals.of_results(self.cursor)
         self.answer.rowcount = rowcount
 
+    def _all_sent(self) -> None:
+        """In a pipeline: psycopg has read all sets of values that the app gave one by one."""
+        if self.answer.sends:
+            self.answer.sends = False
+            self.answer.left += len(self.values)
+            if not self.answer.left:
+                self.held.came_whole(internals.libpq_of(self.cursor))
+
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
+        self._all_sent()
         super().let_go()
         self.cursor = self.values = None
         self._given_by = _nothing
@@ -258,12 +271,27 @@ def many(guard: Any, original: Function) -> Function:
         if session is None and not is_answered(held):
             # Values that can be read only once are the driver's.
             return None
-        call = cursor_call(args, kwargs, many=True)
+        # What an app gives bit by bit is psycopg's to read.
+        call = cursor_call(args, kwargs, many=True, as_read=True)
         if call is None or not _may_run(cursor) or hasattr(cursor, "scrollable"):
             return None
-        live = AppStep(original, cursor, *call.args, **call.kwargs)
         returning = bool(call.options.get("returning", False))
-        return run(held, session, Execution(held, cursor, call, live, partial(_give_many, returning)))
+
+        def site_of(made: CursorCall) -> Execution:
+            live = AppStep(original, cursor, *made.args, **made.kwargs)
+            return Execution(held, cursor, made, live, partial(_give_many, returning))
+
+        if call.is_read_late and is_answered(held) and isinstance(session, ReplaySession):
+            return read(cursor, session, call, site_of)
+        return run(held, session, site_of(call))
+
+    def read(
+        cursor: Any, session: ReplaySession, call: CursorCall, site_of: Callable[[CursorCall], Execution]
+    ) -> Flow:
+        # As psycopg does before it reads them: it begins a transaction.
+        internals.start_query(cursor, call.statement)
+        site = site_of((yield from sets_read(call, site_of, session)))
+        return (yield from _replayed(site.held, session, site))
 
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
 
@@ -328,23 +356,51 @@ def stream(original: Function) -> Function:
     return guarded_generator(LIB, original, begin, outside=True)
 
 
-class _Stream:
+class Given:
+    """The recorded answer of a call, of which its cursor reads more. It does not keep the cursor alive: psycopg warns
+    of one that an app lost and did not close.
+
+    Args:
+        site: The call.
+        event: Its event.
+        session: The current replay.
+        reply: The answer, as the cassette holds it.
+    """
+
+    def __init__(
+        self, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+    ) -> None:
+        self.stand_in = site.connection
+        self.session = session
+        self.reply = reply
+        self._event = event
+        self._read = PlainSite(site.target, "FETCH", raise_made_already, site.connection)
+
+    @property
+    def fails(self) -> bool:
+        """Whether reading on ended with an error."""
+        return self.reply.get("fetch_error") is not None
+
+    def failing(self) -> AppStep:
+        """The step that raises what the recorded app met."""
+        return raising(rebuilt(self._read, self._event, self.session, self.reply["fetch_error"]))
+
+    def refused(self, reason: str = "reading on, where the recorded app stopped") -> AppStep:
+        """The step that raises where the recording does not tell what follows."""
+        return raising(self.session.refuse(self._event, reason))
+
+
+class _Stream(Given):
     """The recorded rows of a stream."""
 
-    def __init__(self, size: int, site: Execution, event: DependencyEvent, session: ReplaySession) -> None:
+    def __init__(self, size: int, *args: Any) -> None:
+        super().__init__(*args)
         self.size = size
-        self.stand_in = site.connection
-        self.site = site
-        self.event = event
-        self.session = session
-        self.reply: dict[str, Any] = event.result.reply
         self.rows = Rows(self.reply)
 
 
-def _give_stream(
-    size: int, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
-) -> None:
-    site.held.notes[site.cursor] = _Stream(size, site, event, session)
+def _give_stream(size: int, site: Execution, *args: Any) -> None:
+    site.held.notes[site.cursor] = _Stream(size, site, *args)
 
 
 def streamed(original: Function) -> Function:
@@ -395,18 +451,17 @@ def streamed(original: Function) -> Function:
         # The last piece of a stream may be shorter.
         known = rows.ahead(source.size)
         taken = rows.take(known) if known else [] if rows.end == rows.place else None
-        error = source.reply.get("fetch_error")
         if taken:
             result = RecordedResult(source.reply, rows=taken)
             internals.set_streamed(cursor, result, first)
             return result
-        if taken is None and error is None:
-            yield raising(source.session.refuse(source.event, "reading on, where the recorded app stopped"))
+        if taken is None and not source.fails:
+            yield source.refused()
         held.notes.pop(cursor, None)
-        source.stand_in.told({**source.reply, "state": None} if error is not None else source.reply)
-        if error is not None:
+        source.stand_in.told({**source.reply, "state": None} if source.fails else source.reply)
+        if source.fails:
             source.stand_in.fails()
-            yield raising(rebuilt(source.site, source.event, source.session, error))
+            yield source.failing()
         return None
 
     return guarded_generator(LIB, original, begin)

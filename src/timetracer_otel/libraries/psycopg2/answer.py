@@ -130,9 +130,9 @@ class Twin(Psycopg2Connection):
             return
         status, transaction, notices, notified = value
         target.peer.follow(shown, status, transaction)  # type: ignore[attr-defined]
-        for notice in notices:
+        for notice in notices if hasattr(shown.notices, "append") else ():
             outside(shown.notices.append, notice)
-        for notify in notified:
+        for notify in notified if hasattr(shown.notifies, "append") else ():
             outside(shown.notifies.append, extensions.Notify(*notify))
 
     def as_real(self) -> None:
@@ -142,7 +142,7 @@ class Twin(Psycopg2Connection):
 
     def lose(self) -> None:
         """Be a connection that was lost, after an error that says so."""
-        if self.shown is not None:
+        if self.shown is not None and not self.shown.closed:
             self._target.peer.hang_up(self.shown)  # type: ignore[attr-defined]
 
     def commit(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import libpq_address
@@ -60,7 +60,9 @@ class ServerTarget(Target):
 
     def _new(self, name: str, connection: Any) -> list[Any]:
         # psycopg2 appends, and takes the oldest away; apps take some away, too.
-        known, now = self._heard[name], list(getattr(connection, name))
+        told = getattr(connection, name)
+        # Apps may put another object in its place, to which psycopg2 appends if it can.
+        known, now = self._heard[name], list(told) if isinstance(told, Iterable) else []
         self._heard[name] = now
         if not known:
             return now

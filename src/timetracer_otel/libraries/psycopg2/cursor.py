@@ -23,7 +23,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     begin_executemany,
     site_of,
 )
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, RowsRead, cursor_call
 from timetracer_otel.libraries.psycopg2.answer import Answers, Told
 from timetracer_otel.libraries.psycopg2.call import LIB
 from timetracer_otel.libraries.psycopg2.copying import Copy, CopySite, all_by_name
@@ -91,8 +91,8 @@ def _running(name: str, begin: Begin) -> Any:
             notes.answers = None
             return None
         if replays:
-            if name == "executemany" and (call := cursor_call(args, kwargs, many=True)) is not None:
-                # Its values may be an iterator, which can be read once.
+            if name == "executemany" and (call := cursor_call(args, kwargs, many=True, as_read=True)) is not None:
+                # Its values may be an iterator, which can be read once: `query` tells the last ones.
                 args, kwargs = call.args, dict(call.kwargs)
             return _answered(name, notes, session, cursor, args, kwargs)
         notes.answers = None
@@ -187,8 +187,9 @@ def _sent(notes: _Notes) -> bytes:
     """What the last statement of a replay would look like to a server, as ``query`` tells it."""
     cursor, (name, args, kwargs) = notes.cursor, notes.ran
     given: list[Any] = [*args, *kwargs.values()]
-    if name == "executemany":
-        given[1:] = [list(given[1])[-1]] if len(given) > 1 and given[1] else []
+    if name == "executemany" and len(given) > 1:
+        rows = given[1].seen if isinstance(given[1], RowsRead) else given[1]
+        given[1:] = rows[-1:]
     if name == "callproc":
         values = given[1] if len(given) > 1 else ()
         given = [" ".join(("SELECT * FROM", f"{given[0]}({','.join(['%s'] * len(values))})")), list(values)]

@@ -23,6 +23,8 @@ __all__ = ["patches"]
 
 _NAMES: Final = ("dsn", "connection_factory", "cursor_factory")
 """The arguments of ``connect`` by position."""
+_ENCRYPTED_BY: Final = ("password", "user", "scope", "algorithm")
+"""Those of ``encrypt_password``."""
 
 
 def patches(module: ModuleType) -> list[Undoable]:
@@ -70,10 +72,10 @@ def _encrypt_password(original: Function) -> Function:
     other end of the connection of a replay could not answer.
     """
 
-    def begin(
-        _: BaseSession | None, password: Any, user: Any, scope: Any = None, algorithm: Any = None
-    ) -> Flow | None:
-        held = held_by(getattr(scope, "connection", scope)) if algorithm is None else None
+    def begin(_: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
+        given = {**dict(zip(_ENCRYPTED_BY, args, strict=False)), **kwargs}
+        scope = given.get("scope")
+        held = held_by(getattr(scope, "connection", scope)) if given.get("algorithm") is None else None
         if held is None or not held.stands_in:
             return None
         return only(raising(unrecorded(held.target, "encrypt_password without an algorithm")))

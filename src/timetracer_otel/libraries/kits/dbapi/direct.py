@@ -253,7 +253,8 @@ def begin_end(
     transaction = held.transactions.ended()
     if session is None or not held.target.takes_part(session):
         return None
-    site = kind(held.target, method, live, transaction=transaction)
+    # Where it fails, the error tells of the connection.
+    site = kind(held.target, method, live, connection, transaction=transaction)
     site.as_called = True
     return flow(site, session)
 

@@ -11,18 +11,19 @@ from typing import Any, NoReturn
 
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, found_at_once, is_value, replays, run
-from timetracer_otel.calls.guarded import OurStep
+from timetracer_otel.calls.guarded import AppStep, Flow, OurStep, raising
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer, may_fail
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
-from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed, ran
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import (
     CursorCall,
+    RowsRead,
     cursor_call,
     is_connection_setup,
     packed_arguments,
@@ -33,7 +34,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor", "shape_of"]
+__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor", "sets_read", "shape_of"]
 
 _STATEMENT_AND_VALUES = 2
 """How many arguments libraries give to ``execute``."""
@@ -138,22 +139,12 @@ class ReplayCursor(ReplayObject):
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement with many sets of values (PEP 249) from the cassette."""
-        call = cursor_call(args, kwargs, many=True)
         session = get_current_session()
-        if call is not None and call.is_read_late and isinstance(session, ReplaySession) and not self._raw:
-            call = self._as_far_as_read(call, session)
+        replay = session if isinstance(session, ReplaySession) and not self._raw else None
+        call = cursor_call(args, kwargs, many=True, as_read=replay is not None)
+        if call is not None and call.is_read_late and replay is not None:
+            call = run(sets_read(call, lambda made: self._site(made, raise_made_already, Fetches()), replay))
         return self._call("executemany", call)
-
-    def _as_far_as_read(self, call: CursorCall, session: ReplaySession) -> CursorCall:
-        """The call with the sets of values that the recorded driver had read when it failed, where it did."""
-        path = hooks.whereabouts(None).path()
-        for count in range(len(call.values), 0, -1):
-            shorter = call._replace(values=call.values[:count])
-            site = self._site(shorter, raise_made_already, Fetches())
-            event = session.upcoming(site.redacted(session), path)
-            if event is not None and (count == len(call.values) or event.result.exception is not None):
-                return shorter
-        return call
 
     def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
@@ -385,3 +376,47 @@ def shape_of(ours: type[ReplayCursor], target: Target, own: type[Any]) -> type[R
     made = shaped(ours, own, target.cursor_attributes)
     made._own = own
     return made
+
+
+def sets_read(call: CursorCall, site_of: Callable[[CursorCall], Any], session: ReplaySession) -> Flow:
+    """The steps by which a replay reads the sets of values of an ``executemany`` that an app gives one by one.
+
+    Gives the call with those sets that the recorded driver had read when it failed, where it did.
+
+    Args:
+        call: The app's, whose sets nobody has read.
+        site_of: Makes the site of a call.
+        session: The replay.
+    """
+    rows = next(each for each in (*call.args, *call.kwargs.values()) if isinstance(each, RowsRead))
+    failing: Exception | None = None
+    try:
+        yield AppStep(list, rows)
+    except Exception as error:
+        failing = error
+    seen, path = rows.seen, hooks.whereabouts(None).path()
+    # A call that is added reads them again.
+    again = seen if failing is None else _given_again(seen, failing)
+    whole = call._replace(
+        args=tuple(again if each is rows else each for each in call.args),
+        kwargs={name: again if each is rows else each for name, each in call.kwargs.items()},
+    )
+    found = whole
+    for count in range(len(seen), -1, -1):
+        shorter = whole._replace(values=seen[:count])
+        event = session.upcoming(site_of(shorter).redacted(session), path)
+        if event is not None and (event.result.exception is not None or (count == len(seen) and failing is None)):
+            found = shorter
+            break
+    if failing is not None and found is not whole and len(found.values) == len(seen):
+        # The app's own code failed in the recording, too: the event is that of this call.
+        claimed(site_of(found), session)
+        yield raising(failing)
+    if failing is not None and found is whole and not session.adds_new_calls:
+        yield raising(failing)
+    return found
+
+
+def _given_again(seen: list[Any], failing: Exception) -> Iterator[Any]:
+    yield from seen
+    raise failing

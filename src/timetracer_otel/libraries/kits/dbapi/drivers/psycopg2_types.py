@@ -190,7 +190,10 @@ def _note(cursor: Any, query: Any, values: Any, answer: Callable[[], dict[str, A
 
 
 def _question(text: str, values: Any) -> str:
-    return f"{' '.join(text.split())} {list(plain_parameter(values) or ())!r}"
+    plain = plain_parameter(values)
+    # An app may give what psycopg2 refuses.
+    listed = list(plain or ()) if plain is None or isinstance(plain, list) else plain
+    return f"{' '.join(text.split())} {listed!r}"
 
 
 def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...]] | None:
