@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from timetracer_otel.base.patching import Function
@@ -18,21 +19,23 @@ from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http.request_bodies import joined, pieces_of, teed_body, whole_body
 from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
-from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILDERS, LIB, adapter_name
-from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
-from timetracer_otel.libraries.requests.errors import is_of_network, rebuilt_error, recorded_error, with_stand_ins
-from timetracer_otel.libraries.requests.internals import (
+from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, is_of_network, with_stand_ins
+from timetracer_otel.libraries.kits.urllib3.responses import (
     ResponseFacts,
-    add_headers,
-    header_items,
     http_response_of,
     is_teed,
-    new_connection,
-    pool_of,
     response_facts,
     source_of,
-    target_of,
     tee,
+)
+from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILDERS, LIB, adapter_name
+from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
+from timetracer_otel.libraries.requests.internals import (
+    add_headers,
+    header_items,
+    new_connection,
+    pool_of,
+    target_of,
 )
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
@@ -41,6 +44,7 @@ __all__ = ["ForeignHop", "Hop", "call_above"]
 
 _NOT_COMPARED = frozenset({"Content-Length", "traceparent", "tracestate"})
 """A header that says no more than the body, and those by which OpenTelemetry names its spans."""
+_ERRORS = HeldErrors(("requests", "urllib3"), lambda: [("request", import_module("requests").PreparedRequest)])
 _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 call_above: CallAbove[Hop] = CallAbove("requests")
@@ -158,7 +162,7 @@ class Hop(Site):
             return f"its body comes from a {source_of(raw)}, not from http.client"
         self._status = original.status
         self._response_headers = list(original.msg.raw_items())
-        self._facts = response_facts(raw, original, self._adapter)
+        self._facts = response_facts(raw, original, getattr(self._adapter, "max_retries", None), _ERRORS.recorded)
         if original.status == 101:
             return "the connection was upgraded to another protocol"
         self._received = tee(raw, original, self._limits, on_end)
@@ -235,7 +239,7 @@ class Hop(Site):
             reply,
             RecordedBody(event, session, self),
             getattr(self._adapter, "max_retries", None),
-            self._restore,
+            lambda error: _ERRORS.rebuilt(error, self._restore),
         )
         if event.result.body is not None and event.result.body.end is BodyEnd.FAILED:
             raw._pool = self._pool()
@@ -246,14 +250,14 @@ class Hop(Site):
 
     def record_error(self, error: BaseException) -> RecordedError:
         """Pools, connections and requests in an error are stood in for."""
-        recorded = recorded_error(error)
+        recorded = _ERRORS.recorded(error)
         if self.adapter_name is not None:
             recorded.attributes[ADAPTER_ATTRIBUTE] = self.adapter_name
         return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the request that is made now."""
-        exc = rebuilt_error(error, self._restore)
+        exc = _ERRORS.rebuilt(error, self._restore)
         if is_of_network(exc):
             self._add_headers()
         return exc
