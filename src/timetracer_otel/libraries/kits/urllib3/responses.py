@@ -29,11 +29,13 @@ RETRY_COUNTS = ("total", "connect", "read", "redirect", "status", "other")
 
 
 def http_response_of(raw: Any) -> http.client.HTTPResponse | None:
-    """The `http.client` response beneath an answer's ``raw``; None where it came in another way.
+    """The `http.client` response beneath an answer's ``raw``, or that itself; None where it came in another way.
 
     vcrpy's is a subclass of it that was never made as one, and stands for urllib3's response as well: both must have
     what is read of them here.
     """
+    if type(raw) is http.client.HTTPResponse:
+        return raw
     found = getattr(raw, "_original_response", None)
     if type(found) is http.client.HTTPResponse:
         return found if hasattr(raw, "_request_url") else None
@@ -64,7 +66,7 @@ def tee(
     if state._method == "HEAD":
         return WireTap(limits, on_end, chunked=False, length=0)
     file = state.fp
-    if file is None or type(file) is TeedFile or raw._fp_bytes_read:
+    if file is None or type(file) is TeedFile or getattr(raw, "_fp_bytes_read", False):
         return None
     tap = WireTap(limits, on_end, state.chunked, state.length)
     if tap.end is None:
@@ -121,6 +123,6 @@ def response_facts(
         getattr(raw, "version_string", None),
         getattr(raw, "enforce_content_length", None),
         # Targets hold what is secret in a query, and the replayed request has them again.
-        raw._request_url is not None,
+        getattr(raw, "_request_url", None) is not None,
         tried,
     )
