@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 MEMORY_REQUESTS ?= 100000
 CLIENTS ?=
+PSYCOPG ?=
 WRITE ?=
 FUZZ_SECONDS ?= 3600
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
@@ -55,7 +56,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -123,6 +124,13 @@ suite-transports: ## what Logfire's and Datadog's clients send goes on, and coun
 suite-clients: ## the clients' own tests: traced only, recorded, replayed (an hour; in .venv-clients; CLIENTS="httpx …" for some)
 	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed
 	@$(CLEAN) .venv-clients/bin/python tests/suite_clients/run.py $(CLIENTS) $(if $(CLIENTS),,--write docs/client-suites.md)
+
+suite-drivers: ## the own tests of drivers of databases, as suite-clients (half an hour; psycopg's with PSYCOPG=its checkout)
+	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed
+	@$(CLEAN) .venv-clients/bin/python tests/suite_clients/run.py --drivers $(if $(PSYCOPG),--source psycopg=$(PSYCOPG)) --write docs/driver-suites.md
+
+suite-django: $(STAMPS)/installed ## Django's own tests of its ORM: bare, recorded, replayed with no database (10 minutes)
+	@$(CLEAN) $(BIN)/python tests/suite_django/run.py --write docs/django-suite.md
 
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)

@@ -83,22 +83,27 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "requests": ("requests",),
     "urllib3": ("urllib3",),
     "aiohttp": ("aiohttp", "multidict", "yarl"),
+    "django_orm": ("django",),
     "sqlalchemy": ("sqlalchemy",),
     "sqlite3": ("sqlite3", "_sqlite3"),
+    "aiomysql": ("aiomysql",),
+    "asyncmy": ("asyncmy",),
+    "mysqlclient": ("MySQLdb", "mysqlclient"),
+    "mysqlconnector": ("mysql", "_mysql_connector"),
     "psycopg": ("psycopg",),
-    "kits": ("psycopg2", "asyncpg", "aiosqlite"),
+    "aiosqlite": ("aiosqlite",),
+    "psycopg2": ("psycopg2",),
+    "pymysql": ("pymysql",),
+    "asyncpg": ("asyncpg",),
+    "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
 }
 """Which modules belong to which folder of ``libraries``."""
 
 DRIVERS = (
-    "aiomysql",
-    "asyncmy",
     "databricks",
-    "mysql",
     "oracledb",
     "pg8000",
-    "pymysql",
     "pyodbc",
     "sqlite",
     "uvloop",
@@ -111,7 +116,10 @@ part (``requests.adapters``, ``requests:Session``)."""
 
 NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
-    ("base.settings", "Groups (http, db, redis) or libraries that a replay answers; empty: all."): "text for users",
+    (
+        "base.settings",
+        "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all.",
+    ): "text for users",
     ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
     ("constants", "REDIS"): "a kind of event; the cassette format has it",
     ("constants", "redis"): "the same, as it stands in files",
@@ -122,12 +130,14 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
 """By module and word: why the kernel may name it."""
 
 _FILES_OF_DRIVERS = "libraries.kits.dbapi.drivers."
-_USED_DIRECTLY = frozenset({"psycopg", "sqlite3"})
+_USED_DIRECTLY = frozenset(
+    {"aiomysql", "asyncmy", "asyncpg", "mysqlclient", "mysqlconnector", "psycopg", "psycopg2", "pymysql", "sqlite3"}
+)
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
 _ABOVE_URLLIB3 = ("libraries.kits.urllib3", "libraries.requests")
 """Who imports urllib3 besides its own folder: what libraries above it share, and such a library."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
-_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "urllib3"}
+_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "urllib3": "urllib3"}
 
 
 @dataclass(frozen=True, slots=True)

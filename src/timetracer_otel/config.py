@@ -85,6 +85,7 @@ class Settings(TypedDict, total=False):
     store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
     store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
     random_state: bool
+    memory_databases: bool
     # Limits
     max_body_kb: int
     max_session_kb: int
@@ -130,7 +131,7 @@ class TraceConfig:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
-      `store_response_body`, `random_state`
+      `store_response_body`, `random_state`, `memory_databases`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
@@ -184,6 +185,7 @@ class TraceConfig:
     replay_timing: bool = False
     clock: str = "real"
     random_state: bool = False
+    memory_databases: bool = False
     replay_report: str | None = None
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""

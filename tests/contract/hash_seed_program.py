@@ -78,7 +78,7 @@ class Side:
 
     def _start(self) -> None:
         flavour: Any = self.flavour
-        if isinstance(flavour, DirectFlavour):
+        if hasattr(flavour, "tell"):
             given = "" if self._url is None else self._url.render_as_string(hide_password=False)
             flavour.tell(given, self.folder, gone=not self.records)
         elif isinstance(flavour, SqlFlavour):
@@ -134,6 +134,8 @@ class Side:
         elif self._url.get_backend_name() == "postgresql":
             execute(self._url, "DROP SCHEMA IF EXISTS public CASCADE", "DROP SCHEMA IF EXISTS test_schema CASCADE")
             execute(self._url, "CREATE SCHEMA public")
+        elif self._url.get_backend_name() == "mongodb":
+            self.flavour.reset()
         elif self._url.get_backend_name() == "mysql":
             name = self._url.database
             mariadb.execute(self._url, f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4")

@@ -46,7 +46,9 @@ def row_factories(database: Database) -> Any:
     connection = database.connect()
     items(database, connection, 4)
     found: list[Any] = []
-    factories = (rows.tuple_row, rows.dict_row, rows.namedtuple_row, rows.class_row(Item), rows.scalar_row)
+    factories = [rows.tuple_row, rows.dict_row, rows.namedtuple_row, rows.class_row(Item)]
+    if hasattr(rows, "scalar_row"):
+        factories.append(rows.scalar_row)
     for factory in factories:
         with connection.cursor(row_factory=factory) as cursor:
             cursor.execute("SELECT * FROM item ORDER BY id")

@@ -6,6 +6,7 @@ import datetime as dt
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,9 +213,24 @@ def classes_of_the_app(database: Database) -> Any:
 def in_memory(database: Database) -> Any:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE t (n)")
-    connection.execute("INSERT INTO t VALUES (1)")
-    found = connection.execute("SELECT * FROM t").fetchall()
+    connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    connection.create_function("twice", 1, lambda value: value * 2)
+    connection.row_factory = sqlite3.Row
+    with connection:
+        found: list[Any] = [tuple(row) for row in connection.execute("SELECT twice(n) FROM t")]
+    found += [connection.in_transaction, attempt(connection.execute, "SELECT * FROM nowhere")]
     connection.close()
+    return seen(found)
+
+
+@on_sqlite3
+def in_memory_and_shared(database: Database) -> Any:
+    address = "file:shop?mode=memory&cache=shared"
+    first, second = (sqlite3.connect(address, uri=True) for _ in range(2))
+    items(database, first, 2)
+    found = second.execute("SELECT name FROM item ORDER BY id").fetchall()
+    first.close()
+    second.close()
     return seen(found)
 
 
@@ -245,3 +261,110 @@ def from_another_thread(database: Database) -> Any:
     thread.join()
     shared.close()
     return found
+
+
+@on_sqlite3
+def a_dump(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 2)
+    connection.execute("CREATE VIEW cheap AS SELECT * FROM item WHERE price < 15")
+    cursor = connection.execute("SELECT id AS number, name FROM item")
+    found = [cursor.description, list(connection.iterdump())]
+    connection.close()
+    return seen(found)
+
+
+@on_sqlite3
+def blobs_in_pieces(database: Database) -> Any:
+    connection = database.connect()
+    if not hasattr(connection, "blobopen"):  # It came with Python 3.11.
+        connection.close()
+        return None
+    connection.execute("CREATE TABLE t (data BLOB)")
+    connection.execute("INSERT INTO t VALUES (?)", (bytes(range(20)),))
+    connection.commit()
+    with connection.blobopen("t", "data", 1) as blob:
+        found = [type(blob).__name__, len(blob), blob.read(3), blob.tell(), blob[5], blob[6:9]]
+        blob.seek(0)
+        blob.write(b"new")
+    with connection.blobopen("t", "data", 1, readonly=True) as blob:
+        found += [blob.read(4), attempt(blob.write, b"x")]
+    found += [attempt(connection.blobopen, "t", "data", 9), attempt(connection.blobopen, "nowhere", "data", 1)]
+    found.append(attempt(connection.blobopen, "t"))
+    connection.commit()
+    left = connection.blobopen("t", "data", 1)
+    connection.close()
+    return seen([*found, attempt(left.read)])
+
+
+@on_sqlite3
+def values_that_come_one_by_one(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 3)
+    insert = "INSERT INTO item (name) VALUES (?)"
+    cursor = connection.cursor()
+    found: list[Any] = []
+
+    def while_reading() -> Iterator[list[str]]:
+        row = [""]
+        for (name,) in connection.execute("SELECT name FROM item WHERE id <= 3 ORDER BY id"):
+            row[0] = f"{name} again"
+            yield row
+
+    cursor.executemany(insert, while_reading())
+    found += [cursor.rowcount, connection.total_changes]
+    found.append(attempt(cursor.executemany, insert, ((name,) for name in ("new", "item 1", "never"))))
+    # What a call had written before it failed: a replay that adds new calls reads all values before it makes one.
+    connection.rollback()
+    found.append(cursor.execute("SELECT name FROM item ORDER BY id").fetchall())
+    connection.close()
+    return seen(found)
+
+
+class Numbers:
+    """Values that have a length and items, and no more."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> int:
+        assert place < self._count
+        return place
+
+
+@on_sqlite3
+def values_with_a_length_and_items(database: Database) -> Any:
+    connection = database.connect()
+    found = [connection.execute("SELECT ?, ?", Numbers(2)).fetchall()]  # type: ignore[arg-type]
+    found.append(attempt(connection.execute, "SELECT ?, ?", Numbers(1)))
+    connection.close()
+    return seen(found)
+
+
+class ByName(sqlite3.Cursor):
+    """A class of cursors that makes its rows itself."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.row_factory = _as_dict
+        self.arraysize = 2
+        self.note = "of the app"
+
+
+@on_sqlite3
+def what_a_class_of_cursors_sets(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 3)
+    found: list[Any] = []
+    for factory in (ByName, lambda connection: ByName(connection)):
+        cursor = connection.cursor(factory=factory)  # type: ignore[call-overload]
+        cursor.execute("SELECT id, name FROM item ORDER BY id")
+        found += [isinstance(cursor, ByName), cursor.fetchmany(), cursor.note, cursor.fetchall()]
+    cursor = connection.cursor()
+    cursor.execute("INSERT INTO item (name) VALUES ('last')")
+    found += [cursor.lastrowid, attempt(cursor.execute, "INSERT INTO item (name) VALUES ('last')"), cursor.lastrowid]
+    connection.close()
+    return seen(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.contract.direct_flavour import DirectFlavour
 from tests.contract.sqlite3_cases import SQLITE3_CASES
@@ -23,17 +23,17 @@ class Sqlite3Flavour(DirectFlavour):
     serial = "INTEGER PRIMARY KEY"
     own_cases = SQLITE3_CASES
     switches = enable_sqlite3, disable_sqlite3
-    patched = ()
+    patched: ClassVar[tuple[Any, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
-        self._file = Path()
+        self.file = Path()
 
     def connect(self, *, fails: bool = False, reads: bool = False, **options: Any) -> Any:
         """Open a connection to the file, to one in a folder that is not there, or only to read."""
         if reads:
-            return sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, **options)
-        return sqlite3.connect(self._file.parent / "nowhere" / "app.db" if fails else self._file, **options)
+            return sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True, **options)
+        return sqlite3.connect(self.file.parent / "nowhere" / "app.db" if fails else self.file, **options)
 
     @staticmethod
     def sql(text: str) -> str:
@@ -41,10 +41,10 @@ class Sqlite3Flavour(DirectFlavour):
         return text
 
     def start(self, folder: Path) -> None:
-        self._file = folder / "app.db"
+        self.file = folder / "app.db"
 
     def reset(self) -> None:
-        self._file.unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
 
     def stop(self) -> None:
         self.reset()
@@ -56,7 +56,7 @@ class Sqlite3Flavour(DirectFlavour):
         return (sqlite3.connect, sqlite3.dbapi2.connect) == _CONNECT
 
     def check_left(self) -> None:
-        assert not self._file.exists()
+        assert not self.file.exists()
 
     def told(self) -> str:
         return ""

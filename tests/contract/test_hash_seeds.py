@@ -19,7 +19,8 @@ from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
-from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
+from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 
 
@@ -34,11 +35,34 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
         server.close()
 
 
+@contextmanager
+def _mongo() -> Iterator[str]:
+    """The URL of a server of MongoDB's protocol."""
+    server = Mongo()
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
+    "asyncpg": lambda: _server(Postgres),
     "psycopg": lambda: _server(Postgres),
+    "psycopg2": lambda: _server(Postgres),
+    "aiomysql": lambda: _server(MariaDb),
+    "asyncmy": lambda: _server(MariaDb),
+    "mysqlclient": lambda: _server(MariaDb),
+    "mysqlconnector": lambda: _server(MariaDb),
+    "pymysql": lambda: _server(MariaDb),
+    "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
+_MARKS = {
+    **{name: [needs_mariadb] for name in ("aiomysql", "asyncmy", "mysqlconnector", "pymysql")},
+    "mysqlclient": [needs_mariadb, needs_mysqlclient],
+}
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
 """By library: the URL of its database or an empty text, and the names of its cases, or None for a sample."""
@@ -73,7 +97,7 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("driver", DIRECT)
+@pytest.mark.parametrize("driver", [pytest.param(name, marks=_MARKS.get(name, ())) for name in DIRECT])
 def test_drivers_that_are_used_directly_replay_under_another_hash_seed(driver: str, tmp_path: Path) -> None:
     with DIRECT[driver]() as url:
         seen = _both({f"direct {driver}": (url, None if not WHOLE else _names(driver))}, tmp_path)

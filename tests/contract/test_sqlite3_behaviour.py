@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import forks
 from tests.children import ROOT
@@ -99,18 +98,6 @@ def test_a_statement_of_sqlalchemy_is_one_event(tmp_path: Path, enabled: None, o
             instrumentor.uninstrument()
 
 
-def test_a_statement_of_aiosqlite_beneath_sqlalchemy_is_one_event(tmp_path: Path, enabled: None) -> None:
-    async def work() -> None:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
-        async with engine.connect() as connection:
-            await connection.execute(sa.text("SELECT 1"))
-        await engine.dispose()
-
-    with record(tmp_path / "x.msgpack"):
-        asyncio.run(work())
-    assert _libraries(tmp_path / "x.msgpack") == {"sqlalchemy"}
-
-
 def test_a_connection_that_was_opened_before_the_session(tmp_path: Path, enabled: None) -> None:
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         connection.execute("CREATE TABLE t (n)")
@@ -131,20 +118,103 @@ def test_a_connection_that_was_opened_before_the_session(tmp_path: Path, enabled
 def test_what_is_not_recorded_is_refused(tmp_path: Path) -> None:
     def work(use: Any) -> Any:
         with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
-            connection.execute("SELECT 1").fetchall()
+            connection.execute("CREATE TABLE IF NOT EXISTS t (n)")
             return use(connection)
 
     def backup(connection: sqlite3.Connection) -> None:
         with closing(sqlite3.connect(":memory:")) as other:
             connection.backup(other)
 
-    uses = [backup, lambda connection: list(connection.iterdump())]
-    for use in uses:
+    def whole(connection: sqlite3.Connection) -> bytes:
+        made: bytes = getattr(connection, "serialize")()  # noqa: B009 - it came with Python 3.11
+        return made
+
+    for use in (backup, whole) if sys.version_info >= (3, 11) else (backup,):
         with record(tmp_path / "x.msgpack"):
             work(use)
-        refused = pytest.raises(ReplayMismatchError, match=r"(?s)connection\.(backup|iterdump).*name sqlite3 in live")
+        refused = pytest.raises(
+            ReplayMismatchError, match=r"(?s)connection\.(backup|serialize).*name sqlite3 in live"
+        )
         with replay(tmp_path / "x.msgpack", fail_on_miss=False), refused:
             work(use)
+
+
+def _in_memory() -> Any:
+    with closing(sqlite3.connect(":memory:")) as connection, connection:
+        connection.execute("CREATE TABLE t (n)")
+        connection.execute("INSERT INTO t VALUES (1)")
+        return connection.execute("SELECT count(*) FROM t").fetchall()
+
+
+def test_a_database_in_memory_is_the_process_s_own(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack") as recording:
+        assert _in_memory() == [(1,)]
+    assert recording.events == []
+    with replay(tmp_path / "x.msgpack") as session:
+        assert _in_memory() == [(1,)]
+    assert session.verdict().live == {}
+
+
+def test_a_database_in_memory_is_recorded_where_the_user_says_so(tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack", memory_databases=True) as recording:
+        assert _in_memory() == [(1,)]
+    assert [event.signature.method for event in recording.events] == [
+        "CONNECT",
+        "CREATE",
+        "INSERT",
+        "SELECT",
+        "COMMIT",
+    ]
+    # The recording says it: a replay answers what stands there, without the setting.
+    with replay(tmp_path / "x.msgpack") as session:
+        assert _in_memory() == [(1,)]
+    assert len(session.verdict().hits) == 5
+
+
+def test_a_database_in_memory_that_attaches_a_file(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (n)")
+
+    def work() -> Any:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("ATTACH ? AS app", (str(tmp_path / "app.db"),))
+            return connection.execute("SELECT count(*) FROM app.t").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
+    assert sum(read_cassette(tmp_path / "x.msgpack").stats.dropped.values()) == 1
+    refused = pytest.raises(ReplayMismatchError, match=r"(?s)reaches a file.*memory_databases=True")
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), refused:
+        work()
+    with record(tmp_path / "y.msgpack", memory_databases=True):
+        assert work() == [(0,)]
+    (tmp_path / "app.db").unlink()
+    with replay(tmp_path / "y.msgpack"):
+        assert work() == [(0,)]
+
+
+def test_outside_sessions_a_connection_has_the_driver_s_own_methods(tmp_path: Path) -> None:
+    program = """if True:
+        import gc, sqlite3, sys
+        from timetracer_otel import record, replay
+        from timetracer_otel.plugins import enable_sqlite3
+        enable_sqlite3()
+        connection = sqlite3.connect(sys.argv[1] + "/app.db")
+        own = sqlite3.Connection.execute
+        found = [type(connection).execute is own]
+        with record(sys.argv[1] + "/x.msgpack"):
+            found += [type(connection).execute is own, connection.execute("SELECT 1").fetchall()]
+        # The session may be in a circle. Each hundredth call looks whether one is left.
+        gc.collect()
+        for _ in range(200):
+            connection.execute("SELECT 1")
+        found.append(type(connection).execute is own)
+        with replay(sys.argv[1] + "/x.msgpack"):
+            found.append(connection.execute("SELECT 1").fetchall())
+        print(found)
+    """
+    done = forks.run("-c", program, str(tmp_path), env=os.environ, cwd=ROOT)
+    assert done.stdout.strip() == "[True, False, [(1,)], True, [(1,)]]", done.stderr
 
 
 def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> None:
@@ -154,6 +224,33 @@ def test_a_statement_past_the_connection_reaches_no_database(tmp_path: Path) -> 
         cursor = sqlite3.Cursor(connection)
         with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
             cursor.execute("SELECT 1")
+
+
+def test_a_generator_of_values_is_left_to_the_driver(tmp_path: Path) -> None:
+    def work() -> Any:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE TABLE IF NOT EXISTS t (n)")
+
+            def recursive() -> Iterator[tuple[int]]:
+                yield (1,)
+                cursor.execute("SELECT 1")
+
+            def failing() -> Iterator[tuple[int]]:
+                yield (1,)
+                raise ValueError("of the app")
+
+            with pytest.raises(sqlite3.ProgrammingError, match="Recursive use of cursors not allowed"):
+                cursor.executemany("INSERT INTO t VALUES (?)", recursive())
+            with pytest.raises(ValueError, match="of the app"):
+                cursor.executemany("INSERT INTO t VALUES (?)", failing())
+            connection.rollback()
+            return cursor.execute("SELECT count(*) FROM t").fetchall()
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
+    with replay(tmp_path / "x.msgpack"):
+        assert work() == [(0,)]
 
 
 def test_a_factory_that_is_a_function(tmp_path: Path) -> None:

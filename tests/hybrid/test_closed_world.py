@@ -40,6 +40,7 @@ from sqlalchemy import create_engine, text
 from tests.loopback import Loopback
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
+from tests.unplugged import unplugged
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, TraceConfig, record, replay
 from timetracer_otel.base import counters
 from timetracer_otel.cassette import read_cassette
@@ -48,6 +49,13 @@ from timetracer_otel.context import clear_session, get_current_session, reset_se
 from timetracer_otel.guard import network_guard
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_plugins() -> Iterator[None]:
+    """psycopg2 stands for any driver without a plugin."""
+    with unplugged("psycopg2"):
+        yield
 
 
 @pytest.fixture(scope="module")

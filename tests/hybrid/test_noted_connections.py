@@ -33,6 +33,7 @@ from tests.children import environment
 from tests.loopback import Loopback
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
+from tests.unplugged import unplugged
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
 from timetracer_otel.base import counters
 from timetracer_otel.cassette import read_cassette
@@ -55,6 +56,13 @@ bare = failed()
 with record(sys.argv[1]):
     assert failed() == bare
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_plugins() -> Iterator[None]:
+    """psycopg2 stands for any driver without a plugin."""
+    with unplugged("psycopg2"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.examples import drawn, seeded
 from tests.lines._runs import Apps, Step, raised, unlike
 from tests.lines._servers import Servers, collecting, serving
 from tests.loopback import Loopback
-from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
+from tests.servers.mariadb import HAS_MARIADB, needs_mariadb
 from tests.servers.odbc import HAS_ODBC, needs_odbc
 from tests.servers.oracle import needs_compiler
 from timetracer_otel.cassette import read_cassette
@@ -28,11 +28,11 @@ from timetracer_otel.types import DependencyEvent
 
 pytestmark = pytest.mark.sweep
 
-_HAS_MYSQL = HAS_MARIADB and HAS_MYSQLCLIENT and HAS_ODBC
+_HAS_MYSQL = HAS_MARIADB and HAS_ODBC
 MYSQL = [
     pytest.param("mysql_in_c", id="all")
     if _HAS_MYSQL
-    else pytest.param("mysql_in_c", id="mysql", marks=[needs_mariadb, needs_mysqlclient, needs_odbc]),
+    else pytest.param("mysql_in_c", id="mysql", marks=[needs_mariadb, needs_odbc]),
     *([] if _HAS_MYSQL else [pytest.param(None, id="all but mysql")]),
 ]
 NOBODY = "127.0.0.2:9"
@@ -40,9 +40,8 @@ PLACES = {
     **dict.fromkeys(
         ("urllib.request", "http.client", "urllib3", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"
     ),
-    "psycopg2": "postgres",
     **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
-    **dict.fromkeys(("mysqlclient", "pyodbc"), "mariadb"),
+    "pyodbc": "mariadb",
 }
 """By library without a plugin: whom its lines ask."""
 LIBRARIES = {
@@ -56,10 +55,10 @@ LIBRARIES = {
 """By line, where it is not called after its library."""
 STEPS = {
     **{name: (library, PLACES[library]) for name, library in LIBRARIES.items() if name == "urllib"},
-    **{name: (name, PLACES[name]) for name in ("http.client", "psycopg2")},
+    **{name: (name, PLACES[name]) for name in ("http.client",)},
 }
 """By step of an app whose calls interleave: the library without a plugin, and whom it asks."""
-OF_DRIVERS = {"SELECT": 1, "select": 0, "show": 0}
+OF_DRIVERS = {"SELECT": 2, "select": 0, "show": 0}
 """By name of their spans: how many drivers make of calls of the app's that are not refused. The others are of
 SQLAlchemy's calls, or of refused ones of drivers without a plugin."""
 REFUSED = "builtins:type <class 'timetracer_otel.exceptions.NetworkBlockedError'>"
@@ -176,10 +175,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         # What nobody allowed is refused, though nobody is there; and the exporter goes on.
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
         # Calls that are refused have no spans, but for those that gRPC has begun before it asks for a connection.
-        without_span = sum(
-            event.is_observed_only and event.signature.lib not in {"grpc", "psycopg2", "mysqlclient"}
-            for event in events
-        )
+        without_span = sum(event.is_observed_only and event.signature.lib != "grpc" for event in events)
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.
         assert {name: replayed.pop(name, 0) for name in OF_DRIVERS} == OF_DRIVERS
@@ -197,9 +193,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
             assert unlike(seen, closed.seen[line]) == []
 
 
-KEPT = {**PLACES, "psycopg": "postgres"}
-"""By library: whom its connections of before go to. psycopg has a plugin, which did not see this one open."""
-WARM = {"kept.by_urllib3": "urllib3", "kept.by_psycopg": "psycopg", "kept_mysql.by_mysqlclient": "mysqlclient"}
+WARM = {"kept.by_urllib3": "urllib3"}
 """By line: the library that had a connection before, and is refused before it uses that."""
 SPANS = {"kept.by_psycopg2": "psycopg2", "kept_mysql.by_pyodbc": "dbapi"}
 """The same where only the span of a call says that it is made. pyodbc has it from OpenTelemetry's ``dbapi``."""
@@ -220,9 +214,9 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
         assert servers.take_hits() == every
         assert "no replay can answer" not in recorded.said
         events = read_cassette(apps.cassette(tmp_path)).events
-        assert all(event.is_observed_only for event in events)
+        assert [event.signature.lib for event in events if not event.is_observed_only] == ["psycopg"]
         assert [event.signature.lib for event in events][:3] == ["urllib3", "psycopg2", "psycopg"]
-        assert [event.signature.lib for event in events][3:] == (["mysqlclient", "dbapi"] if _HAS_MYSQL else [])
+        assert [event.signature.lib for event in events][3:] == (["dbapi"] if _HAS_MYSQL else [])
 
         # Where these connections go is not known before they are used: they are refused by their spans, or counted.
         for hosts, live in (("", False), ("127.0.0.1:9", True)):
@@ -235,12 +229,12 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
             if live:
                 counted = sorted(refused.pop(line) for line in SPANS if line in refused)
                 went_out = f"{len(counted)} live ({', '.join(counted)})"
-            assert replayed.account == f"0 hit, 0 missed, 0 unused, {went_out}, {len(refused)} blocked"
+            assert replayed.account == f"1 hit, 0 missed, 0 unused, {went_out}, {len(refused)} blocked"
             for line, seen in bare.seen.items():
                 if line in refused:
                     text = raised(replayed.seen[line], "NetworkBlockedError")
                     library = refused[line]
-                    address = "its server" if line in SPANS else _addresses(servers)[KEPT[library]]
+                    address = "its server" if line in SPANS else _addresses(servers)[PLACES[library]]
                     assert text.startswith(f"Blocked: a call over an open connection of {library} to {address}, ")
                 else:
                     assert unlike(seen, replayed.seen[line]) == []
@@ -294,10 +288,10 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     )
 
     def goes_out(library: str, place: str) -> bool:
-        return place in {"upstream", "postgres", "nobody"} or library == "mysqlclient"
+        return place in {"upstream", "postgres", "nobody"}
 
     with Loopback() as third:
-        given = {"TIMETRACER_LIVE_HOSTS": ",".join(hosts), "TIMETRACER_LIVE_PLUGINS": "mysqlclient,requests"}
+        given = {"TIMETRACER_LIVE_HOSTS": ",".join(hosts), "TIMETRACER_LIVE_PLUGINS": "requests"}
         # The cassette has the same host, with another port.
         replayed = world.run("replay", servers, **given, OTHER_SERVER=third.url)
         assert third.hits == {"/users/19": 1}
@@ -307,7 +301,7 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "sqlalchemy"}
+    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy"}
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (
@@ -391,7 +385,7 @@ def _check_what_a_recording_says(
 ) -> None:
     """It says once, at its end and in the commands, which libraries no replay answers."""
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
-    assert counts.keys() - {"mysqlclient"} == {"grpc", "psycopg2", "urllib3"}
+    assert counts.keys() == {"grpc", "urllib3"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
     # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
     libraries = {_asked(line)[0] for line in recorded.seen}

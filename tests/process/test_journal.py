@@ -128,7 +128,7 @@ def test_a_request_has_a_part_with_each_call_that_has_ended_until_its_cassette_i
 def test_what_no_plugin_of_ours_saw_is_in_the_part_once(tmp_path: Path) -> None:
     provider = TracerProvider()
     provider.add_span_processor(runtime().processor)
-    tracer = provider.get_tracer("opentelemetry.instrumentation.pymongo")
+    tracer = provider.get_tracer("opentelemetry.instrumentation.cassandra")
     seen: list[str] = []
 
     def view() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import httpx
 import pytest
 import redis
@@ -96,7 +99,24 @@ def _by_redis(_: str, url: str) -> None:
         assert client.pipeline().get("a").set("a", "c").execute() == [b"b", True]
 
 
-@pytest.mark.parametrize("call", [_by_httpx, _by_requests, _by_sqlalchemy, _by_redis])
+_SHARED = "file:written?mode=memory&cache=shared"
+
+
+def _by_sqlite3(_: str, __: str) -> None:
+    with closing(sqlite3.connect(_SHARED, uri=True)) as connection, connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS t (n)")
+        assert connection.execute("SELECT 1 AS one").fetchone() == (1,)
+
+
+def _by_aiosqlite(_: str, __: str) -> None:
+    async def call() -> None:
+        async with aiosqlite.connect(_SHARED, uri=True) as connection:
+            assert list(await connection.execute_fetchall("SELECT 1 AS one")) == [(1,)]
+
+    asyncio.run(call())
+
+
+@pytest.mark.parametrize("call", [_by_httpx, _by_requests, _by_sqlalchemy, _by_redis, _by_sqlite3, _by_aiosqlite])
 def test_a_written_request_is_freed_with_its_calls(
     call: Callable[[str, str], None], tmp_path: Path, no_collector: None
 ) -> None:

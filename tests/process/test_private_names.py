@@ -27,8 +27,8 @@ SOURCES = [ROOT / "src", *sorted((ROOT / "exporters").glob("*/src"))]
 
 OF_ITS_API = ("_RUNTIME_CONTEXT", "_current_context", "_SUPPRESS_INSTRUMENTATION_KEY")
 OF_ITS_SPANS = ("_context", "_parent", "_kind", "_name", "_instrumentation_scope", "_attributes", "_dict")
-OF_ITS_INSTRUMENTORS = ("_otel_span",)
-"""On SQLAlchemy's execution context."""
+OF_ITS_INSTRUMENTORS = ("_otel_span", "_span_dict")
+"""On SQLAlchemy's execution context, and on pymongo's listener of commands."""
 NAMES = (*OF_ITS_API, *OF_ITS_SPANS, *OF_ITS_INSTRUMENTORS)
 
 OF_OTHERS = {
@@ -36,10 +36,12 @@ OF_OTHERS = {
     "_close": "a cursor of psycopg",
     "_data": "the environment of a process",
     "_live_spans": "a module of ours",
+    "_get_attributes": "a prepared statement of asyncpg",
     "_lock": "a session of ours",
     "_method": "a response of http.client",
     "_rules": "a session of ours",
     "_sampler": "a module of ours",
+    "_server_status": "a connection of mysql-connector-python",
     "_value": "a body of aiohttp",
 }
 """Names that stand in our source for something else, and that OpenTelemetry happens to have as well."""

@@ -17,6 +17,7 @@ _PLUGINS = {
     "asyncio": ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"),
     "anyio": ("-p", "anyio.pytest_plugin"),
     "aiohttp": ("-p", "aiohttp.pytest_plugin"),
+    "django": ("-p", "pytest_django.plugin"),
     "xdist": ("-p", "xdist.plugin"),
 }
 
@@ -30,7 +31,7 @@ def run(pytester: pytest.Pytester, *arguments: str, runner: str | None = None) -
     Args:
         pytester: Has the folder.
         arguments: For pytest. With ``-n`` among them pytest-xdist is there.
-        runner: What runs the async tests: ``asyncio`` (pytest-asyncio), ``anyio`` or ``aiohttp``.
+        runner: What runs the async tests: ``asyncio`` (pytest-asyncio), ``anyio`` or ``aiohttp``; or those of Django.
     """
     needed = [*(["xdist"] if "-n" in arguments else []), *([runner] if runner else [])]
     loaded = [word for name in needed for word in _PLUGINS[name]]

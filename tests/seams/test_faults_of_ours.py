@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from tests.examples import drawn
 from tests.servers.mariadb import needs_mariadb
+from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from timetracer_otel import record, replay
@@ -29,7 +31,10 @@ from timetracer_otel.threads import carrying
 _HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "functions", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
 _CONNECTIONS = ["redis_connections", "redis_connections_async"]
-_DATABASES: list[Any] = [*POSTGRES, *(pytest.param(name, marks=needs_mariadb) for name in MYSQL)]
+_DATABASES: list[Any] = [
+    *(*POSTGRES, *DIRECT, *MONGO),
+    *(pytest.param(name, marks=needs_mariadb) for name in MYSQL),
+]
 
 
 @pytest.mark.parametrize(

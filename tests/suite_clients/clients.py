@@ -1,27 +1,31 @@
-"""The clients whose own tests are run: which of their tests, and what these need."""
+"""The clients and drivers whose own tests are run: which of their tests, and what these need."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-__all__ = ["CLIENTS", "Client"]
+__all__ = ["CLIENTS", "DRIVERS", "Client"]
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client's own tests, as its source distribution on PyPI has them.
+    """A client's own tests.
 
     Attributes:
         name: What the run is called.
         project: The project on PyPI. Its tests are those of the version that is installed.
         tests: The files and folders of its tests, in its source.
+        source: Where the tests come from: from the project's source distribution on PyPI, from the Python that runs
+            (its ``test`` package), or from a folder that ``--source`` names, where no distribution has them.
         options: What pytest is told.
         scope: How a test gets its recording: by the ``timetracer`` marker, or by a block around the test with its
             fixtures.
-        needs_redis: Whether a Redis server is started for it. It is stopped before the replay.
-        matched_without_ports: Whether the tests' own servers have another port in each run. A replay then compares
-            URLs without ports.
+        server: The server that is started for it. It is stopped before the replay.
+        variables: What its tests read from the environment. ``{host}`` and ``{database}`` are those of the server.
+        matched_without: What a replay leaves out where it compares: ports, where the tests' own servers have another
+            one in each run, or URLs, where the names of files do.
     """
 
     name: str
@@ -29,15 +33,17 @@ class Client:
     tests: tuple[str, ...]
     options: tuple[str, ...] = ()
     scope: Literal["marker", "block"] = "marker"
-    needs_redis: bool = False
-    matched_without_ports: bool = False
+    source: Literal["sdist", "python", "given"] = "sdist"
+    server: Literal["", "redis", "postgres"] = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    matched_without: Literal["", "ports", "urls"] = ""
 
 
 _SQL_OPTIONS = ("--timeout", "120")
 
 CLIENTS = (
     Client("httpx", "httpx", ("tests",), ("--timeout", "60"), scope="block"),
-    Client("requests", "requests", ("tests",), ("--timeout", "60"), scope="block", matched_without_ports=True),
+    Client("requests", "requests", ("tests",), ("--timeout", "60"), scope="block", matched_without="ports"),
     Client(
         "aiohttp",
         "aiohttp",
@@ -62,7 +68,7 @@ CLIENTS = (
             "tests/test_web_websocket_functional.py",
         ),
         ("-m", "not dev_mode and not autobahn and not internal", "--timeout", "10"),
-        matched_without_ports=True,
+        matched_without="ports",
     ),
     Client(
         "redis",
@@ -78,7 +84,7 @@ CLIENTS = (
             "-o",
             "timeout_method=signal",
         ),
-        needs_redis=True,
+        server="redis",
     ),
     Client(
         "sqlalchemy-dialect",
@@ -137,5 +143,63 @@ CLIENTS = (
         ),
         _SQL_OPTIONS,
         scope="block",
+    ),
+)
+
+_SQLITE3 = Client(
+    "sqlite3",
+    "cpython",
+    ("test_sqlite3",),
+    _SQL_OPTIONS,
+    scope="block",
+    source="python",
+    # Files are named after the process.
+    matched_without="urls",
+)
+DRIVERS = (
+    # Nearly all its databases are in memory, and so are the process's own.
+    _SQLITE3,
+    replace(_SQLITE3, name="sqlite3-memory", variables={"TIMETRACER_MEMORY_DATABASES": "true"}),
+    Client(
+        "psycopg",
+        "psycopg",
+        ("tests",),
+        (
+            # Its conftest keeps a note in pytest's cache.
+            *("-p", "cacheprovider", "--cache-clear"),
+            # Types are mypy's. The tests of `pq` call libpq, beneath psycopg's own connections.
+            *("--ignore", "tests/test_typing.py", "--ignore", "tests/pq"),
+            *("-m", "not slow", "--timeout", "60"),
+        ),
+        scope="block",
+        source="given",
+        server="postgres",
+        variables={
+            "PSYCOPG_TEST_DSN": "host={host} dbname={database} user=postgres",
+            # Some of its tests wait for sockets of their own. The server has no port.
+            "TIMETRACER_LIVE_HOSTS": "127.0.0.1",
+        },
+    ),
+    Client(
+        "psycopg2",
+        "psycopg2-binary",
+        ("tests",),
+        _SQL_OPTIONS,
+        scope="block",
+        server="postgres",
+        variables={
+            "PSYCOPG2_TESTDB": "{database}",
+            "PSYCOPG2_TESTDB_HOST": "{host}",
+            "PSYCOPG2_TESTDB_USER": "postgres",
+        },
+    ),
+    Client(
+        "asyncpg",
+        "asyncpg",
+        ("tests",),
+        ("--ignore", "tests/test__sourcecode.py", "--ignore", "tests/test__environment.py", "--timeout", "60"),
+        scope="block",
+        server="postgres",
+        variables={"PGHOST": "{host}", "PGUSER": "postgres", "PGDATABASE": "{database}"},
     ),
 )

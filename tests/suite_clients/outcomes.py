@@ -11,7 +11,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from timetracer_otel import ReplayFailedError, record, replay
+from timetracer_otel import ReplayFailedError, counters, record, replay
 
 _MODE = os.environ["SUITE_MODE"]
 _SCOPE = os.environ["SUITE_SCOPE"]
@@ -29,6 +30,8 @@ _ONLY = os.environ.get("SUITE_ONLY")
 """A file with the names of the tests to run."""
 
 _outcomes: dict[str, list[str]] = {}
+_answered: Counter[str] = Counter()
+"""How many calls were answered in replays, by plugin."""
 
 
 def _same_place(asked: Any, recorded: Any) -> bool:
@@ -38,9 +41,12 @@ def _same_place(asked: Any, recorded: Any) -> bool:
     return first == second
 
 
-_MATCHING: dict[str, Any] = (
-    {"match_on": ["method", "query", "body", _same_place]} if os.environ.get("SUITE_WITHOUT_PORTS") else {}
-)
+_MATCHING: Mapping[str, Mapping[str, Any]] = {
+    "ports": {"match_on": ["method", "query", "body", _same_place]},
+    "urls": {"match_on": ["method", "query", "body"]},
+}
+"""By what a replay leaves out: its settings."""
+_MATCHED: Mapping[str, Any] = _MATCHING.get(os.environ["SUITE_MATCHED_WITHOUT"], {})
 
 
 def _cassette_of(test: pytest.Item) -> Path:
@@ -55,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = [test for test in items if test.nodeid in wanted]
     if _MODE != "traced" and _SCOPE == "marker":
         record_mode = "all" if _MODE == "record" else "none"
-        matching = _MATCHING if _MODE == "replay" else {}
+        matching = _MATCHED if _MODE == "replay" else {}
         for test in items:
             path = str(_cassette_of(test))
             test.add_marker(pytest.mark.timetracer(path, record_mode=record_mode, redact="off", **matching))
@@ -72,8 +78,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     random.seed(item.nodeid)
     result = None
     try:
-        with _block(item):
+        with _block(item) as session:
             result = yield
+        if _MODE == "replay" and session is not None:
+            _answered.update(hit.signature.lib for hit in session.verdict().hits)
     except ReplayFailedError as error:
         # The test itself caught the error of what was refused. It did not have what it has live.
         _outcomes[item.nodeid] = ["failed", str(error)]
@@ -87,7 +95,7 @@ def _block(test: pytest.Item) -> AbstractContextManager[Any]:
     if _MODE == "record":
         return record(path, redact="off")
     # A test that was skipped before it began left no recording.
-    return replay(path, fail_on_miss=False, **_MATCHING) if path.exists() else nullcontext()
+    return replay(path, fail_on_miss=False, **_MATCHED) if path.exists() else nullcontext()
 
 
 def pytest_runtest_logreport(report: Any) -> None:
@@ -100,5 +108,8 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Write them."""
+    """Write them, unless no plugin answered the tests: they had another database then, in memory."""
+    print(f"\n{counters()}; answered by plugin: {dict(_answered)}")
+    if _MODE == "replay" and _SCOPE == "block" and not _answered:
+        raise RuntimeError("no call was answered: the plugin is not on")
     _OUTCOMES_FILE.write_text(json.dumps(_outcomes))

@@ -1,10 +1,10 @@
 """Runs the own tests of client libraries three times and compares: traced only, recorded, replayed.
 
-``make suite-clients`` calls it. Each of the three runs is a process of its own under ``opentelemetry-instrument``,
-with a hash seed of its own, which is printed; each test has a cassette of its own. The Redis server is stopped before
-the replay, the databases are in memory, and the HTTP servers are those of the tests. Writes the results to the file
-that ``--write`` names. Ends with an error where a test that passes traced does not pass while recording, nor when it
-is recorded once more.
+``make suite-clients`` calls it, and ``make suite-drivers`` for the drivers of databases. Each of the three runs is a
+process of its own under ``opentelemetry-instrument``, with a hash seed of its own, which is printed; each test has a
+cassette of its own. The servers of Redis and PostgreSQL are stopped before the replay, SQLAlchemy's databases are in
+memory, and the HTTP servers are those of the tests. Writes the results to the file that ``--write`` names. Ends with
+an error where a test that passes traced does not pass while recording, nor when it is recorded once more.
 """
 
 from __future__ import annotations
@@ -14,22 +14,28 @@ import importlib.metadata
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from tests.servers.redis import RedisServer  # noqa: E402 - the project is no package of the environment
-from tests.suite_clients.clients import CLIENTS, Client  # noqa: E402
+from tests.servers.postgres import Postgres  # noqa: E402 - the project is no package of the environment
+from tests.servers.redis import RedisServer  # noqa: E402
+from tests.suite_clients.causes import CAUSES  # noqa: E402
+from tests.suite_clients.clients import CLIENTS, DRIVERS, Client  # noqa: E402
 
 MODES = ("traced", "record", "replay")
 SEED = os.environ.get("TEST_SEED") or str(random.randrange(2**32))
@@ -65,6 +71,10 @@ class Result:
         """Those that pass traced, and do not pass in the mode."""
         return sorted(self.passed("traced") - self.passed(mode))
 
+    def text(self, mode: str, name: str) -> str:
+        """A test's outcome, and all that it says."""
+        return " ".join(self.outcomes[mode].get(name, ["did not run"]))
+
     def why(self, mode: str, name: str) -> str:
         """What a lost test says, in a line or two."""
         outcome, text = self.outcomes[mode].get(name, ["did not run", ""])
@@ -77,24 +87,39 @@ def hash_seed(client: Client, mode: str) -> int:
     return random.Random(f"{SEED} {client.name} {mode}").randrange(2**32)
 
 
-def source_of(client: Client, folder: Path) -> Path:
-    """The source of the version that is installed, without the package itself: that is the installed one."""
-    version = importlib.metadata.version(client.project)
-    folder = folder / client.name
-    source = folder / f"{client.project}-{version}"
-    if not source.exists():
+def version_of(client: Client) -> str:
+    """The version that is tried."""
+    return sys.version.split()[0] if client.source == "python" else importlib.metadata.version(client.project)
+
+
+def source_of(client: Client, folder: Path, given: Mapping[str, Path]) -> Path:
+    """The folder with the tests of the version that is installed, without the package: that is the installed one."""
+    if client.source == "given":
+        return given[client.name]
+    source = folder / client.name / "source"
+    if source.exists():
+        return source
+    if client.source == "python":
+        for part in client.tests:
+            # Tests leave files where they run.
+            shutil.copytree(Path(sysconfig.get_path("stdlib")) / "test" / part, source / part)
+        return source
+    wanted = f"{client.project}=={version_of(client)}"
+    with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", client.project),
-                *("--dest", str(folder), f"{client.project}=={version}"),
+                *("--dest", scratch, wanted),
             ],
             check=True,
         )
-        (archive,) = folder.glob(f"{client.project}-{version}.tar.gz")
+        (archive,) = Path(scratch).glob("*.tar.gz")
         with tarfile.open(archive) as files:
-            away = tuple(f"{source.name}/{package}/" for package in (client.project, "src"))
-            wanted = [file for file in files.getmembers() if not f"{file.name}/".startswith(away)]
-            files.extractall(folder, wanted, filter="data")
+            files.extractall(scratch, filter="data")
+        (unpacked,) = (each for each in Path(scratch).iterdir() if each.is_dir())
+        for package in (client.project, "src"):
+            shutil.rmtree(unpacked / package, ignore_errors=True)
+        shutil.move(unpacked, source)
     return source
 
 
@@ -114,6 +139,7 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
         "PYTHONNOUSERSITE": "1",
         "PYTHONPATH": str(HERE),
         "SUITE_CASSETTES": str(folder / "cassettes"),
+        "SUITE_MATCHED_WITHOUT": client.matched_without,
         "SUITE_MODE": mode,
         "SUITE_OUTCOMES": str(outcomes),
         "SUITE_SCOPE": client.scope,
@@ -122,8 +148,6 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
     }
     if mode == "traced":
         environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "timetracer"
-    if client.matched_without_ports:
-        environment["SUITE_WITHOUT_PORTS"] = "1"
     command = [str(Path(sys.executable).parent / "opentelemetry-instrument"), sys.executable, "-m", "pytest"]
     command += ["-q", "-p", "no:cacheprovider", "-W", "ignore", "-o", "addopts=", "-p", "outcomes", "--tb=native"]
     with (folder / f"{mode}.log").open("w") as log:
@@ -141,47 +165,95 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
     return found
 
 
-def run(client: Client, sources: Path, folder: Path, options: list[str]) -> Result:
+@dataclass
+class Server:
+    """What a client's tests speak to. Before each run it is as at first."""
+
+    ready: Callable[[], None] = lambda: None
+    """Called before each run."""
+    options: tuple[str, ...] = ()
+    """What pytest is told of it."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the tests read from the environment."""
+    stopped: Callable[[], Mapping[str, str]] = dict
+    """Called before the replay: stops it, or says by variables what the plugin of pytest stops."""
+
+
+_postgres_is_used = Lock()
+"""All databases are in one server, and each client stops it."""
+
+
+@contextmanager
+def server_of(client: Client) -> Iterator[Server]:
+    """The server that is started for a client, where it needs one."""
+    if client.server == "redis":
+        # Some of the tests are about the log of slow commands.
+        settings = {"slowlog-log-slower-than": "10000"}
+        with tempfile.TemporaryDirectory() as scratch, RedisServer(Path(scratch), **settings) as redis:
+
+            def ready() -> None:
+                redis.stop()
+                redis.start()
+
+            # The client's own conftest asks the server when the run begins.
+            options = ("--redis-url", f"redis://localhost:{redis.port}/0")
+            yield Server(ready, options, stopped=lambda: {"SUITE_STOPS": str(redis.pid)})
+    elif client.server == "postgres":
+        with _postgres_is_used:
+            postgres = Postgres()
+            url = postgres.url("psycopg")
+            place = {"host": url.query["host"], "database": url.database}
+            variables = {name: value.format(**place) for name, value in client.variables.items()}
+
+            def stopped() -> Mapping[str, str]:
+                postgres.stop()
+                return {}
+
+            try:
+                yield Server(postgres.clear, variables=variables, stopped=stopped)
+            finally:
+                postgres.close()
+    else:
+        yield Server(variables=client.variables)
+
+
+def run(client: Client, source: Path, folder: Path, options: list[str]) -> Result:
     """A client's three runs."""
     result = Result(client)
-    source = source_of(client, sources)
-    with ExitStack() as stack:
-        server = None
-        if client.needs_redis:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            # Some of the tests are about the log of slow commands.
-            server = stack.enter_context(RedisServer(scratch, **{"slowlog-log-slower-than": "10000"}))
-            options = [*options, "--redis-url", f"redis://localhost:{server.port}/0"]
+    with server_of(client) as server:
+        options = [*options, *server.options]
         for mode in MODES:
-            variables = {}
-            if server is not None:
-                server.stop()
-                server.start()
+            variables = dict(server.variables)
+            server.ready()
             if mode == "replay" and client.scope == "marker":
                 # In a block, the first test of a class may set up what the others use, so each has to run again.
                 only = folder / "only.json"
                 only.write_text(json.dumps(sorted(result.passed("traced"))))
                 variables["SUITE_ONLY"] = str(only)
-            if mode == "replay" and server is not None:
-                variables["SUITE_STOPS"] = str(server.pid)
+            if mode == "replay":
+                variables.update(server.stopped())
             result.outcomes[mode] = run_mode(client, mode, source, folder, *options, **variables)
             lost = result.lost(mode)
             if mode == "record" and lost:
                 # Some depend on when garbage is collected, or on which thread is first.
+                server.ready()
                 again, only = folder / "again", folder / "again.json"
                 only.write_text(json.dumps(lost))
-                found = run_mode(client, mode, source, again, *options, SUITE_ONLY=str(only))
+                variables["SUITE_ONLY"] = str(only)
+                found = run_mode(client, mode, source, again, *options, **variables)
                 result.again = [name for name in lost if found.get(name, [""])[0] == "passed"]
                 result.outcomes[mode].update((name, found[name]) for name in result.again)
+                if result.again:
+                    shutil.copytree(again / "cassettes", folder / "cassettes", dirs_exist_ok=True)
     return result
 
 
-def compared(client: Client, folder: Path, options: list[str]) -> Result:
+def compared(client: Client, folder: Path, options: list[str], given: Mapping[str, Path]) -> Result:
     """A client's three runs, and what they say."""
     seeds = {mode: hash_seed(client, mode) for mode in MODES}
     print(f"{client.name}: hash seeds by TEST_SEED={SEED}: {seeds}", flush=True)
     (folder / client.name).mkdir(parents=True, exist_ok=True)
-    result = run(client, folder, folder / client.name, options)
+    result = run(client, source_of(client, folder, given), folder / client.name, options)
     lines = [line_of(result), *(f"  record: passed when run again: {name}" for name in result.again)]
     for mode in MODES[1:]:
         lines += [f"  {mode}: {name}\n    {result.why(mode, name)}" for name in result.lost(mode)]
@@ -192,20 +264,33 @@ def compared(client: Client, folder: Path, options: list[str]) -> Result:
 def main() -> None:
     """Run, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ", ".join(client.name for client in CLIENTS)
-    parser.add_argument("clients", nargs="*", help=f"any of {names}; all where left out")
+    parser.add_argument("--drivers", action="store_true", help="the drivers of databases, not the clients of servers")
+    names = ", ".join(client.name for client in (*CLIENTS, *DRIVERS))
+    parser.add_argument("clients", nargs="*", help=f"any of {names}; all clients, or all drivers, where left out")
     parser.add_argument("--write", type=Path, help="the file for the results")
     parser.add_argument("--keep", type=Path, help="a folder for sources, cassettes and logs")
     parser.add_argument("--pytest", default="", help="more arguments for pytest")
     parser.add_argument("--at-once", type=int, default=2, help="how many clients are tried side by side")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="CLIENT=FOLDER",
+        help="a checkout with the client's tests, where its distributions have none (psycopg)",
+    )
     options = parser.parse_args()
-    clients = [client for client in CLIENTS if not options.clients or client.name in options.clients]
+    given = {name: Path(folder).resolve() for name, _, folder in (each.partition("=") for each in options.source)}
+    clients = [client for client in (*CLIENTS, *DRIVERS) if client.name in options.clients]
+    clients = clients or list(DRIVERS if options.drivers else CLIENTS)
+    for client in [each for each in clients if each.source == "given" and each.name not in given]:
+        print(f"{client.name}: left out, since no --source {client.name}=FOLDER names its tests", flush=True)
+        clients.remove(client)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.at_once) as at_once:
         top = (options.keep or Path(scratch)).resolve()
-        work = partial(compared, folder=top, options=options.pytest.split())
+        work = partial(compared, folder=top, options=options.pytest.split(), given=given)
         results = list(at_once.map(work, clients))
     if options.write:
-        options.write.write_text(page(results))
+        options.write.write_text((drivers_page if options.drivers else clients_page)(results))
     if any(result.lost("record") for result in results):
         raise SystemExit(1)
 
@@ -219,7 +304,7 @@ def line_of(result: Result) -> str:
     )
 
 
-def page(results: list[Result]) -> str:
+def clients_page(results: list[Result]) -> str:
     """``docs/client-suites.md``."""
     lines = [
         "# The clients' own tests",
@@ -232,19 +317,7 @@ def page(results: list[Result]) -> str:
         "The HTTP servers are those of the tests themselves, and are not called in the replay. What a test draws",
         "from `random` is the same in each run.",
         "",
-        f"Python {sys.version.split()[0]}:",
-        "",
-        "| client | version | pass traced | pass while recording | pass in replay |",
-        "|---|---|---|---|---|",
-    ]
-    for result in results:
-        passed, lost = len(result.passed("traced")), len(result.lost("replay"))
-        lines.append(
-            f"| {result.client.name} | {importlib.metadata.version(result.client.project)} | {passed} "
-            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
-        )
-    lines += [
-        "",
+        *numbers(results, "client"),
         "## Tests that pass traced and not in replay",
         "",
         "Most of these tests look at what is beneath a call: what arrived at their server, which connection was",
@@ -254,10 +327,73 @@ def page(results: list[Result]) -> str:
         "|---|---|---|",
     ]
     for result in results:
-        texts = [" ".join(result.outcomes["replay"].get(name, ["did not run"])) for name in result.lost("replay")]
-        kinds = Counter(map(kind_of, texts))
+        kinds = Counter(kind_of(result.text("replay", name)) for name in result.lost("replay"))
         lines += [f"| {result.client.name} | {number} | {kind} |" for kind, number in kinds.most_common()]
     return "\n".join(lines) + "\n"
+
+
+def drivers_page(results: list[Result]) -> str:
+    """``docs/driver-suites.md``."""
+    lines = [
+        "# The drivers' own tests",
+        "",
+        "<!-- Made by make suite-drivers. -->",
+        "",
+        "`make suite-drivers` runs the tests that the authors of the drivers wrote for them, three times: with",
+        "OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. PostgreSQL is",
+        "stopped before the replay. The tests of sqlite3 are Python's own, those of psycopg2 and asyncpg come from",
+        "their source distributions. Psycopg's distributions have no tests: they are those of a checkout of its",
+        "repository, without the tests that it marks as slow, and without those of `psycopg.pq`, which call libpq.",
+        "PostgreSQL has no port, so tests that need one fail traced as well. A test that fails while recording is",
+        "recorded once more, by itself, since many count on how long something takes.",
+        "",
+        "Most of sqlite3's tests have a database in memory, which is the process's own: a replay runs them for real.",
+        "`sqlite3-memory` are the same tests with `memory_databases=True`, where each statement is answered.",
+        "",
+        *numbers(results, "driver"),
+        "## Tests that pass traced and not in replay",
+        "",
+    ]
+    for result in results:
+        lines += [f"### {result.client.name}", ""]
+        groups: dict[str, Counter[str]] = {}
+        for name in result.lost("replay"):
+            groups.setdefault(cause_of(result, name), Counter())[short(name)] += 1
+        for cause, names in sorted(groups.items(), key=lambda group: -group[1].total()):
+            times = ", ".join(f"`{name}`" + (f" ({number})" if number > 1 else "") for name, number in names.items())
+            lines.append(f"- {names.total()}: {cause}: {times}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def numbers(results: list[Result], what: str) -> list[str]:
+    """The lines of the table of a page."""
+    lines = [
+        f"Python {sys.version.split()[0]}:",
+        "",
+        f"| {what} | version | pass traced | pass while recording | pass in replay |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        passed, lost = len(result.passed("traced")), len(result.lost("replay"))
+        lines.append(
+            f"| {result.client.name} | {version_of(result.client)} | {passed} "
+            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
+        )
+    return [*lines, ""]
+
+
+def short(name: str) -> str:
+    """The name of a test without its file, its class and its parameters."""
+    return name.partition("[")[0].rpartition("::")[2]
+
+
+def cause_of(result: Result, name: str) -> str:
+    """Why a test is lost in the replay, as somebody found out; or what happened, where nobody did."""
+    for cause, parts in CAUSES.get(result.client.name, {}).items():
+        if any(part in name for part in parts):
+            return cause
+    return kind_of(result.text("replay", name))
 
 
 def kind_of(text: str) -> str:

@@ -53,6 +53,10 @@ GUARDS = frozenset(
         + " "
         + " ".join(f"_NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
+        "libraries/aiosqlite/seams.py": "_Queued.__call__",
+        # The app's own function.
+        "libraries/asyncpg/internals.py": "app_password",
+        "libraries/asyncpg/server.py": "Server.write Server.close Server._turn Server._answer Server._gone",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",
@@ -70,15 +74,25 @@ GUARDS = frozenset(
             )
         )
         + " "
-        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end"))
+        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "move", "took", "not_kept", "end"))
         + " recorded_method.<locals>.bare",
+        "libraries/kits/dbapi/statements.py": "RowsRead.__iter__ RowsRead.__next__",
+        "libraries/kits/mysql/in_python.py": "_noting.<locals>.converting",
+        "libraries/kits/mysql/seams.py": "_teed",
+        "libraries/mysqlclient/answer.py": "NotedResult.fetch_row NotedResult.discard NotedResult._end "
+        "NotedResult.__getattr__ NotedResult.__del__",
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
         + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",
-        "libraries/psycopg/answer.py": "_noting _noting.<locals>.made NotedRows.load_row NotedRows.load_rows "
-        "NotedRows._took NotedRows.end NotedRows.__getattr__ NotedRows.__del__",
+        "libraries/psycopg/answer.py": "Heard.__call__",
+        "libraries/psycopg/internals.py": "stand_in_class.<locals>.connect_gen",
+        "libraries/psycopg2/cursor.py": "NotedCursor.__del__ NotedCursor.__wrapped__ _beneath.<locals>.beneath "
+        "_fetching.<locals>.fetch _made _scroll",
+        "libraries/psycopg2/copying.py": "_TextTee.read _TextTee.write "
+        + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/pymongo/seams.py": "_change.<locals>.change _change.<locals>.change_async _is_left_out",
         "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed _learning.<locals>.learn _learning.<locals>.learn_async",
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator _meeting.<locals>.raw_connection "

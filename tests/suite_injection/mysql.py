@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from tests.suite_injection.direct import DIRECT_MYSQL
 from tests.suite_injection.engines import by_async_engine, by_engine, inserting, raw
-from tests.suite_injection.servers import Servers
+from tests.suite_injection.servers import Servers, seen
 
 __all__ = ["MYSQL", "MYSQL_SCHEMA"]
 
@@ -67,4 +69,55 @@ def aiomysql(servers: Servers) -> list[str]:
     return by_async_engine(f"mysql+aiomysql://{servers.mysql}", selected, changed)
 
 
-MYSQL: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (pymysql, aiomysql)}
+def _place(servers: Servers) -> dict[str, Any]:
+    import sqlalchemy as sa
+
+    url = sa.make_url(f"mysql://{servers.mysql}")
+    found = {"host": url.host or "localhost", "user": url.username, "password": url.password or "", **url.query}
+    return {**found, "database": url.database, **({"port": url.port} if url.port else {})}
+
+
+def _by_cursors(connect: Callable[[], Any], cursors: Any) -> list[str]:
+    """What an app sees that uses a driver itself."""
+
+    def selected(connection: Any) -> Any:
+        found: list[Any] = []
+        for kind in (cursors.Cursor, cursors.DictCursor, cursors.SSCursor):
+            with connection.cursor(kind) as cursor:
+                found += [cursor.execute("SELECT name, born FROM people WHERE id > %s ORDER BY id", (0,))]
+                found += [cursor.fetchone(), cursor.fetchall(), cursor.description]
+        return found
+
+    def changed(connection: Any) -> Any:
+        with connection.cursor() as cursor:
+            rows = [("Cem", "Hm4kLq9sWg"), ("Dia", "Hm4kLq9sWg")]
+            found = [cursor.executemany("INSERT INTO people (name, password) VALUES (%s, %s)", rows), cursor.rowcount]
+        return [*found, connection.rollback()]
+
+    def refused(connection: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO people (name) VALUES ('Ada')")
+
+    connection = connect()
+    found = [seen(partial(work, connection)) for work in (selected, changed, refused)]
+    connection.commit()
+    connection.close()
+    return found
+
+
+def pymysql_itself(servers: Servers) -> list[str]:
+    import pymysql  # type: ignore[import-untyped,unused-ignore]
+
+    return _by_cursors(lambda: pymysql.connect(**_place(servers)), pymysql.cursors)
+
+
+def mysqlclient_itself(servers: Servers) -> list[str]:
+    from MySQLdb import connections, cursors  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    return _by_cursors(lambda: connections.Connection(**_place(servers)), cursors)
+
+
+MYSQL: dict[str, Callable[[Servers], list[str]]] = {
+    **{work.__name__: work for work in (pymysql, aiomysql, pymysql_itself, mysqlclient_itself)},
+    **DIRECT_MYSQL,
+}

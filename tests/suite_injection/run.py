@@ -37,11 +37,13 @@ from typing import Any
 
 from tests.examples import seeded
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
+from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL, MYSQL_SCHEMA
 from tests.suite_injection.postgres import SCHEMA
 from tests.suite_injection.servers import Servers
@@ -63,7 +65,10 @@ _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
 _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
-_NEW = {"httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", *MYSQL}
+_NEW = {
+    *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
+    *("pymongo", "pymongo_async"),
+}
 """Workloads whose calls are also tried as new ones of a replay: of each kind of client, one or two."""
 _PACED = {"functions", "requests", "asyncpg"}
 """Workloads whose replays take the time that the recording took: their calls are short."""
@@ -313,7 +318,7 @@ class Suite:
 
 
 @contextmanager
-def running(folder: Path, broker: str, *, with_mysql: bool) -> Iterator[Servers]:
+def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
         upstream = subprocess.Popen(
@@ -329,8 +334,20 @@ def running(folder: Path, broker: str, *, with_mysql: bool) -> Iterator[Servers]
         url = upstream.stdout.readline().strip()
         postgres = _database(stack, Postgres(), SCHEMA)
         mysql = _database(stack, MariaDb(), MYSQL_SCHEMA) if with_mysql else ""
+        mongo = Mongo() if with_mongo else None
+        if mongo is not None:
+            stack.callback(mongo.stop)
         redis = stack.enter_context(RedisServer(folder))
-        yield Servers(url, "http://127.0.0.1:1", redis.url, postgres, str(folder), broker, mysql)
+        yield Servers(
+            url,
+            "http://127.0.0.1:1",
+            redis.url,
+            postgres,
+            str(folder),
+            broker,
+            mysql,
+            mongo.url if mongo is not None else "",
+        )
 
 
 def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str]) -> str:
@@ -385,7 +402,7 @@ def _one(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
-        with running(folder, broker, with_mysql=name in MYSQL) as servers:
+        with running(folder, broker, with_mysql=name in MYSQL, with_mongo=name in MONGO) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:
                 suite.record(name)

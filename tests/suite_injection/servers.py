@@ -21,6 +21,7 @@ class Servers:
         folder: A folder for databases.
         broker: The URL of a Redis server that is there in a replay, too. Jobs come from it.
         mysql: As ``postgres``, of a server of MariaDB.
+        mongo: The URL of a server of MongoDB's protocol.
     """
 
     http: str
@@ -30,6 +31,7 @@ class Servers:
     folder: str
     broker: str = ""
     mysql: str = ""
+    mongo: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

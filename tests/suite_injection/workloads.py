@@ -20,6 +20,7 @@ from tests.suite_injection import library
 from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -540,6 +541,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **POSTGRES,
     **MYSQL,
     **DIRECT,
+    **MONGO,
     **INCOMING,
     **JOBS,
 }

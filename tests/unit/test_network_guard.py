@@ -190,7 +190,8 @@ class Drivers:
 
     @staticmethod
     def psycopg2() -> None:
-        psycopg2.connect(host="127.0.0.1", port=9, password="s3cret", dbname="x")
+        # Past its plugin, as above.
+        psycopg2._connect("host=127.0.0.1 port=9 password=s3cret dbname=x")
 
     @staticmethod
     def uvloop_stream() -> None:

@@ -37,6 +37,8 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
     app = re.search(r"_web_apps:([a-z]+)_", words)
     if "tests.verify._shop" in words:
         used = {"fastapi", "httpx", "sqlalchemy", "redis"}
+    elif "tests.django_shop" in words:
+        used = {"django", "psycopg", "mysqlclient", "redis", "sqlite3"}
     else:
         used = {app.group(1), "httpx"} if app else uses(*command)
     settings = {

@@ -25,7 +25,17 @@ import wrapt
 
 from timetracer_otel.base import faults
 
-__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Staying", "Undoable", "is_replacement"]
+__all__ = [
+    "Function",
+    "LatePatch",
+    "Patch",
+    "SeamFailure",
+    "Seams",
+    "Shared",
+    "Staying",
+    "Undoable",
+    "is_replacement",
+]
 
 Function = Callable[..., Any]
 
@@ -85,6 +95,30 @@ class Staying:
 
     def rest(self) -> None:
         """Leave it as it is."""
+
+
+class Shared:
+    """A change that several plugins make, each by an object of its own: it is undone when none needs it any more.
+
+    Args:
+        change: The change, the same for all of them.
+        users: Those who made it by now, the same for all of them.
+    """
+
+    def __init__(self, change: Undoable, users: set[Shared]) -> None:
+        self._change = change
+        self._users = users
+
+    def apply(self) -> None:
+        """Make the change; harmless when repeated."""
+        self._users.add(self)
+        self._change.apply()
+
+    def undo(self) -> None:
+        """Undo the change if nobody else needs it; harmless when repeated."""
+        self._users.discard(self)
+        if not self._users:
+            self._change.undo()
 
 
 class Patch:

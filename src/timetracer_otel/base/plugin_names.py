@@ -9,7 +9,7 @@ of the installed distributions say which names there are, and the one that is as
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,9 @@ __all__ = [
     "GROUPS",
     "group_of",
     "installed",
+    "is_captured_now",
     "is_covered_scope",
+    "is_wholly_captured",
     "known_names",
     "library_of_scope",
     "mocks",
@@ -36,10 +38,12 @@ ENTRY_POINT_GROUP = "timetracer_otel_plugin"
 """The group of entry points by which a distribution offers plugins: a name, and an object with `activate` and
 `deactivate`."""
 
-GROUPS = ("http", "db", "redis", "custom")
+GROUPS = ("http", "db", "nosql", "redis", "custom")
 
 _group_by_name: dict[str, str] = {}
 _scopes: set[str] = set()
+_captured_now: dict[str, Callable[[], bool]] = {}
+"""By scope: whether the plugin sees the call whose span begins now."""
 _OWN_SCOPES = "timetracer_otel."
 """How the names of our own tracers begin."""
 
@@ -53,21 +57,34 @@ def installed() -> Mapping[str, EntryPoint]:
     return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def register(name: str, group: str, scopes: Collection[str] = ()) -> None:
+def register(name: str, group: str, scopes: Collection[str] = (), captures: Callable[[], bool] | None = None) -> None:
     """Say that a plugin belongs to a group; the last word counts.
 
     Args:
         name: The plugin's name.
         group: Its group.
         scopes: Names of the tracers that make spans for the calls which the plugin captures.
+        captures: Whether the plugin sees the call whose span begins now; None where it sees all.
     """
     _group_by_name[name] = group
     _scopes.update(scopes)
+    if captures is not None:
+        _captured_now.update(dict.fromkeys(scopes, captures))
 
 
 def is_covered_scope(scope: str | None) -> bool:
     """Whether a plugin captures the calls that a tracer of this name makes spans for."""
     return scope is not None and (scope in _scopes or scope.startswith(_OWN_SCOPES))
+
+
+def is_wholly_captured(scope: str | None) -> bool:
+    """The same, and whether it captures all of them, so that none need be asked for."""
+    return is_covered_scope(scope) and scope not in _captured_now
+
+
+def is_captured_now(scope: str | None) -> bool:
+    """Whether a plugin captures the call for which a tracer of this name begins a span now."""
+    return is_covered_scope(scope) and (scope not in _captured_now or _captured_now[scope or ""]())
 
 
 def library_of_scope(scope: str | None) -> str:

@@ -293,6 +293,14 @@ SETTINGS: tuple[Setting, ...] = (
         "true: the state that Python's `random` had when the recording began stands in its header (2.5 KB).",
     ),
     Setting(
+        "memory_databases",
+        "MEMORY_DATABASES",
+        _flag,
+        _YES_NO,
+        "true: a database in memory that an app opens by a driver itself is recorded, and answered in a replay. "
+        "Otherwise it is the process's own, as a dictionary is, and its statements run in a replay, too.",
+    ),
+    Setting(
         "strict_replay",
         "STRICT_REPLAY",
         _flag,
@@ -304,7 +312,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MOCK_PLUGINS",
         names,
         _LIST,
-        "Groups (http, db, redis) or libraries that a replay answers; empty: all.",
+        "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all.",
     ),
     Setting(
         "live_plugins",
@@ -454,7 +462,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
-        "random_state",
+        *("random_state", "memory_databases"),
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),

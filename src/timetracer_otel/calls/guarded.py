@@ -44,6 +44,7 @@ __all__ = [
     "Begin",
     "Done",
     "Flow",
+    "GiveUp",
     "Quick",
     "Noted",
     "OurStep",

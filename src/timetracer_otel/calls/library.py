@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.own_spans import OwnSpans
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
-from timetracer_otel.calls.registry import Connectors
+from timetracer_otel.calls.registry import Connectors, load_plugins
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
 from timetracer_otel.session.header import note_distributions
@@ -65,6 +65,9 @@ class LibraryPlugin:
     it, the packages of ``modules``."""
     connectors: Mapping[str, Connectors] = field(default_factory=dict)
     """By module: its functions by which Python asks C code for a connection. ``block_network`` refuses them."""
+    captures: Callable[[], bool] | None = None
+    """Whether the seams see the call whose span begins now. Asked in a replay, where the library has objects that are
+    older than the seams, and that these cannot reach. Without it, they see all."""
     form: forms.CallForm | None = None
     """How arguments, results and errors of its calls are redacted and compared. Without it, as the group declares;
     and where the group declares nothing, as plain values."""
@@ -75,6 +78,8 @@ class LibraryPlugin:
     of the library as the instrumentor has wrapped them, so that one call of the app gets two spans."""
     knows: Mapping[str, str] = field(default_factory=dict)
     """By package: the releases that the plugin is tried with, as a refusal names them (``3.12 to 3.14``)."""
+    stands_on: Collection[str] = ()
+    """Plugins of libraries that this one calls, which note its calls. They are switched on with it."""
     rests: bool = False
     """Whether the seams of an enabled plugin are out as long as no session is anywhere in the process. Calls of the
     library then cost what they cost without us. A patch that notes something outside sessions, too, is a `Staying`.
@@ -82,6 +87,8 @@ class LibraryPlugin:
     Only for patches of methods that the library looks up at each call: whoever took a reference while the seams were
     out would go past them in a session."""
     _explicit: bool = field(default=False, init=False)
+    _above: int = field(default=0, init=False)
+    """How many enabled plugins stand on it."""
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
     _switched_on: list[Any] = field(default_factory=list, init=False)
@@ -101,7 +108,8 @@ class LibraryPlugin:
             knows=self.knows,
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
         )
-        plugin_names.register(self.name, self.group, [path.partition(":")[0] for path in self.instrumentors])
+        scopes = [path.partition(":")[0] for path in self.instrumentors]
+        plugin_names.register(self.name, self.group, scopes, self.captures)
         forms.declare(self.name, self.form)
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
         if self.rests:
@@ -122,6 +130,9 @@ class LibraryPlugin:
         if not any(_is_there(module) for module in self.modules):
             raise PluginNotFoundError(self.name)
         with _lock:
+            if not self._explicit:
+                for plugin in self._beneath():
+                    plugin.carry(1)
             self._explicit = True
             self._seams.install()
             self._rest_or_wake()
@@ -131,10 +142,23 @@ class LibraryPlugin:
     def disable(self) -> None:
         """Undo `enable`. Seams that a session needs stay until it ends. Harmless when repeated."""
         with _lock:
+            if self._explicit:
+                for plugin in self._beneath():
+                    plugin.carry(-1)
             self._explicit = False
             while self._switched_on:
                 self._switched_on.pop().uninstrument()
             self._remove_unused()
+
+    def carry(self, more: int) -> None:
+        """So many more enabled plugins stand on this one, or less: it is enabled as long as any does."""
+        with _lock:
+            self._above += more
+            if self._above:
+                self._seams.install()
+                self._rest_or_wake()
+            else:
+                self._remove_unused()
 
     def activate(self) -> None:
         """Install the seams for a session, now or when the library is imported."""
@@ -149,7 +173,7 @@ class LibraryPlugin:
         """Undo one `activate`."""
         with _lock:
             self._holds = max(self._holds - 1, 0)
-            if not self._seams.awaits(self._explicit or self._holds > 0):
+            if not self._seams.awaits(self.is_wanted):
                 self._remove_unused()
 
     def instrument_left_out(self) -> None:
@@ -174,7 +198,13 @@ class LibraryPlugin:
     @property
     def is_wanted(self) -> bool:
         """Whether anything keeps the seams installed."""
-        return self._explicit or self._holds > 0
+        return self._explicit or self._above > 0 or self._holds > 0
+
+    def _beneath(self) -> Iterator[LibraryPlugin]:
+        if self.stands_on:
+            yield from (
+                each for each in load_plugins() if isinstance(each, LibraryPlugin) and each.name in self.stands_on
+            )
 
     def _remove_unused(self) -> None:
         if not self.is_wanted:
@@ -186,7 +216,7 @@ class LibraryPlugin:
         if not self.rests:
             return
         with _lock:
-            if self._holds or holding.present or not self._explicit:
+            if self._holds or holding.present or not (self._explicit or self._above):
                 self._seams.wake()
             else:
                 self._seams.rest()
@@ -196,7 +226,7 @@ class LibraryPlugin:
         if not has_real_provider():
             return switched_on
         own = {"tracer_provider": OwnSpans(trace.get_tracer_provider())}
-        for path in self.instrumentors:
+        for path in (*self.instrumentors, *(path for plugin in self._beneath() for path in plugin.instrumentors)):
             module_name, _, class_name = path.partition(":")
             try:
                 instrumentor = getattr(importlib.import_module(module_name), class_name)()

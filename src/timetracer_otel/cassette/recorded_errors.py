@@ -103,6 +103,10 @@ def rebuild_error(error: RecordedError, modules: Collection[str]) -> BaseExcepti
     return _rebuild(error, frozenset(modules), MAX_CAUSES)
 
 
+_CLASS_AND_ARGUMENTS = 2
+"""How much an exception without attributes is pickled as."""
+
+
 class _Recorder:
     """Records one exception and the errors that it holds. A count of them ends a circle of errors."""
 
@@ -144,16 +148,16 @@ class _Recorder:
             return _repr(item)
 
     def _attributes(self, exc: BaseException, extra: Collection[str]) -> Iterator[tuple[str, Any]]:
-        own = getattr(exc, "__dict__", None)
-        names: dict[Any, None] = dict.fromkeys(own if type(own) is dict else ())
+        own = _own_attributes(exc)
+        names: dict[Any, None] = dict.fromkeys(own)
         for base, members in _MEMBERS:
             if isinstance(exc, base):
                 names.update(dict.fromkeys(members))
         names.update(dict.fromkeys(extra))
         for name in names:
             try:
-                item = own[name] if type(own) is dict and name in own else getattr(exc, name)
-                if type(name) is str and not (item is None and (type(own) is not dict or name not in own)):
+                item = own[name] if name in own else getattr(exc, name)
+                if type(name) is str and not (item is None and name not in own):
                     yield name, self._value(item)
             except Exception:  # noqa: S112 - left out, as documented: no encoding, or a property that raises
                 continue
@@ -176,9 +180,16 @@ class _Recorder:
             return instead
 
 
+def _own_attributes(exc: BaseException) -> dict[Any, Any]:
+    """What is in its ``__dict__``. To ask for that would make one where there is none, which some classes in C take
+    for a sign. Example: psycopg2's errors are then pickled without ``pgcode``.
+    """
+    state = BaseException.__reduce__(exc)
+    return state[2] if len(state) > _CLASS_AND_ARGUMENTS and type(state[2]) is dict else {}
+
+
 def _enums(exc: BaseException) -> Iterator[tuple[str, str]]:
-    own = getattr(exc, "__dict__", None)
-    for name, item in list(own.items()) if type(own) is dict else ():
+    for name, item in list(_own_attributes(exc).items()):
         kind = type(item)
         if type(name) is str and isinstance(item, Enum) and item.name in kind.__members__:
             yield name, f"{kind.__module__}:{kind.__qualname__}.{item.name}"

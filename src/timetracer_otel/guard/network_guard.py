@@ -35,7 +35,7 @@ from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts, address_of_url
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import Patch, SeamFailure
-from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
+from timetracer_otel.base.plugin_names import is_captured_now, is_covered_scope, library_of_scope
 from timetracer_otel.base.tracebacks import CAN_LEAVE_NO_FRAME, leave_no_frame
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import contain
@@ -298,7 +298,7 @@ class _Guard:
             NetworkBlockedError: The call is refused.
         """
         session = span.session
-        if isinstance(session, ReplaySession) and not is_covered_scope(span.scope):
+        if isinstance(session, ReplaySession) and not is_captured_now(span.scope):
             _check_open_connection(span, session)
             session.uncovered.span_began(span)
 

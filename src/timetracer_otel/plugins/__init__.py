@@ -8,8 +8,18 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.functions import function_plugin
 from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
+from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
+from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
+from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
+from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
+from timetracer_otel.libraries.django_orm import disable_django_orm, enable_django_orm
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
+from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
+from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
+from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
+from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
+from timetracer_otel.libraries.pymysql import disable_pymysql, enable_pymysql
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
 from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
@@ -18,16 +28,36 @@ from timetracer_otel.libraries.urllib3 import disable_urllib3, enable_urllib3
 
 __all__ = [
     "disable_aiohttp",
+    "disable_aiosqlite",
+    "disable_aiomysql",
+    "disable_asyncmy",
+    "disable_asyncpg",
+    "disable_django_orm",
     "disable_httpx",
+    "disable_mysqlclient",
+    "disable_mysqlconnector",
     "disable_psycopg",
+    "disable_psycopg2",
+    "disable_pymysql",
+    "disable_pymongo",
     "disable_redis",
     "disable_requests",
     "disable_sqlalchemy",
     "disable_sqlite3",
     "disable_urllib3",
     "enable_aiohttp",
+    "enable_aiosqlite",
+    "enable_aiomysql",
+    "enable_asyncmy",
+    "enable_asyncpg",
+    "enable_django_orm",
     "enable_httpx",
+    "enable_mysqlclient",
+    "enable_mysqlconnector",
     "enable_psycopg",
+    "enable_psycopg2",
+    "enable_pymysql",
+    "enable_pymongo",
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",

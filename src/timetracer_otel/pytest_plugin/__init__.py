@@ -14,13 +14,14 @@ marker or a fixture is used.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Literal, TypeAlias
@@ -41,6 +42,7 @@ __all__ = [
     "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
+    "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "timetracer_auto",
@@ -59,6 +61,9 @@ _MARKER = (
     "TraceConfig."
 )
 _running: pytest.StashKey[TestSession] = pytest.StashKey()
+_set_up: pytest.StashKey[pytest.Item] = pytest.StashKey()
+_OF_DJANGO = ("django_db_setup", "_unittest_setUpClass_fixture_")
+"""What the fixtures begin with that set up databases of Django's, and the data of a class of tests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -129,9 +134,29 @@ def pytest_fixture_setup(
     """Make the session current in the test's async fixtures. They may run in another context than the test."""
     running = request.node.stash.get(_running, None)
     if running is None:
-        return (yield)
+        of_django = fixturedef.argname.startswith(_OF_DJANGO) and "django" in sys.modules
+        ended = _begin_of_django(fixturedef, request) if of_django else None
+        try:
+            return (yield)
+        finally:
+            if ended is not None:
+                ended()
     with running.around_fixture(fixturedef):
         return (yield)
+
+
+def _begin_of_django(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Callable[[], object] | None:
+    from timetracer_otel.pytest_plugin import django_databases
+
+    return django_databases.begin(fixturedef, request, request.config.stash[_set_up])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note for which test the fixtures of wider scopes are set up."""
+    item.config.stash[_set_up] = item
 
 
 @pytest.hookimpl(wrapper=True)
@@ -153,7 +178,7 @@ def timetracer_session(request: pytest.FixtureRequest, timetracer_cassette_dir: 
     """
     from timetracer_otel.pytest_plugin.sessions import TestSession
 
-    running = TestSession(request, timetracer_cassette_dir)
+    running = TestSession(request, timetracer_cassette_dir, request.node)
     with running.open() as session:
         request.node.stash[_running] = running
         try:
@@ -310,7 +335,7 @@ def _replaying(
 
     names = checked(plugins)
     for each in path.rglob("*.msgpack*") if path.is_dir() else [path]:
-        note_used(request, each)
+        note_used(request.node, each)
     settings: Settings = {"mock_plugins": names, "record_mode": record_mode}
     if strict is not None:
         settings["strict_replay"] = strict
@@ -323,7 +348,7 @@ def _replaying(
                 yield session
         finally:
             note_account(request.node, session)
-    note_unused(request, session)
+    note_unused(request.node, session)
 
 
 @contextmanager
@@ -337,7 +362,7 @@ def _recording(
     path = None if name is None else folder / name
     names = checked(plugins)
     if path is not None:
-        note_used(request, path)
+        note_used(request.node, path)
     recording = timetracer_otel.record(path, cassette_dir=str(folder), capture=names)
     with recording as session, everywhere(session, request.instance):
         yield session

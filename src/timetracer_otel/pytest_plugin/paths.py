@@ -15,10 +15,11 @@ __all__ = ["path_for_test"]
 
 _UNSAFE = re.compile(r"[^\w.\-\[\]]+", re.ASCII)
 _LONGEST = 100
+_OF_CLASS = "setUpClass"
 _modules: pytest.StashKey[Mapping[str, list[Path]]] = pytest.StashKey()
 
 
-def path_for_test(item: pytest.Item, folder: Path, name: str | None = None) -> Path:
+def path_for_test(item: pytest.Item | pytest.Class, folder: Path, name: str | None = None) -> Path:
     """The path of a test's cassette in a folder of cassettes.
 
     Without a name it is ``<test file>/<class>.<function>[<parameters>].msgpack``. In the folder of the ini option,
@@ -28,6 +29,8 @@ def path_for_test(item: pytest.Item, folder: Path, name: str | None = None) -> P
 
     In the folder of the ini option, a cassette without the test file's folder in its path is used if it is there,
     unless a test file of another folder has a test of the same name: it may belong to that test.
+
+    That of a class, for what is done before its tests, is named ``setUpClass``. A given name gets that behind it.
     """
     file = _file(item, name)
     common = item.config.getini("timetracer_cassette_dir")
@@ -37,18 +40,22 @@ def path_for_test(item: pytest.Item, folder: Path, name: str | None = None) -> P
     return older if not path.exists() and older.exists() and _is_alone(item) else path
 
 
-def _file(item: pytest.Item, name: str | None) -> Path:
+def _file(item: pytest.Item | pytest.Class, name: str | None) -> Path:
     parameters = item.name[item.name.index("[") :] if "[" in item.name and hasattr(item, "callspec") else ""
     if name is None:
         function = item.name.removesuffix(parameters) if parameters else item.name
+        if isinstance(item, pytest.Class):
+            function = _OF_CLASS
         stem = Path(item.path.stem, _safe(".".join([*_classes(item), function]) + parameters))
     else:
         given = Path(name.removesuffix(".msgpack"))
+        if isinstance(item, pytest.Class):
+            given = given.with_name(f"{given.name}.{_OF_CLASS}")
         stem = given.with_name(given.name + _safe(parameters)) if parameters else given
     return stem.with_name(stem.name + ".msgpack")
 
 
-def _classes(item: pytest.Item) -> list[str]:
+def _classes(item: pytest.Item | pytest.Class) -> list[str]:
     return [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
 
 
@@ -61,7 +68,7 @@ def _safe(text: str) -> str:
     return f"{safe[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _module_folder(item: pytest.Item) -> Path:
+def _module_folder(item: pytest.Item | pytest.Class) -> Path:
     """The folder of the test file, relative to the root folder. A folder outside of that becomes a single name."""
     folder, root = item.path.parent, item.config.rootpath
     if folder.is_relative_to(root):
@@ -69,7 +76,7 @@ def _module_folder(item: pytest.Item) -> Path:
     return Path(_safe(Path(os.path.relpath(folder, root)).as_posix()))
 
 
-def _is_alone(item: pytest.Item) -> bool:
+def _is_alone(item: pytest.Item | pytest.Class) -> bool:
     """Whether no other test file of this name has a test of this name, in this run or not."""
     # A method may be inherited, so that only the name of its class stands in the file.
     named = _classes(item)[:1] or [item.name.partition("[")[0]]

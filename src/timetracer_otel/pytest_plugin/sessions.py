@@ -45,7 +45,12 @@ _SHORT_NAMES = {"mock": "mock_plugins", "live": "live_plugins"}
 
 
 class TestSession:
-    """The session that the marker of one test asks for.
+    """The session that the marker of one test, or of a class of tests, asks for.
+
+    Args:
+        request: Of a fixture of the test or of the class.
+        folder: Of the cassettes.
+        item: The test; the first one of a class.
 
     Raises:
         ConfigurationError: The marker has an unknown argument.
@@ -53,8 +58,9 @@ class TestSession:
 
     __test__ = False
 
-    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+    def __init__(self, request: pytest.FixtureRequest, folder: Path, item: pytest.Item) -> None:
         self._request = request
+        self._item = item
         marker = request.node.get_closest_marker("timetracer")
         positional = marker.args if marker is not None else ()
         settings = dict(marker.kwargs) if marker is not None else {}
@@ -85,13 +91,13 @@ class TestSession:
     @contextmanager
     def open(self) -> Generator[BaseSession, None, None]:
         """Begin the session, and make it current in this context until the end of the block."""
-        note_used(self._request, self.path)
+        note_used(self._item, self.path)
         self._session = session = self._block.__enter__()
         try:
             with everywhere(session, self._request.instance):
                 yield session
         finally:
-            note_unused(self._request, session)
+            note_unused(self._item, session)
             error = self._error
             self._block.__exit__(type(error) if error is not None else None, error, None)
 
@@ -195,9 +201,9 @@ def default_record_mode() -> Literal["none", "once"]:
     return "none" if is_ci() else "once"
 
 
-def note_used(request: pytest.FixtureRequest, path: Path) -> None:
+def note_used(item: pytest.Item, path: Path) -> None:
     """Say in the test's report that it used a cassette. pytest-xdist sends the report back from its workers."""
-    request.node.user_properties.append((CASSETTE, str(path)))
+    item.user_properties.append((CASSETTE, str(path)))
 
 
 def note_account(item: pytest.Item, session: BaseSession | None) -> None:
@@ -209,11 +215,11 @@ def note_account(item: pytest.Item, session: BaseSession | None) -> None:
             item.user_properties.append((RULE, rule))
 
 
-def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:
+def note_unused(item: pytest.Item, session: BaseSession) -> None:
     """Say in the test's report which recorded calls it did not make."""
     if isinstance(session, ReplaySession):
         for event in session.verdict().unused:
-            request.node.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
+            item.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
 
 
 def checked(plugins: str | Sequence[str] | None, *, live: bool = False) -> list[str]:

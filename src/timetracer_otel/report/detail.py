@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.report.bodies import body_lines
 from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms, model_span
@@ -79,7 +80,29 @@ def _headers(headers: Mapping[str, str]) -> list[str]:
 
 
 def _value(name: str, value: Any) -> list[str]:
-    return [] if value is None else [f"{_INDENT}{name}: {printable(repr(value))}"]
+    return [] if value is None else [f"{_INDENT}{name}: {printable(repr(_named(value)))}"]
+
+
+class _Named(NamedTuple):
+    """A value of a type that a cassette does not have, as a cassette holds it."""
+
+    name: Any
+    parts: Any
+
+    def __repr__(self) -> str:
+        parts = self.parts if type(self.parts) in (list, tuple) else (self.parts,)
+        return f"{self.name}({', '.join(map(repr, parts))})"
+
+
+def _named(value: Any) -> Any:
+    """The value with the maps that stand for values of such types as these types."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_named, value))
+    if type(value) is not dict:
+        return value
+    if value.keys() == {DRIVER_TYPE, DRIVER_VALUE}:
+        return _Named(value[DRIVER_TYPE], _named(value[DRIVER_VALUE]))
+    return {key: _named(item) for key, item in value.items()}
 
 
 def _error(error: RecordedError | None) -> list[str]:

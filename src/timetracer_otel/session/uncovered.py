@@ -51,6 +51,8 @@ class UncoveredCalls:
         self.accounted: set[int] = set()
         """Ids of client spans, while they are live, whose calls are in the account already: a plugin answered them or
         counted them as live, the guard refused them, or the call beneath them is counted."""
+        self._uncaptured: set[int] = set()
+        """Ids of live client spans whose calls no plugin captures, as the guard saw when they began."""
         self.open: dict[int, dict[int, bool]] = {}
         """Live client spans of libraries without a plugin by their parent's id: whether a captured call was made
         since the span began, beneath the same parent. Nearly always empty."""
@@ -64,8 +66,9 @@ class UncoveredCalls:
             (self._over_open if is_open else self._connections)[library] += 1
 
     def span_began(self, span: EndedSpan) -> None:
-        """Take note of a client span of a library without a plugin."""
+        """Take note of a client span of a call that no plugin captures."""
         with self._lock:
+            self._uncaptured.add(span.span_id)
             self.open.setdefault(_parent_id(span), {})[span.span_id] = False
 
     def called(self, span: EndedSpan | None) -> None:
@@ -82,6 +85,8 @@ class UncoveredCalls:
         """Count the call of a client span, unless it is in the account already."""
         span_id, has_call = span.span_id, False
         with self._lock:
+            is_uncaptured = span_id in self._uncaptured or not is_covered_scope(span.scope)
+            self._uncaptured.discard(span_id)
             if self.open:
                 beside = self.open.get(_parent_id(span), {})
                 has_call = beside.pop(span_id, False)
@@ -92,7 +97,7 @@ class UncoveredCalls:
             elif has_call and is_of_model(span.facts()):
                 # Its HTTP request is in the account (see `session.span_roles`).
                 pass
-            elif not is_covered_scope(span.scope):
+            elif is_uncaptured:
                 library, message = library_of_scope(span.scope), message_of(span.facts())
                 if message is None:
                     self._spans[library] += 1

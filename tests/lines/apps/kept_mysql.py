@@ -1,4 +1,4 @@
-"""Lines about connections that mysqlclient and pyodbc opened before the recording.
+"""Lines about a connection that pyodbc opened before the recording.
 
 pyodbc is traced as OpenTelemetry's documentation has it. ``MARIADB`` in the environment is a database's URL for
 SQLAlchemy, ``ODBC_DRIVER`` the path of a driver.
@@ -10,7 +10,6 @@ import os
 from contextlib import closing
 from typing import Any
 
-import MySQLdb  # type: ignore[import-untyped,import-not-found,unused-ignore]
 import pyodbc  # type: ignore[import-not-found,unused-ignore]
 import sqlalchemy as sa
 from opentelemetry.instrumentation.dbapi import trace_integration
@@ -28,7 +27,6 @@ def before() -> None:
     if not where["unix_socket"]:
         where = {"host": MARIADB.host, "port": MARIADB.port or 3306}
     names = {"user": MARIADB.username, "password": MARIADB.password or "", "database": MARIADB.database}
-    OPEN.append(MySQLdb.connect(**names, **where))
     trace_integration(pyodbc, "connect", "odbc")
     server = (
         f"Socket={where['unix_socket']}" if "unix_socket" in where else "Server={host};Port={port}".format(**where)
@@ -38,14 +36,7 @@ def before() -> None:
 
 
 @LINES.add
-def by_mysqlclient() -> Any:
-    with closing(OPEN[0].cursor()) as cursor:
-        cursor.execute("SELECT 13")
-        return cursor.fetchall()
-
-
-@LINES.add
 def by_pyodbc() -> Any:
-    with closing(OPEN[1].cursor()) as cursor:
+    with closing(OPEN[0].cursor()) as cursor:
         cursor.execute("SELECT 14")
         return [tuple(row) for row in cursor.fetchall()]

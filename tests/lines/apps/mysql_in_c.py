@@ -9,7 +9,6 @@ import os
 from contextlib import closing
 from typing import Any
 
-import MySQLdb  # type: ignore[import-untyped,import-not-found,unused-ignore]
 import pyodbc  # type: ignore[import-not-found,unused-ignore]
 import sqlalchemy as sa
 
@@ -18,17 +17,6 @@ from tests.lines._line import Lines
 MARIADB = sa.make_url(os.environ.get("MARIADB", "mysql://nowhere"))
 SOCKET = str(MARIADB.query.get("unix_socket", ""))
 LINES = Lines()
-
-
-@LINES.add
-def by_mysqlclient() -> Any:
-    where: dict[str, Any] = {"host": MARIADB.host, "port": MARIADB.port or 3306}
-    if SOCKET:
-        where = {"unix_socket": SOCKET}
-    names = {"user": MARIADB.username, "password": MARIADB.password or "", "database": MARIADB.database}
-    with closing(MySQLdb.connect(**names, **where)) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute("SELECT 11")
-        return cursor.fetchall()
 
 
 @LINES.add

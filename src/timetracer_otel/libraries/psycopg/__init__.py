@@ -37,7 +37,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=lambda _: missing_names(RELIED_UPON),
     form=STATEMENT,
     rests=True,
-    knows={"psycopg": "3.3"},
+    knows={"psycopg": "3.1 to 3.3"},
     instrumentors=("opentelemetry.instrumentation.psycopg:PsycopgInstrumentor",),
 )
 

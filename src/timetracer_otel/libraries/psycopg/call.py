@@ -8,7 +8,7 @@ from typing import Any
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import libpq_address
 from timetracer_otel.libraries.kits.dbapi.target import StatementFacts, Target
 
-__all__ = ["LIB", "ServerTarget"]
+__all__ = ["LIB", "ServerTarget", "statuses_of"]
 
 LIB = "psycopg"
 _ON_SERVER = StatementFacts(on_server=True)
@@ -16,6 +16,13 @@ _STATUSES = (
     *("server_version", "server_encoding", "client_encoding", "DateStyle", "TimeZone", "integer_datetimes"),
     *("standard_conforming_strings", "IntervalStyle", "application_name", "is_superuser", "session_authorization"),
 )
+_ASKED = tuple((name, name.encode()) for name in _STATUSES)
+
+
+def statuses_of(pgconn: Any) -> dict[str, bytes | None]:
+    """What the server says of its parameters to one connection."""
+    ask = pgconn.parameter_status
+    return {name: ask(asked) for name, asked in _ASKED}
 
 
 class ServerTarget(Target):
@@ -40,13 +47,19 @@ class ServerTarget(Target):
         return f"{'unix' if self._address.startswith('/') else 'postgresql'}://{self._address}"
 
     @staticmethod
-    def state_of(connection: Any) -> int:
-        """The status of its transaction."""
-        return int(connection.pgconn.transaction_status)
+    def state_of(connection: Any) -> int | None:
+        """The status of its transaction; None for the twin of a stand-in, which knows none."""
+        pgconn = connection if getattr(connection, "is_stand_in", False) else getattr(connection, "pgconn", None)
+        found: Any = getattr(pgconn, "transaction_status", None)
+        return None if found is None else int(found)
 
     def statement_facts(self, context: Any) -> StatementFacts:
         """Whether the rows stay on the server."""
         return _ON_SERVER if context else StatementFacts()
+
+    def facts(self) -> dict[str, Any] | None:
+        """What the connection was told, for the first event of one that was opened before the recording."""
+        return self._facts
 
     def first_facts(self) -> dict[str, Any] | None:
         """What the connection was told when it was opened."""
@@ -59,5 +72,5 @@ class ServerTarget(Target):
             "server_version": told.server_version,
             "backend_pid": told.backend_pid,
             **{name: bytes(getattr(told, name) or b"") for name in ("user", "db", "host", "hostaddr", "port")},
-            "statuses": {name: told.parameter_status(name.encode()) for name in _STATUSES},
+            "statuses": statuses_of(told),
         }

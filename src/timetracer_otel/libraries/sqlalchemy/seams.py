@@ -37,7 +37,7 @@ from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, Wa
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
 from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts
-from timetracer_otel.libraries.kits.dbapi.owners import opening
+from timetracer_otel.libraries.kits.dbapi.owners import disowned, opening
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
@@ -352,11 +352,19 @@ def _cursor(original: Function) -> Function:
         except BaseException as error:
             site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
             return (yield from flow(site, session))
-        made = recording_cursor(real, target)
-        made._self_notes.transactions = _transactions_of(fairy)
-        return made
+        return _noted(real, target, fairy)
 
     return guarded(LIB, original, begin, outside=True)
+
+
+def _noted(cursor: Any, target: EngineTarget, fairy: Any) -> RecordingCursor:
+    """What a fairy hands out in the place of one of the driver's cursors."""
+    made = recording_cursor(cursor, target)
+    made._self_notes.transactions = _transactions_of(fairy)
+    if target.dialect.is_async:
+        # An adapter's cursor does not tell of the driver's connection, which may be older than our patches.
+        disowned(fairy.driver_connection)
+    return made
 
 
 class _CursorTaken(Noted):
@@ -371,9 +379,7 @@ class _CursorTaken(Noted):
 
     def came(self, value: Any) -> RecordingCursor:
         """The driver gave a cursor: give one that notes what it runs."""
-        made = recording_cursor(value, self._target)
-        made._self_notes.transactions = _transactions_of(self._fairy)
-        return made
+        return _noted(value, self._target, self._fairy)
 
     def raised(self, error: BaseException) -> None:
         """The driver gave none, which is an event."""
@@ -426,6 +432,8 @@ def _ping(original: Function) -> Function:
         live = AppStep(original, dialect, dbapi_connection)
         if isinstance(dbapi_connection, ReplayConnection) and target is not None:
             return replayed(session, target, dbapi_connection, live) if _is_replaying(session, target) else None
+        # One that was opened before our patches is not known to be SQLAlchemy's yet.
+        disowned(getattr(dbapi_connection, "driver_connection", dbapi_connection))
         if target is None or not _is_recording(session):
             return _as_upkeep(live)
         return recorded(session, target, dbapi_connection, live)

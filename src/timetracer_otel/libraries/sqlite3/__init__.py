@@ -35,6 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=lambda _: missing_names(RELIED_UPON),
     form=STATEMENT,
     knows={"Python": "3.10 to 3.14"},
+    rests=True,
     instrumentors=("opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor",),
 )
 

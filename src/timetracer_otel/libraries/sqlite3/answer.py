@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from threading import get_ident
+from typing import Any, Final
 
-from timetracer_otel.calls.guarded import Begin, Flow
+from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.calls.guarded import Begin, Flow, only, raising
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
@@ -21,12 +24,17 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
     recorded_method,
     recorded_run,
 )
-from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, shape_of
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.libraries.sqlite3.call import reaches_file
 from timetracer_otel.session import BaseSession
 
-__all__ = ["Twin", "wrapped_cursor"]
+__all__ = ["Twin", "in_script", "wrapped_cursor"]
+
+
+in_script: Final[CallAbove[bool]] = CallAbove("sqlite3 script")
+"""Whether a script is run now."""
 
 
 def _script(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CursorCall | None:
@@ -51,13 +59,35 @@ def _is_usable(notes: Any) -> bool:
 
 def _usable(begin: Begin) -> Begin:
     def begin_if_usable(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Any:
-        return begin(session, cursor, *args, **kwargs) if _is_usable(cursor._self_notes) else None
+        notes = cursor._self_notes
+        if not _is_usable(notes):
+            return None
+        if not notes.target.takes_part(session):
+            return _attaching(session, notes.target, *args) if args and reaches_file(args[0]) else None
+        return begin(session, cursor, *args, **kwargs)
 
     return begin_if_usable
 
 
+def _attaching(session: BaseSession, target: Target, statement: str, *_: Any) -> Flow | None:
+    """A database that takes no part is given a file: what is read there from now on cannot be told from its own."""
+    refusal = pass_or_refuse(
+        target.lib,
+        f"a database in memory, which takes no part in this replay, reaches a file: {statement[:200]}",
+        "record with memory_databases=True: its statements are answered from the cassette then.",
+        session,
+    )
+    return only(raising(refusal)) if refusal is not None else None
+
+
 def _begin_script(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-    return recorded_run(session, cursor, "executescript", _script(args, kwargs))
+    steps = recorded_run(session, cursor, "executescript", _script(args, kwargs))
+    return _in_script(steps) if steps is not None else None
+
+
+def _in_script(steps: Flow) -> Flow:
+    with in_script.making(True):
+        return (yield from steps)
 
 
 class _Notes(CursorNotes):
@@ -141,9 +171,25 @@ class _ReplayCursor(ReplayCursor):
 
     _wrapped = staticmethod(wrapped_cursor)
     row_factory: Any = None
+    _last_row_id: Any = None
+    _reads_values = False
+    """Whether it runs an ``executemany`` whose values it reads from the app by now."""
 
     # The class of cursors that it stands for: `isinstance` says so.
     __class__: Any = property(lambda self: self._own or type(self))
+
+    @property
+    def description(self) -> Any:
+        """As recorded, in the types that sqlite3 has for it."""
+        found = super().description
+        return found if found is None else tuple(map(tuple, found))
+
+    @property
+    def lastrowid(self) -> Any:
+        """As recorded; a statement that fails leaves it as it was."""
+        if self._answer is not None:
+            self._last_row_id = super().lastrowid
+        return self._last_row_id
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement from the cassette."""
@@ -153,7 +199,16 @@ class _ReplayCursor(ReplayCursor):
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement with many sets of values from the cassette."""
         self._check()
-        return super().executemany(*args, **kwargs)
+        self._reads_values = True
+        try:
+            return super().executemany(*args, **kwargs)
+        finally:
+            self._reads_values = False
+
+    def close(self) -> None:
+        """Close the cursor; in another thread than its own it is an error."""
+        self._check_thread()
+        super().close()
 
     def executescript(self, *args: Any, **kwargs: Any) -> Any:
         """Answer a script from the cassette."""
@@ -191,10 +246,18 @@ class _ReplayCursor(ReplayCursor):
         return NO_ROWS if self._answer is None and self._setup is None else super()._rows()
 
     def _check(self) -> None:
-        # Raises what sqlite3 raises where the connection is closed, or used in another thread.
+        # Raises what sqlite3 raises where the connection is closed.
         outside(getattr, self.connection, "total_changes")
+        self._check_thread()
         if self._closed:
             raise_for_app(self._target.dbapi.ProgrammingError("Cannot operate on a closed cursor."))
+        if self._reads_values:
+            raise_for_app(self._target.dbapi.ProgrammingError("Recursive use of cursors not allowed."))
+
+    def _check_thread(self) -> None:
+        if self._connection.thread != get_ident():
+            # It raises where the connection is not for other threads.
+            outside(self._target.dbapi.Connection.cursor, self.connection)
 
 
 class Twin(SqliteConnection):
@@ -206,11 +269,23 @@ class Twin(SqliteConnection):
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)
         self.state: Any = [False, 0]
+        self.thread = get_ident()
+        """The one that opened it, or was the first to use it in a replay."""
+        self.blobs: list[Any] = []
+        """The connections in memory that its blobs are of."""
 
-    def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
-        """A cursor; the first argument is its class."""
-        cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
-        cursor.row_factory = self.row_factory  # type: ignore[attr-defined]
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close it, and its blobs."""
+        for each in self.blobs:
+            outside(each.close)
+        super().close(*args, **kwargs)
+
+    def cursor_like(self, shown: Any, *args: Any, **kwargs: Any) -> ReplayCursor:
+        """A cursor of the same class, with what an app's class has set when it was made."""
+        made: Any = shape_of(self.cursor_class, self._target, type(shown))
+        cursor: ReplayCursor = made(self._target, self, asked=(args, kwargs))
+        vars(cursor).update({**getattr(shown, "__dict__", {}), **vars(cursor)})
+        cursor.row_factory, cursor.arraysize = shown.row_factory, shown.arraysize  # type: ignore[attr-defined]
         return cursor
 
     def commit(self) -> None:

@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any
 
-__all__ = ["ENDS_BY_ITSELF", "RELIED_UPON", "connect_in_c", "opened_by_aiosqlite"]
+__all__ = ["RELIED_UPON", "SCRIPTS_CALL_COMMIT", "connect_in_c", "opened_by_aiosqlite"]
 
 RELIED_UPON = (
     "sqlite3:Connection.cursor",
@@ -16,8 +16,8 @@ RELIED_UPON = (
     "sqlite3.dbapi2:connect",
 )
 
-ENDS_BY_ITSELF = sys.version_info >= (3, 11)
-"""Whether a connection that is left as a context manager ends its transaction past its own methods."""
+SCRIPTS_CALL_COMMIT = sys.version_info < (3, 11)
+"""Whether ``executescript`` commits by the method of the connection, which an app's class may have replaced."""
 
 _FRAMES = 12
 """How many callers are looked at: the instrumentation of OpenTelemetry stands between."""

@@ -8,17 +8,17 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded, only, raising
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers
 from timetracer_otel.libraries.kits.dbapi.direct import connected
-from timetracer_otel.libraries.kits.dbapi.owners import opening
+from timetracer_otel.libraries.kits.dbapi.owners import opening, through
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN
 from timetracer_otel.libraries.sqlite3.call import LIB, FileTarget
-from timetracer_otel.libraries.sqlite3.connection import class_of, hold
+from timetracer_otel.libraries.sqlite3.connection import CONNECTIONS, hold
 from timetracer_otel.libraries.sqlite3.internals import connect_in_c, opened_by_aiosqlite
 from timetracer_otel.session import BaseSession
 
@@ -40,28 +40,31 @@ def patches(module: ModuleType) -> list[Undoable]:
     registering: Any = importlib.import_module("_sqlite3").register_converter
     return [
         # Innermost, where OpenTelemetry's instrumentor has wrapped them; and the names of other modules.
-        *(Patch(owner, "connect", lambda _: replacement) for owner in (module, beneath)),
-        Rebound(connect_in_c(), replacement),
-        Rebound(registering, _register_converter(registering)),
+        *(Staying(Patch(owner, "connect", lambda _: replacement)) for owner in (module, beneath)),
+        Staying(Rebound(connect_in_c(), replacement)),
+        Staying(Rebound(registering, _register_converter(registering))),
+        *CONNECTIONS.seams,
     ]
 
 
 def _connect(module: Any, original: Function) -> Function:
     def begin(session: BaseSession | None, *args: Any, **kwargs: Any) -> Flow | None:
-        if opening.get() is not None or len(args) > len(_NAMES) or opened_by_aiosqlite():
+        lib = through.get()
+        if opening.get() is not None or len(args) > len(_NAMES) or (lib is None and opened_by_aiosqlite()):
             return None
         given: dict[str, Any] = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
         if "database" not in given:
             return None
         asked = given.get("factory", module.Connection)
-        kind = class_of(asked) if isinstance(asked, type) and issubclass(asked, module.Connection) else None
-        target = FileTarget(module, given["database"], bool(given.get("uri")))
-        if kind is None:
-            return _unseen(session)
+        is_known = isinstance(asked, type) and issubclass(asked, module.Connection)
+        kinds = [CONNECTIONS.of(asked, stands_in=stands_in) for stands_in in (False, True)] if is_known else [None]
+        target = FileTarget(module, given["database"], bool(given.get("uri")), lib or LIB)
+        if None in kinds:
+            return _unseen(session, target.lib)
         opens = AppStep(original, *args, **kwargs)
-        noted = _with((args, kwargs), "factory", kind)
+        noted, standing = (_with((args, kwargs), "factory", kind) for kind in kinds)
         live, stand_in = (
-            AppStep(original, *less, **named) for less, named in (noted, _with(noted, "database", _MEMORY))
+            AppStep(original, *less, **named) for less, named in (noted, _with(standing, "database", _MEMORY))
         )
         return connected(target, session, live, lambda: stand_in, partial(hold, target, opens))
 
@@ -81,10 +84,10 @@ def _with(given: Given, name: str, value: Any) -> Given:
     return args, {**kwargs, name: value}
 
 
-def _unseen(session: BaseSession | None) -> Flow | None:
+def _unseen(session: BaseSession | None, lib: str) -> Flow | None:
     """Nothing can be derived of what the app has its connections made by: a function, or a class with slots."""
     refusal = pass_or_refuse(
-        LIB,
+        lib,
         "sqlite3 opens a connection by a factory of which no class can be derived, so its statements cannot be seen",
         "give connect() a class without __slots__ as factory.",
         session,

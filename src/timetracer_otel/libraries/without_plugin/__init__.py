@@ -39,6 +39,7 @@ CLIENTS: Final = UncapturedClients(
     names={"MySQLdb": "mysqlclient", "cimpl": "confluent_kafka"},
     groups={
         **dict.fromkeys(_DATABASES, "db"),
+        **dict.fromkeys(("pymongo", "motor"), "nosql"),
         **dict.fromkeys(("urllib3", "urllib", "http", "pycurl", "curl_cffi", "httplib2", "niquests"), "http"),
         **dict.fromkeys(("valkey", "coredis", "glide"), "redis"),
     },
@@ -48,7 +49,7 @@ CLIENTS: Final = UncapturedClients(
             *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
-    seen_at_each_call=frozenset({"grpc", "mysqlclient", "oracledb", "psycopg"}),
+    seen_at_each_call=frozenset({"grpc", "oracledb", "psycopg"}),
     connect_for_others=frozenset({"anyio", "aiohappyeyeballs", "trio", "gevent", "eventlet"}),
     verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -31,37 +29,6 @@ def _with_port(host: Any, port: Any) -> str:
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _mysqlclient(_: ModuleType) -> list[Connector]:
-    # `MySQLdb.connect` makes a `Connection`, as Django does (mysqlclient 1.4 to 2.2).
-    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        path = kwargs.get("unix_socket")
-        return (
-            _text(path)
-            if path
-            else _with_port(_argument(args, kwargs, 1, "host") or "localhost", _port(args, kwargs))
-        )
-
-    def _port(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        return _argument(args, kwargs, 5, "port") or 3306
-
-    return [
-        Connector("Connection.__init__", address),
-        # Every statement of every cursor goes through it.
-        Connector("Connection.query", lambda args, kwargs: _of_peer(args[0]), is_open=True),
-    ]
-
-
-def _of_peer(connection: Any) -> str:
-    """Where a connection leads that is open, as the system knows it."""
-    try:
-        with socket.socket(fileno=os.dup(connection.fileno())) as own:
-            peer = own.getpeername()
-    except Exception:
-        # A release before `fileno` (mysqlclient 2.1), or a connection that was lost.
-        return "its server"
-    return _with_port(*peer[:2]) if isinstance(peer, tuple) else _text(peer)
 
 
 def _pycurl(_: ModuleType) -> list[Connector]:
@@ -232,7 +199,6 @@ def _http_client(_: ModuleType) -> list[Connector]:
 
 
 CONNECTORS: Mapping[str, Connectors] = {
-    "MySQLdb.connections": _mysqlclient,
     "pycurl": _pycurl,
     "curl_cffi.curl": _curl_cffi,
     "curl_cffi.aio": _curl_cffi_aio,

@@ -74,6 +74,9 @@ class Fetches:
     _error: RecordedError | None = None
     _late = False
     _not_kept = False
+    _moves: list[Any] | None = None
+    """Each ``scroll``: how many rows were fetched before it, whether the last one was seen, its arguments, and what
+    it raised."""
     state: Any = None
     """What the connection told of itself behind the statement (`Target.state_of`)."""
     unread: Any = None
@@ -98,7 +101,10 @@ class Fetches:
         if self._columns is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
-            return self._late
+            if not self._late:
+                # It ends now. The recording has the call, which has this object: no circle is left behind.
+                self._recording = None
+                return False
         return True
 
     def took(self, cursor: Any, how: str, rows: Any, asked: int | None) -> None:
@@ -157,6 +163,15 @@ class Fetches:
         if self._recording is not None and self._recording.ended_s is None:
             self._error = record_error(error)
 
+    def moved(self, value: Any, mode: Any, error: BaseException | None) -> None:
+        """The app moved in the set of rows, or tried to."""
+        if self._recording is not None and self._recording.ended_s is None:
+            if self._moves is None:
+                self._moves = []
+            raised = record_error(error) if error is not None else None
+            self._moves.append([len(self._rows), self._ended, plain(value), plain(mode), raised])
+            self._ended = False
+
     def not_kept(self, what: str) -> None:
         """The app did something with the cursor that is not recorded."""
         if self._recording is not None and self._recording.ended_s is None:
@@ -198,6 +213,8 @@ class Fetches:
                 made["final_rowcount"] = self._final_rowcount
             if self._error is not None:
                 made["fetch_error"] = self._error
+            if self._moves is not None:
+                made["moves"] = list(self._moves)
         return made
 
 
@@ -215,7 +232,7 @@ def _items_of(column: Any) -> Sequence[Any]:
 def may_fail(event: DependencyEvent) -> bool:
     """Whether fetching from a recorded answer may raise what the driver raised, or the answer is no answer."""
     reply = event.result.reply
-    return type(reply) is not dict or "fetch_error" in reply
+    return type(reply) is not dict or "fetch_error" in reply or "moves" in reply
 
 
 class RecordedAnswer:
@@ -236,7 +253,8 @@ class RecordedAnswer:
     _ended = gives_rows = False
     _columns: list[Column] | None = None
     _rows: Sequence[Any] = ()
-    _batch = _position = 0
+    _batch = _position = _moved = 0
+    _moves: Sequence[Any] = ()
     _started_s = 0.0
     _times: Sequence[float] = ()
 
@@ -267,6 +285,8 @@ class RecordedAnswer:
         self.rowcount = rowcount = -1 if rowcount is None else rowcount
         self.final_rowcount = reply.get("final_rowcount", rowcount)
         if len(reply) > _USUAL_FACTS or not self.gives_rows:
+            if "moves" in reply:
+                self._moves = reply["moves"]
             if "lastrowid" in reply:
                 self.lastrowid = restored(reply["lastrowid"])
             if "value" in reply:
@@ -287,11 +307,15 @@ class RecordedAnswer:
         Raises:
             ReplayMismatchError: The recorded app did not fetch that many, and there may have been more.
         """
-        first = self._position
-        wanted = list(self._rows[first:] if size is None else self._rows[first : first + size])
+        first, rows, ended = self._position, self._rows, self._ended
+        if self._moved < len(self._moves):
+            # What follows the next `scroll` is not fetched before it.
+            end, ended, *_ = self._moves[self._moved]
+            rows = rows[:end]
+        wanted = list(rows[first:] if size is None else rows[first : first + size])
         if self._times:
             self._wait()
-        if (size is None or len(wanted) < size) and not self._ended:
+        if (size is None or len(wanted) < size) and not ended:
             error: RecordedError | None = self.event.result.reply.get("fetch_error")
             if error is not None:
                 assert self._site is not None
@@ -305,6 +329,23 @@ class RecordedAnswer:
         self._position += len(wanted)
         self.rowcount, self.description = self.final_rowcount, self._columns
         return wanted
+
+    def scroll(self, value: Any, mode: Any) -> None:
+        """Move in the set of rows as the recorded app did.
+
+        Raises:
+            ReplayMismatchError: The recorded app did not move so, there.
+        """
+        move = self._moves[self._moved] if self._moved < len(self._moves) else None
+        if move is None or [self._position, value, mode] != [move[0], restored(move[2]), restored(move[3])]:
+            raise self.session.refuse(
+                self.event,
+                f"scroll({value!r}, {mode!r}) after {self._position} rows, where the recorded app did not do so",
+            )
+        self._moved += 1
+        if move[4] is not None:
+            assert self._site is not None
+            raise_for_app(rebuilt(self._site, self.event, self.session, move[4]))
 
     def _wait(self) -> None:
         """Where answers are to take as long as they did: wait until the recorded app had this batch of rows."""

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import answer, flow
+from timetracer_otel.calls.flow import Site, answer, flow
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
-from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
+from timetracer_otel.libraries.kits.dbapi.call import PlainSite
+from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
@@ -23,32 +24,19 @@ from timetracer_otel.types import DependencyEvent
 __all__ = ["answered_by", "answered_or_passed", "claimed", "end_of_transaction", "opened_for_real"]
 
 
-def answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Flow:
+def answered_or_passed(site: Site, session: ReplaySession) -> Flow:
     """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
     return answered_by(site, session, claimed(site, session))
 
 
-def claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
-    """The recorded event of a call, taken; None where none is left."""
-    path = hooks.whereabouts(None).path()
-    facts = site.as_it_is()
-    event = session.match_as_recorded(site.lib, facts, path) if facts is not None else None
+def answered_by(site: Site, session: ReplaySession, event: DependencyEvent | None) -> Flow:
+    """Replay such a call by this event, or without one: its site makes an answer of None, too."""
     if event is not None:
-        return event
-    # Another thread may take the event after we saw it, so we look again.
-    while (event := session.upcoming(site.redacted(session), path)) is not None:
-        if session.claim(event):
-            return event
-    return None
-
-
-def answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Flow:
-    """Replay such a call by this event, or without one."""
-    if event is not None:
-        return (yield from answer(site, session, event, hooks.whereabouts(None).span))
+        return (yield from answer(site, session, event, hooks.whereabouts(site.span).span))
     if site.beside is not None:
         yield site.beside
-    return site.rebuild(None, session)
+    passing: Any = site
+    return passing.rebuild(None, session)
 
 
 def end_of_transaction(

@@ -20,7 +20,15 @@ from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.transactions import Transaction
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
+__all__ = [
+    "ConnectSite",
+    "DatabaseSite",
+    "PlainSite",
+    "StatementSite",
+    "WarmConnectSite",
+    "raise_made_already",
+    "unrecorded",
+]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -33,7 +41,7 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
     return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
 
-class _DatabaseSite(Site, ABC):
+class DatabaseSite(Site, ABC):
     """What all calls to a database have in common."""
 
     _facts: dict[str, Any] | None = None
@@ -45,28 +53,35 @@ class _DatabaseSite(Site, ABC):
         """On which the call is made: the driver's own, or one of a replay."""
 
     @abstractmethod
-    def call(self) -> Call: ...
+    def call(self) -> Call:
+        """The call, as it is matched."""
 
     @property
     def stays_in_thread(self) -> bool:
+        """As the database says."""
         return self.target.stays_in_thread
 
     @property
     def address(self) -> str | None:
+        """Of the database."""
         return self.target.address
 
     @abstractmethod
-    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The answer again."""
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """What the driver returned; the call has ended with it."""
         self._facts = untold_facts(recording.session, self.target)
         recording.close()
         return value
 
     def result(self, recording: Recording) -> EventResult:
+        """The facts of the database, where they are not told yet."""
         return EventResult(reply={"engine": self._facts} if self._facts else {})
 
     def record_error(self, error: BaseException) -> RecordedError:
+        """The error, with what the connection tells of itself behind it."""
         made = record_error(error)
         if isinstance(error, Exception) and self.target.is_gone(self.connection):
             made.attributes[DISCONNECTED] = True
@@ -81,6 +96,7 @@ class _DatabaseSite(Site, ABC):
         self.connection = None
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
+        """The error again; the connection of a replay is then as the recorded one was."""
         made, disconnected = rebuild_error(error, self.target)
         if STATE in error.attributes and hasattr(self.connection, "state"):
             self.connection.state = error.attributes[STATE]
@@ -88,11 +104,12 @@ class _DatabaseSite(Site, ABC):
             self.connection.lose()
         return made
 
-    def pause(self, seconds: float) -> None:
-        self.target.pause(seconds)
+    def pause(self, seconds: float) -> Any:
+        """As the database waits."""
+        return self.target.pause(seconds)
 
 
-class PlainSite(_DatabaseSite):
+class PlainSite(DatabaseSite):
     """A call without a statement, whose answer is one plain value or none: COMMIT, ROLLBACK, BEGIN.
 
     Args:
@@ -172,7 +189,7 @@ class PlainSite(_DatabaseSite):
         return (event.result.reply or {}).get("value") if event is not None else None
 
 
-class ConnectSite(_DatabaseSite):
+class ConnectSite(DatabaseSite):
     """The opening of a connection.
 
     Args:
@@ -229,11 +246,11 @@ class WarmConnectSite(ConnectSite):
         super().__init__(target, _nothing, _nothing)
 
     # The library knows its server already: what it knows is noted as for any other call.
-    returned = _DatabaseSite.returned
-    result = _DatabaseSite.result
+    returned = DatabaseSite.returned
+    result = DatabaseSite.result
 
 
-class StatementSite(_DatabaseSite):
+class StatementSite(DatabaseSite):
     """One statement, from its execution to the last row that the app fetched.
 
     Args:
@@ -278,7 +295,8 @@ class StatementSite(_DatabaseSite):
 
     def observe(self, session: TraceSession) -> None:
         """Keep the statement's arguments as they are before the driver sees them."""
-        self._note_arguments()
+        if self._given is None or not self._given.is_read_late:
+            self._note_arguments()
 
     def call(self) -> Call:
         """The statement with its values, as it is matched."""
@@ -295,6 +313,7 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
+        self._note_arguments()
         if self._noted is not None:
             self._noted.fetches = self.fetches
         self._facts = untold_facts(recording.session, self.target)
@@ -306,6 +325,11 @@ class StatementSite(_DatabaseSite):
         if not may_fetch:
             recording.close()
         return value
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """What the driver raised; by now it has read all values that it was to read."""
+        self._note_arguments()
+        return super().record_error(error)
 
     def let_go(self) -> None:
         """Forget the connection and the cursor."""

@@ -76,7 +76,9 @@ class Held:
 
     def replays(self, session: BaseSession | None) -> bool:
         """Whether calls on the connection are answered from a cassette, or refused."""
-        return self.stands_in or replays(self.target.lib, session, lambda: self.target.address)
+        return self.stands_in or (
+            self.target.takes_part(session) and replays(self.target.lib, session, lambda: self.target.address)
+        )
 
 
 def held_by(connection: Any) -> Held | None:
@@ -101,6 +103,8 @@ def connected(
     hold: Callable[[Any, bool], Held],
     *,
     may_be_new: bool = True,
+    given: Callable[[Any], Any] = lambda value: value,
+    drop: Callable[[Any], Any] = lambda connection: None,
 ) -> Flow:
     """The app opens a connection.
 
@@ -111,7 +115,11 @@ def connected(
         stand_in: Gives what opens the one of a replay.
         hold: Makes what is noted of it, from the connection and whether it is the one of a replay.
         may_be_new: Whether a replay may open a real one behind it, for new calls.
+        given: Makes an awaitable of a value, where steps are awaited.
+        drop: Closes a connection of a replay that the app does not get.
     """
+    if not target.takes_part(session):
+        session = None
     if not replays(target.lib, session, lambda: target.address):
         site = ConnectSite(target, live, raise_made_already)
         connection = yield from only(live) if session is None else flow(site, session)
@@ -129,12 +137,16 @@ def connected(
         return (yield from flow(_KnownConnect(target, raise_made_already, _nothing), session))
     connection = yield stand_in()
     twin = hold(connection, True).twin
-    yield from flow(ConnectSite(target, lambda: opened_for_real(twin), _nothing), session)
+    try:
+        yield from flow(ConnectSite(target, lambda: given(opened_for_real(twin)), _nothing), session)
+    except BaseException:
+        drop(connection)
+        raise
     return connection
 
 
 def begin_cursor(
-    original: Function, session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any
+    original: Function, session: BaseSession | None, connection: Any, /, *args: Any, **kwargs: Any
 ) -> Flow | Noted | None:
     """The app asks a connection for a cursor.
 
@@ -155,12 +167,12 @@ def begin_cursor(
 
 def _replayed_cursor(held: Held, session: BaseSession | None, live: AppStep) -> Flow:
     # It raises where the connection is closed, where another thread asks, or where an argument is wrong.
-    yield live
+    shown = yield live
     connection, *args = live.args
     twin = held.twin
     if isinstance(session, ReplaySession):
         twin.plain_in = session if session.recorder is None else None
-    cursor = twin.library_cursor(*args, **live.keywords)
+    cursor = twin.cursor_like(shown, *args, **live.keywords)
     cursor.connection = connection
     return cursor
 
@@ -188,6 +200,7 @@ def begin_shortcut(
     cursor_of: Callable[[Any], Any],
     session: BaseSession | None,
     connection: Any,
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Flow | None:
@@ -233,19 +246,30 @@ def begin_end(
         # The replay has ended. Apps clean up behind it, and there is nothing to roll back.
         return Done(None) if method == "ROLLBACK" else only(raising(unrecorded(held.target, "connection.commit")))
     transaction = held.transactions.ended()
-    if session is None:
+    if session is None or not held.target.takes_part(session):
         return None
     site = kind(held.target, method, live, transaction=transaction)
     site.as_called = True
     return flow(site, session)
 
 
-def refused(what: str, session: BaseSession | None, connection: Any) -> Flow | None:
-    """The app asks something of a connection that is not recorded. A replay refuses it; otherwise it is just made."""
+def refused(what: str, session: BaseSession | None, connection: Any, first: AppStep | None = None) -> Flow | None:
+    """The app asks something of a connection that is not recorded. A replay refuses it; otherwise it is just made.
+
+    Args:
+        what: The app asks.
+        session: The current session.
+        connection: The app's.
+        first: Raises what the driver raises where the connection is closed, or where another thread asks.
+    """
     held = held_by(connection)
-    if held is None or not held.replays(session):
-        return None
-    return only(raising(unrecorded(held.target, what)))
+    return _refusing(held.target, what, first) if held is not None and held.replays(session) else None
+
+
+def _refusing(target: Target, what: str, first: AppStep | None) -> Flow:
+    if first is not None:
+        yield first
+    yield raising(unrecorded(target, what))
 
 
 def _nothing() -> None:

@@ -9,13 +9,16 @@ differently.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["first_facts", "is_met", "number_of", "recorded_facts", "untold_facts"]
+__all__ = ["KNOWN_ABOVE", "first_facts", "is_met", "number_of", "recorded_facts", "untold_facts"]
+
+KNOWN_ABOVE: Final = "known_above"
+"""Among the facts: those of the library above (`Target.known_above`)."""
 
 
 class _State:
@@ -112,13 +115,17 @@ def is_met(session: TraceSession, target: Target) -> bool:
 
 def first_facts(number: int, target: Target) -> dict[str, Any] | None:
     """The facts of a connection that was just opened, as they stand in its event; None where there are none."""
-    facts = target.first_facts()
+    facts = _with_above(target.first_facts(), target)
     return {"number": number, "facts": facts} if facts else None
+
+
+def _with_above(facts: dict[str, Any] | None, target: Target) -> dict[str, Any] | None:
+    return {**(facts or {}), KNOWN_ABOVE: dict(target.known_above)} if target.known_above else facts
 
 
 def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None:
     """The facts for the event of another call; None where this recording holds them already, or there are none."""
-    learned = target.how_many_learned
+    learned = target.how_many_learned + len(target.known_above)
     told = target.told
     if told is not None and told[1] == learned and told[0]() is session:
         return None
@@ -127,7 +134,7 @@ def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None
     if state.told.get(number) == learned:
         target.told = ref(session), learned
         return None
-    facts = target.facts()
+    facts = _with_above(target.facts(), target)
     if facts is None:
         return None
     with state.lock:

@@ -6,15 +6,20 @@ plugin leaves such a connection alone. Two things tell:
 - `opening`: the library says so while it opens a connection, in a session or outside;
 - `taken_over`: a connection that was opened before that library was patched has cursors of the driver's plugin. The
   library finds them when it takes a cursor.
+
+Where the library above only waits in another way, as one for asyncio does that calls the driver in a thread, the
+driver's plugin notes the calls after all, by the name that `through` gives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from timetracer_otel.calls.nesting import CallAbove
 
-__all__ = ["HELD", "opening", "taken_over"]
+__all__ = ["HELD", "answers", "disowned", "is_answered", "opening", "taken_over", "through"]
 
 HELD: Final = "_timetracer_held"
 """The attribute of a connection that a driver's own plugin notes, with what is noted of it; None or missing where it
@@ -22,6 +27,22 @@ notes nothing."""
 
 opening: Final[CallAbove[str]] = CallAbove("connection")
 """The plugin for which a driver opens a connection now."""
+
+through: Final[CallAbove[str]] = CallAbove("asyncio over a driver")
+"""The plugin whose name the events of a connection have that a driver opens now. Example: aiosqlite, over sqlite3."""
+
+answers: Final[dict[str, Callable[[Any], bool]]] = {}
+"""By driver: what tells of one of its connections, which is about to be used, whether the driver's plugin sees what
+goes over it. The plugin puts it there; a connection that was opened before is noted then."""
+
+
+def is_answered(driver: str, connection: Any) -> bool:
+    """Whether the plugin of a driver sees what goes over a connection now: it answers, refuses, or counts that.
+
+    It is asked under a guard: where a fault of ours keeps it from telling, the call is to be a miss that says so.
+    """
+    asked = answers.get(driver)
+    return asked is not None and asked(connection)
 
 
 def taken_over(cursor: Any) -> None:
@@ -33,6 +54,13 @@ def taken_over(cursor: Any) -> None:
     notes = getattr(cursor, "_self_notes", None)
     if notes is not None:
         notes.is_another_s = True
-    connection = getattr(cursor, "connection", None)
-    if getattr(connection, HELD, None) is not None:
-        setattr(connection, HELD, None)
+    # Not every driver shows it.
+    disowned(getattr(cursor, "connection", None) or getattr(cursor, "_connection", None))
+
+
+def disowned(connection: Any) -> None:
+    """A library has a driver's connection: the driver's plugin notes it no more."""
+    if connection is not None and getattr(connection, HELD, connection) is not None:
+        # A connection in C, of which its driver's plugin noted nothing, takes no attribute.
+        with suppress(AttributeError):
+            setattr(connection, HELD, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import wrapt
 
@@ -14,23 +14,28 @@ from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
+from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.owners import taken_over
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
 __all__ = [
     "CursorNotes",
     "RecordingCursor",
+    "begin_callproc",
     "begin_execute",
     "begin_executemany",
     "is_used_directly",
     "recorded_method",
     "recorded_run",
     "recording_cursor",
+    "site_of",
 ]
+
+S = TypeVar("S", bound=StatementSite)
 
 
 _GROUP = "db"
@@ -70,29 +75,15 @@ def begin_execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) 
 
 def begin_executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
     """Decides about an ``executemany`` of a cursor."""
-    if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
-        return _listed(cursor, args, kwargs)
-    return recorded_run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
+    call = cursor_call(args, kwargs, many=True, as_read=isinstance(session, TraceSession))
+    return recorded_run(session, cursor, "executemany", call)
 
 
-def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+def begin_callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    """Decides about a ``callproc`` of a cursor."""
     call = cursor_call(args, kwargs)
     named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
     return recorded_run(session, cursor, "callproc", named)
-
-
-def _listed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
-    """The call again with lists. An iterator can be read only once: were it read under the guard, a bare call after a
-    fault would find it empty.
-    """
-    listed, named = [*args], dict(kwargs)
-    for index, value in enumerate(args):
-        if index and isinstance(value, Iterator):
-            listed[index] = yield partial(list, value)
-    for name, value in kwargs.items():
-        if isinstance(value, Iterator):
-            named[name] = yield partial(list, value)
-    return (yield AppStep(cursor.executemany, *listed, **named))
 
 
 def _executemany_by(
@@ -124,20 +115,36 @@ def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep
 
 
 def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> StatementSite:
+    return site_of(noted, call, live, StatementSite)
+
+
+def site_of(noted: CursorNotes, call: CursorCall, live: Callable[[], Any], kind: Callable[..., S]) -> S:
+    """The site of a statement that a cursor runs.
+
+    Args:
+        noted: Of the cursor.
+        call: The statement.
+        live: Runs it.
+        kind: The class of the site.
+    """
     noted.end()
     wrapped, target, transactions = noted.cursor, noted.target, noted.transactions
-    return StatementSite(
+    return kind(
         target,
         call,
         noted.context,
         target.connection_of(wrapped),
         live,
-        Fetches(wrapped),
+        noted.fetches_by(wrapped),
         _refuse,
         may_be_new=True,
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
         transaction=None if transactions is None else transactions.current,
     )
+
+
+def _moved(value: Any = None, mode: Any = "relative") -> tuple[Any, Any]:
+    return value, mode
 
 
 class CursorNotes:
@@ -151,6 +158,8 @@ class CursorNotes:
         target: The database.
     """
 
+    fetches_by: type[Fetches] = Fetches
+    """The class of what notes an answer."""
     context: Any = None
     """What the library has bound the cursor to."""
     fetches: Fetches | None = None
@@ -186,6 +195,23 @@ class CursorNotes:
                 self.fetches.took(self.cursor, how, rows, asked)
         except Exception as fault:
             self.give_up(fault)
+
+    def move(self, scroll: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Move in the set of rows, and note it."""
+        error: BaseException | None = None
+        try:
+            return scroll(*args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            try:
+                if self.fetches is not None:
+                    self.fetches.moved(*_moved(*args, **kwargs), error)
+            except Exception as fault:
+                self.give_up(fault)
+            # The exception refers to this frame.
+            error = None
 
     def not_kept(self, what: str) -> None:
         """Note that the app did something which is not recorded."""
@@ -247,7 +273,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     executemany = recorded_method(
         "executemany", "Run one statement with many sets of values (PEP 249), and record it.", begin_executemany
     )
-    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
+    callproc = recorded_method("callproc", "Call a stored procedure (PEP 249), and record it.", begin_callproc)
     _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
@@ -315,9 +341,9 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return self.__wrapped__.nextset(*args, **kwargs)
 
     def scroll(self, *args: Any, **kwargs: Any) -> Any:
-        """Move in the set of rows; what is fetched from then on is noted as out of order."""
-        self._self_notes.not_kept("scroll")
-        return self.__wrapped__.scroll(*args, **kwargs)
+        """Move in the set of rows; it is noted."""
+        notes = self._self_notes
+        return notes.move(notes.cursor.scroll, *args, **kwargs)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the driver's cursor; nothing more is noted."""
@@ -351,9 +377,13 @@ def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = Non
 @lru_cache(maxsize=256)
 def _class_for(own: Any) -> Any:
     made = shaped(RecordingCursor, own)
-    drivers = {base.__module__.partition(".")[0] for base in own.__mro__}
+    packages = {base.__module__.partition(".")[0] for base in own.__mro__}
+    # The cursor of an adapter is no driver's: any driver may be beneath it.
+    is_adapter = bool(_used_directly) and packages.isdisjoint(known.packages)
     return (
-        partial(_above_another, made) if issubclass(own, _PROXY) or not drivers.isdisjoint(_used_directly) else made
+        partial(_above_another, made)
+        if is_adapter or issubclass(own, _PROXY) or not packages.isdisjoint(_used_directly)
+        else made
     )
 
 
@@ -368,9 +398,9 @@ def is_used_directly(driver: str) -> None:
         _class_for.cache_clear()
 
 
-def _above_another(made: Any, wrapped: Any, *args: Any) -> Any:
+def _above_another(made: Any, wrapped: Any, target: Target, *args: Any) -> Any:
     taken_over(wrapped)
-    return made(wrapped, *args)
+    return made(wrapped, target, *args)
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:

@@ -77,6 +77,16 @@ class ReplayConnection(ReplayObject):
             cursor.name = args[0] if args else kwargs["name"]
         return cursor
 
+    def cursor_like(self, shown: Any, *args: Any, **kwargs: Any) -> ReplayCursor:
+        """A cursor for an app that uses the driver itself.
+
+        Args:
+            shown: The one that the driver's connection gives. Nothing runs on it.
+            args: As for `library_cursor`.
+            kwargs: The same.
+        """
+        return self.library_cursor(*args, **kwargs)
+
     def _self_usual_cursor(self) -> ReplayCursor:
         """`library_cursor` without arguments."""
         usual = self._usual_cursor

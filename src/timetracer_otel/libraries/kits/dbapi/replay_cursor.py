@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays, run
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.flow import answer, found_at_once, is_value, replays, run
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer, may_fail
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
+from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import (
@@ -30,7 +32,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor"]
+__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor", "shape_of"]
 
 _STATEMENT_AND_VALUES = 2
 """How many arguments libraries give to ``execute``."""
@@ -50,6 +52,10 @@ class ReplayCursor(ReplayObject):
     server_side: bool
     _wrapped = staticmethod(recording_cursor)
     """Makes the cursor that records, of the real one for a new call."""
+    _statement: Callable[..., StatementSite] = StatementSite
+    """Makes the site of a statement."""
+    _fetches_by: type[Fetches] = Fetches
+    """The class of what notes the answer of a new one."""
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
     # The defaults stand in the class, since an object is made for each statement.
@@ -131,7 +137,22 @@ class ReplayCursor(ReplayObject):
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement with many sets of values (PEP 249) from the cassette."""
-        return self._call("executemany", cursor_call(args, kwargs, many=True))
+        call = cursor_call(args, kwargs, many=True)
+        session = get_current_session()
+        if call is not None and call.is_read_late and isinstance(session, ReplaySession) and not self._raw:
+            call = self._as_far_as_read(call, session)
+        return self._call("executemany", call)
+
+    def _as_far_as_read(self, call: CursorCall, session: ReplaySession) -> CursorCall:
+        """The call with the sets of values that the recorded driver had read when it failed, where it did."""
+        path = hooks.whereabouts(None).path()
+        for count in range(len(call.values), 0, -1):
+            shorter = call._replace(values=call.values[:count])
+            site = self._site(shorter, raise_made_already, Fetches())
+            event = session.upcoming(site.redacted(session), path)
+            if event is not None and (count == len(call.values) or event.result.exception is not None):
+                return shorter
+        return call
 
     def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
@@ -169,6 +190,15 @@ class ReplayCursor(ReplayObject):
         if row is None:
             raise StopIteration
         return row
+
+    def scroll(self, value: Any, mode: Any = "relative") -> Any:
+        """Move in the recorded set of rows as the recorded app did (PEP 249)."""
+        answer = self._rows()
+        if isinstance(answer, RecordingCursor):
+            return outside(answer.scroll, value, mode)
+        if not isinstance(answer, RecordedAnswer):
+            self._refuse("scroll")
+        return answer.scroll(value, mode)
 
     def nextset(self) -> Any:
         """Go to the next recorded set of rows (PEP 249)."""
@@ -228,9 +258,7 @@ class ReplayCursor(ReplayObject):
         self._answer = self._setup = None
         text = text_of(call.statement)
         if self._raw:
-            known = self._connection.known_rows(text, call.values)
-            if known is not None:
-                self._answer = KnownRows(known)
+            if self._knows(text, call.values):
                 return self
             if is_connection_setup(text):
                 self._setup = text
@@ -242,12 +270,24 @@ class ReplayCursor(ReplayObject):
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
-        fetches = Fetches()
+        fetches = self._fetches_by()
         site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
-        return run(flow(site, session))
+        return run(ran(site, session, partial(self._passed, text, call.values)))
+
+    def _passed(self, text: str, values: Any) -> Any:
+        """The statement needs no recorded answer: it sets up a connection."""
+        if not self._knows(text, values):
+            self._setup = text
+        return self
+
+    def _knows(self, text: str, values: Any) -> bool:
+        known = self._connection.known_rows(text, values)
+        if known is not None:
+            self._answer = KnownRows(known)
+        return known is not None
 
     def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
-        return StatementSite(
+        return self._statement(
             self._target,
             call,
             self._context,
@@ -295,7 +335,8 @@ class ReplayCursor(ReplayObject):
             if self._setup is not None:
                 raise ReplayMismatchError(
                     f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
-                    hint=f"it ran on the driver's own connection, past {self._target.lib}. Run it through that.",
+                    hint=f"it ran on the driver's own connection, past {self._target.lib}: run it through that. "
+                    "Or it set up a connection that was opened before the recording.",
                 )
             raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
         if isinstance(answer, RecordingCursor) or answer.gives_rows:
@@ -335,8 +376,11 @@ def cursor_shape(
         asked: The same.
     """
     own = target.cursor_class(*asked)
-    if own is None:
-        return ours
+    return ours if own is None else shape_of(ours, target, own)
+
+
+def shape_of(ours: type[ReplayCursor], target: Target, own: type[Any]) -> type[ReplayCursor]:
+    """The class of a cursor that has the attributes of one of the driver's classes, or of one of the app's."""
     made = shaped(ours, own, target.cursor_attributes)
     made._own = own
     return made

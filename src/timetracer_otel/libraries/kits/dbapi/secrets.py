@@ -45,6 +45,10 @@ _BRINGING: Final = frozenset({"INSERT", "REPLACE"})
 """What a statement begins with that only brings values along."""
 
 
+_NOT_OPEN: Final = frozenset({"fetch_error", "more"})
+"""Parts of a result in which secrets may stand besides its rows."""
+
+
 def _packed(values: Any) -> bytes:
     return pack(canonical(values))
 
@@ -74,6 +78,10 @@ class StatementForm(CallForm):
             if type(made.get("value")) is dict:
                 # What a `function_plugin` packs stands there.
                 made = {**made, "value": _redacted_reply(made["value"], statement, redactor)}
+            if "more" in made:
+                # A call of several results.
+                others: Any = made["more"]
+                made = {**made, "more": [_redacted_reply(each, statement, redactor) for each in others]}
             if "fetch_error" in made and (edit := _edit_of(args, redactor)) is not None:
                 made = {**made, "fetch_error": edited(made["fetch_error"], edit)}
             result.reply = made
@@ -86,7 +94,7 @@ class StatementForm(CallForm):
         if not is_statement(args):
             return True
         reply = result.reply
-        if type(reply) is dict and ("fetch_error" in reply or type(reply.get("value")) is dict):
+        if type(reply) is dict and (not reply.keys().isdisjoint(_NOT_OPEN) or type(reply.get("value")) is dict):
             return False
         return _has_open_names(args, redactor) and (
             type(reply) is not dict or not _secret_columns(reply, args["statement"], redactor)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from datetime import date, datetime, time
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.cassette import pack_native
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_parameter
@@ -32,6 +35,24 @@ _COMMENTER = re.compile(
 """A comment of key='value' pairs at the end (https://google.github.io/sqlcommenter/spec/). Tracers add the id of the
 trace in this way, which differs in each run."""
 
+_SAVEPOINT = re.compile(
+    r'(\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO(?:\s+SAVEPOINT)?)\s+["`]?s)\d+_x\d+(["`]?\s*)\Z',
+    re.IGNORECASE,
+)
+"""A savepoint with a name of an ORM's: in it are the id of the thread and the number of savepoints that the thread
+had by then. Both differ in each run, and the order of statements tells which savepoint is meant."""
+
+_OF_SETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # Tables that are emptied at once, options of EXPLAIN, and words of JSON where a database has no type for it.
+        r'\A(\s*TRUNCATE\s+(?:TABLE\s+)?)("[^"]+"(?:,\s*"[^"]+")+)',
+        r"\A(\s*EXPLAIN\s+\()(\w+ \w+(?:, \w+ \w+)+)(?=\))",
+        r"\b(IN \()('(?:false|null|true)'(?:,'(?:false|null|true)'){2})(?=\))",
+    )
+)
+"""Lists in statements that an ORM makes of sets: each process has another order of them, and none is meant."""
+
 _LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
 
 _SETUP = frozenset({"SET", "RESET", "PRAGMA", "ALTER", "ATTACH", "USE", "BEGIN", "COMMIT", "ROLLBACK", "LOAD", ""})
@@ -41,7 +62,7 @@ _PING = re.compile(r"\s*(?:SELECT\s+1(?:\s+FROM\s+DUAL)?)?\s*;?\s*\Z", re.IGNORE
 def text_of(statement: Any) -> str:
     """The text of a statement, without a tracer's comment. Drivers also take bytes, and objects of their own."""
     if type(statement) is str:
-        return _without_comment(statement)
+        return _as_compared(statement)
     if isinstance(statement, bytes):
         text = statement.decode("utf-8", "backslashreplace")
     elif isinstance(statement, str):
@@ -52,13 +73,22 @@ def text_of(statement: Any) -> str:
         # Several drivers have classes that put a statement together, with this method; None stands for a connection.
         as_string = getattr(statement, "as_string", None)
         text = str(as_string(None)) if as_string is not None else str(statement)
-    return _without_comment(text)
+    return _as_compared(text)
 
 
 # An app has few statements, and repeats them.
 @lru_cache(maxsize=2048)
-def _without_comment(text: str) -> str:
+def _as_compared(text: str) -> str:
+    """A text without what differs in each run: a tracer's comment, the id of a thread, the order of a set."""
+    text = _SAVEPOINT.sub(r"\1_x\2", text)
+    for pattern in _OF_SETS:
+        text = pattern.sub(_sorted, text)
     return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
+
+
+def _sorted(found: re.Match[str]) -> str:
+    separator = ", " if ", " in found[2] else ","
+    return found[1] + separator.join(sorted(found[2].split(separator)))
 
 
 @lru_cache(maxsize=2048)
@@ -156,13 +186,55 @@ class CursorCall(NamedTuple):
     args: tuple[Any, ...] = ()
     """All of it again, as the driver gets it."""
     kwargs: Mapping[str, Any] = {}
+    is_read_late: bool = False
+    """Whether the app gave the sets of values one by one, so that the driver reads them while it runs."""
+
+
+class RowsRead:
+    """The sets of values of an ``executemany``, noted as the driver reads them.
+
+    A generator of the app's may do anything before it gives the next one, and may never end. So nobody reads it but
+    the driver.
+
+    Args:
+        rows: What the app gave.
+
+    Attributes:
+        seen: What the driver has read by now.
+    """
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows: Iterable[Any] | None = rows
+        self._iterator: Iterator[Any] = iter(())
+        self.seen: list[Any] = []
+
+    def __iter__(self) -> RowsRead:
+        return self
+
+    def __next__(self) -> Any:
+        if self._rows is not None:
+            rows, self._rows = self._rows, None
+            self._iterator = iter(rows)
+        row = next(self._iterator)
+        # An app may give the same list each time, with other values in it.
+        self.seen.append(row.copy() if type(row) in (list, dict) else row)
+        return row
 
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
-def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> CursorCall | None:
-    """Which argument of a cursor's method is what; None where the driver will not take them."""
+def cursor_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False, as_read: bool = False
+) -> CursorCall | None:
+    """Which argument of a cursor's method is what; None where the driver will not take them.
+
+    Args:
+        args: As the app gave them.
+        kwargs: The same, by name.
+        many: Whether there are many sets of values.
+        as_read: Whether sets that can be read only once are left to the driver to read.
+    """
     statement_name = values_name = None
     if kwargs:
         statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
@@ -174,21 +246,26 @@ def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = F
         return None
     statement = args[0] if args else kwargs[statement_name or ""]
     values = args[1] if len(args) > 1 else kwargs.get(values_name or "")
+    is_read_late = False
     if many and not isinstance(values, (list, tuple)):
         if not isinstance(values, Iterable):
             return None
-        # An iterator can be read only once: we read it, and give the driver a list of what it held.
-        values = list(values)
+        # Where we read it, the driver gets a list of what it held. What the app's iterator raises is the app's.
+        is_read_late = True
+        read = RowsRead(values)
+        if not as_read:
+            outside(list, read)
+        rows, values = read if as_read else read.seen, read.seen
         if len(args) > 1:
-            args = (statement, values, *args[2:])
+            args = (statement, rows, *args[2:])
         else:
-            kwargs = {**kwargs, values_name or "": values}
+            kwargs = {**kwargs, values_name or "": rows}
     options = (
         {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
         if kwargs
         else _NO_OPTIONS
     )
-    return CursorCall(statement, values, many, options, args, kwargs)
+    return CursorCall(statement, values, many, options, args, kwargs, is_read_late)
 
 
 def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -199,14 +276,49 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
         names: What positional values are called; empty where that is not known.
         unordered: As `StatementFacts` has it.
     """
-    made: dict[str, Any] = {"statement": text_of(call.statement)}
+    text = text_of(call.statement)
+    made: dict[str, Any] = {"statement": text}
     values = call.values
     if call.many:
         made["many"] = [_in_order(_named(row, names), unordered) for row in values]
-    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and len(values):
-        made["parameters"] = _in_order(_named(values, names), unordered)
+    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and outside(len, values):
+        made["parameters"] = _in_order(_named(values if names else _without_order(text, values), names), unordered)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
+    return made
+
+
+_PLACEHOLDER = re.compile(r"%[%s]")
+_IN = re.compile(r"\bIN \((%s(?:, %s)+)\)")
+_HASHED_ANEW: Final = frozenset({str, bytes, date, datetime, time})
+"""Classes whose values have another order in a set of each process."""
+
+
+# An app has few statements, and repeats them.
+@lru_cache(maxsize=2048)
+def _in_lists(text: str) -> tuple[slice, ...]:
+    """Where the values of each ``IN (...)`` stand among those of a statement."""
+    if "IN (%s, %s" not in text:
+        return ()
+    found: list[slice] = []
+    for each in _IN.finditer(text):
+        first = _PLACEHOLDER.findall(text, 0, each.start(1)).count("%s")
+        found.append(slice(first, first + each[1].count("%s")))
+    return tuple(found)
+
+
+def _without_order(text: str, values: Any) -> Any:
+    """The values of a statement; those of an ``IN (...)``, which an app may take from a set, stand in their order."""
+    if type(values) not in (list, tuple):
+        return values
+    lists = _in_lists(text)
+    if not lists:
+        return values
+    made = list(values)
+    for place in lists:
+        kinds = {*map(type, made[place])}
+        if len(kinds) == 1 and kinds <= _HASHED_ANEW:
+            made[place] = sorted(made[place], key=repr)
     return made
 
 
@@ -232,7 +344,7 @@ def packed_arguments(verb: str, text: str, values: Any, names: tuple[str, ...]) 
         if not PLAIN.issuperset(map(type, values)):
             return None
         if not names:
-            return pack_native({"parameters": list(values), "statement": text})
+            return pack_native({"parameters": list(_without_order(text, values)), "statement": text})
         keys, in_order = _in_order_of_keys(names)
         if len(keys) != len(values):
             return None
@@ -265,8 +377,11 @@ def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if type(parameters) is tuple and PLAIN.issuperset(map(type, parameters)):
         # As nearly always.
         values = list(parameters)
-    else:
+    elif type(parameters) in _COLLECTIONS or hasattr(type(parameters), "__iter__"):
         values = [plain_parameter(value) for value in parameters]
+    else:
+        # A sequence that says how many it has: drivers ask for no more.
+        values = [plain_parameter(outside(operator.getitem, parameters, place)) for place in range(len(parameters))]
     keys = names if len(names) == len(values) else _keys(names, len(values))
     if keys is None or len(set(keys)) != len(keys):
         return values

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
+from timetracer_otel.session import BaseSession
 
 __all__ = ["NO_FACTS", "StatementFacts", "Target"]
 
@@ -56,6 +58,8 @@ class Target:
     further."""
     refuses_empty_fetch = True
     """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
+    known_above: Mapping[str, Any] = MappingProxyType({})
+    """What a library above the driver asked the server once, as plain data: a replay has no server to ask."""
     state_of: Callable[[Any], Any] | None = None
     """Gives what a connection tells of itself behind each statement, as plain data, where the app may ask for it."""
 
@@ -73,6 +77,10 @@ class Target:
         ``live_hosts``; None where there is no host.
         """
         return self.url
+
+    def takes_part(self, session: BaseSession | None) -> bool:
+        """Whether a session notes or answers calls to it. False of what is no dependency: the process's own."""
+        return True
 
     @property
     def owner(self) -> Any:
@@ -149,6 +157,6 @@ class Target:
     def let_others_run(self) -> None:
         """Called when a call is answered from the cassette: beneath asyncio, let other tasks run once."""
 
-    def pause(self, seconds: float) -> None:
-        """Wait in the way of the library's calls."""
+    def pause(self, seconds: float) -> Any:
+        """Wait in the way of the library's calls: block, or give an awaitable where they are awaited."""
         time.sleep(seconds)

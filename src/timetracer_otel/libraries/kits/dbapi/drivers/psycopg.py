@@ -12,6 +12,7 @@ from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType
+from timetracer_otel.libraries.kits.dbapi.owners import is_answered
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_connection import (
     ExecutingConnection,
@@ -173,9 +174,9 @@ def _connectors(module: ModuleType) -> list[Connector]:
         return libpq_address(module.conninfo.conninfo_to_dict(conninfo or ""))
 
     def of_open(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+        if is_answered("psycopg", args[0]):
+            return None
         try:
-            if getattr(args[0].pgconn, "is_stand_in", False):
-                return None
             info = args[0].info
             return libpq_address({"host": info.host, "port": info.port})
         except Exception:

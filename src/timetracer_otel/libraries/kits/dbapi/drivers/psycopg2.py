@@ -15,13 +15,11 @@ from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import (
-    asking_patch,
-    caster_patches,
     range_of,
     range_parts,
     recorded_rows,
+    type_patches,
 )
-from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
@@ -79,11 +77,18 @@ class Psycopg2Connection(TwoPhaseConnection):
         state = {"autocommit": level == 0, "isolation_level": None if level == 0 else level}
         self.configure("set_isolation_level", level, **state)
 
-    def set_session(self, **settings: Any) -> None:
+    def set_session(
+        self, isolation_level: Any = None, readonly: Any = None, deferrable: Any = None, autocommit: Any = None
+    ) -> None:
         """Set several settings of the transactions that follow."""
-        for name, value in settings.items():
+        settings = {"isolation_level": isolation_level, "readonly": readonly, "deferrable": deferrable}
+        for name, value in {**settings, "autocommit": autocommit}.items():
             if value is not None:
                 setattr(self, name, value)
+
+    def reset(self) -> None:
+        """Undo what was set, and roll back."""
+        self.real.do("reset")
 
     def set_client_encoding(self, encoding: str) -> None:
         """Set the encoding of texts; a replay's texts have none."""
@@ -100,9 +105,7 @@ def function_patches() -> list[Undoable]:
     return [
         Rebound(extensions.register_type, _register_type(extensions.register_type)),
         Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
-        asking_patch(extras),
-        made_by(extras),
-        *caster_patches(extras),
+        *type_patches(extras),
     ]
 
 
@@ -243,6 +246,12 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
     attributes[_DIAG] = {name: getattr(diag, name, None) for name in _DIAG_FIELDS}
 
 
+def _reduced(error: Any) -> tuple[Any, ...]:
+    """What is pickled or copied of such an error: an error of psycopg2's own class."""
+    known = {"pgcode": error.pgcode, "pgerror": error.pgerror}
+    return type(error).__mro__[1], error.args, {**vars(error), **known}
+
+
 def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, Any]) -> BaseException:
     """The same error, in a subclass with the same name whose ``diag`` can be filled: psycopg2's is read-only."""
     kind = type(error)
@@ -255,6 +264,7 @@ def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, A
             # In no dictionary, where an app would see it.
             "__slots__": ("_diag",),
             "diag": property(lambda self: self._diag),
+            "__reduce__": _reduced,
         }
         made = _WITH_DIAG[kind] = type(kind.__name__, (kind,), body)
     copy = made.__new__(made, *error.args)

@@ -14,17 +14,18 @@ from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Shared
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
+from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
 from timetracer_otel.libraries.kits.dbapi.statements import text_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
-__all__ = ["AskingVectors", "asking_patch", "caster_patches", "range_of", "range_parts", "recorded_rows"]
+__all__ = ["AskingVectors", "range_of", "range_parts", "recorded_rows", "type_patches"]
 
 _LIB: Final = "psycopg2"
 _TYPES: Final = "psycopg2.types"
@@ -34,14 +35,24 @@ _COMPOSITE: Final = "psycopg2.composite"
 _RANGE: Final = "psycopg2.range"
 
 
-def caster_patches(extras: ModuleType) -> list[Patch]:
-    """The patches of the classes (of psycopg2 2.9) whose objects make values of composite types and of ranges."""
+def type_patches(extras: ModuleType) -> list[Shared]:
+    """The patches of what asks about types, and of what makes values by classes of the app's or of psycopg2's (2.9):
+    of composite types, of ranges, and rows that are named tuples.
+    """
+    return [Shared(change, users) for change, users in _type_patches(extras)]
+
+
+@lru_cache(maxsize=1)
+def _type_patches(extras: ModuleType) -> list[tuple[Patch, set[Shared]]]:
     composites = extras.CompositeCaster
-    return [
+    patches = [
+        made_by(extras),
+        _asking_patch(extras),
         Patch(composites, "__init__", partial(_registering_composite, composites)),
         Patch(composites, "parse", partial(_parsing, composites)),
         Patch(extras.RangeCaster, "__init__", _registering_range),
     ]
+    return [(patch, set()) for patch in patches]
 
 
 def _registering_composite(own: Any, original: Function) -> Function:
@@ -107,7 +118,7 @@ def range_of(cls: Any, parts: Any) -> Any:
     return cls(lower, upper, bounds) if bounds else cls(empty=True)
 
 
-def asking_patch(extras: ModuleType) -> Patch:
+def _asking_patch(extras: ModuleType) -> Patch:
     """The patch of the function by which all of psycopg2 (2.9) gets a cursor to ask about types."""
     return Patch(extras, "_solve_conn_curs", _solving)
 

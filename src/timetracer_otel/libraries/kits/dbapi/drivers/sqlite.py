@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import lru_cache
 from typing import Any, Final
 
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType
@@ -13,6 +16,12 @@ from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["SQLITE", "SqliteConnection"]
+
+
+_OF_LIBRARY = re.compile(
+    r"\s*SELECT\s+sqlite_(?:compileoption_(?:get|used)|source_id|version)\s*\(\s*(?:'\w*'|\d*)\s*\)\s*;?\s*\Z",
+    re.IGNORECASE,
+)
 
 
 class SqliteConnection(ExecutingConnection):
@@ -26,6 +35,10 @@ class SqliteConnection(ExecutingConnection):
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)
         self.isolation_level = ""
+
+    def known_rows(self, text: str, values: Any) -> Sequence[Any] | None:
+        """Those of a question about SQLite itself, which is here as it is beneath the app."""
+        return _answers_of_library(text) if _OF_LIBRARY.match(text) and not values else None
 
     create_function = passed_on("create_function")
     create_aggregate = passed_on("create_aggregate")
@@ -44,12 +57,17 @@ def _row_maker(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
     """
     columns = ", ".join(f"NULL AS {quoted_identifier(name)}" for name in names)
     sqlite3 = importlib.import_module("sqlite3")  # some builds of Python are without it
-    connection = sqlite3.Connection(":memory:")
-    try:
+    with closing(sqlite3.Connection(":memory:")) as connection:
         cursor = connection.execute(f"SELECT {columns}")
-    finally:
-        connection.close()
     return lambda values: sqlite3.Row(cursor, values)
+
+
+@lru_cache(maxsize=64)
+def _answers_of_library(text: str) -> Sequence[Any]:
+    """The rows of a question about SQLite itself."""
+    with closing(importlib.import_module("sqlite3").Connection(":memory:")) as connection:
+        found: Sequence[Any] = connection.execute(text).fetchall()
+    return found
 
 
 SQLITE: Final = Driver(

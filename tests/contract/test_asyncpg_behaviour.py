@@ -1,0 +1,293 @@
+"""What a user of asyncpg sees besides the contract: one event beneath SQLAlchemy, spans, what a replay refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tests.servers.postgres import Postgres
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.plugins import disable_asyncpg, disable_sqlalchemy, enable_asyncpg, enable_sqlalchemy
+from timetracer_otel.session import ReplaySession
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    postgres.start()
+    return postgres.url("asyncpg").set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def enabled() -> Iterator[None]:
+    enable_asyncpg()
+    yield
+    disable_asyncpg()
+
+
+async def _with_engine(engine: AsyncEngine) -> Any:
+    async with engine.begin() as connection:
+        return (await connection.execute(sa.text("SELECT 1 AS n"))).all()
+
+
+@pytest.mark.parametrize("opened", ["in the session", "before it", "before it, past SQLAlchemy's plugin"])
+def test_a_statement_of_sqlalchemy_is_one_event(
+    postgres: Postgres, url: str, enabled: None, tmp_path: Path, opened: str
+) -> None:
+    async def recorded() -> Any:
+        engine = create_async_engine(postgres.url("asyncpg"))
+        if opened == "before it":
+            enable_sqlalchemy()
+        if opened != "in the session":
+            await _with_engine(engine)
+        with record(tmp_path / "x.msgpack") as recording:
+            found = await _with_engine(engine)
+        await engine.dispose()
+        return found, recording
+
+    async def again() -> Any:
+        engine = create_async_engine(postgres.url("asyncpg"))
+        found = await _with_engine(engine)
+        await engine.dispose()
+        return found
+
+    try:
+        found, recording = asyncio.run(recorded())
+        methods = [event.signature.method for event in recording.events if event.signature.method != "CONNECT"]
+        assert methods == ["BEGIN", "SELECT", "COMMIT"]
+        assert {event.signature.lib for event in recording.events} == {"sqlalchemy"}
+        with replay(tmp_path / "x.msgpack") as session:
+            assert asyncio.run(again()) == found
+        assert session.verdict().ok
+    finally:
+        disable_sqlalchemy()
+
+
+def test_an_event_is_a_statement_with_its_values_and_rows(url: str, tmp_path: Path) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.fetch("SELECT $1::int AS id, 'tea' AS name, '{1,2}'::int[] AS sizes", 7)
+        await connection.close()
+
+    with record(tmp_path / "x.msgpack"):
+        asyncio.run(work())
+    _, event = read_cassette(tmp_path / "x.msgpack").events
+    assert event.call is not None
+    assert event.call.args["parameters"] == [7]
+    assert [column[0] for column in event.result.reply["description"]] == ["id", "name", "sizes"]
+    assert event.result.reply["rows"] == [[7, "tea", [1, 2]]]
+    assert event.result.reply["status"] == "SELECT 1"
+
+
+def test_secret_columns_are_redacted_and_come_back_in_their_types(url: str, tmp_path: Path) -> None:
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        row = await connection.fetchrow("SELECT 'hunter2-hunter2' AS password, 12345 AS pin_code, 3 AS n")
+        await connection.close()
+        return row
+
+    with record(tmp_path / "x.msgpack", redact="default"):
+        recorded = asyncio.run(work())
+    assert recorded["password"] == "hunter2-hunter2"
+    assert b"hunter2" not in (tmp_path / "x.msgpack").read_bytes().replace(b"'hunter2-hunter2'", b"")
+    with replay(tmp_path / "x.msgpack"):
+        replayed = asyncio.run(work())
+    assert type(replayed) is asyncpg.Record
+    assert type(replayed["password"]) is str
+    assert replayed["password"] != recorded["password"]
+    assert replayed["n"] == 3
+
+
+def test_a_replay_refuses_what_the_recorded_app_did_not_ask(url: str, tmp_path: Path) -> None:
+    async def work(*statements: str) -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            return [await connection.fetchval(statement) for statement in statements]
+        finally:
+            await connection.close()
+
+    with record(tmp_path / "x.msgpack"):
+        asyncio.run(work("SELECT 1", "SELECT 2"))
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False) as session,
+        pytest.raises(ReplayMismatchError, match=r"(?s)No recorded call matches: asyncpg .*SELECT 3"),
+    ):
+        asyncio.run(work("SELECT 1", "SELECT 3"))
+    assert isinstance(session, ReplaySession)
+    assert len(session.misses) == 1
+
+
+def test_a_connection_is_of_use_behind_a_miss(url: str, tmp_path: Path) -> None:
+    async def work(first: int) -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.fetchval("SELECT $1::int", first)
+        except ReplayMismatchError:
+            pass
+        found = await connection.fetchval("SELECT $1::int + 1", 5)
+        await connection.close()
+        return found
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(work(1)) == 6
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False):
+        assert asyncio.run(work(2)) == 6
+
+
+def test_a_query_that_the_app_cancels(url: str, tmp_path: Path) -> None:
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        task = asyncio.ensure_future(connection.fetch("SELECT pg_sleep(30)"))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        found = await connection.fetchval("SELECT 2")
+        await connection.close()
+        return found
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == 2
+    with replay(tmp_path / "x.msgpack") as session:
+        assert asyncio.run(work()) == 2
+    assert session.verdict().ok
+
+
+def test_a_connection_of_before_the_replay_is_refused(url: str, enabled: None, tmp_path: Path) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(url)
+        with record(tmp_path / "x.msgpack"):
+            assert await connection.fetchval("SELECT 1") == 1
+        with (
+            replay(tmp_path / "x.msgpack", fail_on_miss=False),
+            pytest.raises(ReplayMismatchError, match="a connection of another time"),
+        ):
+            await connection.fetchval("SELECT 1")
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def test_a_pool_of_before_the_recording_is_recorded(url: str, enabled: None, tmp_path: Path) -> None:
+    query = "SELECT name, tags FROM (VALUES ('a', '{1,2}'::int[])) AS t (name, tags)"
+
+    async def work(pool: Any) -> Any:
+        return repr(await pool.fetch(query))
+
+    async def recorded() -> Any:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+            # Then asyncpg has the statement prepared, and its types learned.
+            await work(pool)
+            with record(tmp_path / "x.msgpack"):
+                return await work(pool)
+
+    async def again() -> Any:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+            return await work(pool)
+
+    found = asyncio.run(recorded())
+    with replay(tmp_path / "x.msgpack") as session:
+        assert asyncio.run(again()) == found
+    assert session.verdict().ok
+
+
+@pytest.mark.parametrize("name", ["asyncpg", "db"])
+def test_a_live_database(url: str, tmp_path: Path, name: str) -> None:
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE IF NOT EXISTS live (n int)")
+        found = await connection.fetchval("INSERT INTO live SELECT count(*) FROM live RETURNING n")
+        await connection.close()
+        return found
+
+    with record(tmp_path / "x.msgpack"):
+        first = asyncio.run(work())
+    with replay(tmp_path / "x.msgpack", live_plugins=[name]):
+        assert asyncio.run(work()) == first + 1
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_spans_are_those_of_a_bare_run(postgres: Postgres, url: str, tmp_path: Path, first: str) -> None:
+    from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    async def asked() -> Any:
+        connection = await asyncpg.connect(url)
+        found = [repr(await connection.fetch("SELECT $1::int AS n", 4)), await connection.fetchval("SELECT 2")]
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.execute("SELECT * FROM nowhere")
+        async with connection.transaction():
+            found += [row[0] async for row in connection.cursor("SELECT * FROM generate_series(1, 3)")]
+        await connection.close()
+        return found
+
+    def work() -> Any:
+        return asyncio.run(asked())
+
+    def spans() -> Any:
+        ended = exporter.get_finished_spans()
+        exporter.clear()
+        return [
+            (span.name, span.status.status_code, {**span.attributes, "timetracer.replayed": None})  # type: ignore[dict-item]
+            for span in ended
+        ]
+
+    instrumentor: Any = AsyncPGInstrumentor()
+    if first == "ours":
+        enable_asyncpg()
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        bare, expected = work(), spans()
+        assert len(expected) >= 3
+        with record(tmp_path / "x.msgpack"):
+            assert work() == bare
+        assert spans() == expected
+        postgres.stop()
+        with replay(tmp_path / "x.msgpack"):
+            assert work() == bare
+        assert spans() == expected
+    finally:
+        instrumentor.uninstrument()
+        disable_asyncpg()
+
+
+def test_a_name_may_be_that_of_another_type_in_the_next_session(url: str, enabled: None, tmp_path: Path) -> None:
+    async def used(declared: str, value: str, form: str) -> Any:
+        connection = await asyncpg.connect(url)
+        await connection.execute(f"CREATE TYPE kind AS {declared}")
+        try:
+            await connection.set_type_codec("kind", encoder=repr, decoder=repr, format=form)
+            return await connection.fetchval(f"SELECT {value}::kind")
+        finally:
+            await connection.execute("DROP TYPE kind")
+            await connection.close()
+
+    async def recorded() -> tuple[Any, Any]:
+        # What is known of the database lives as long as a connection to it.
+        keeper = await asyncpg.connect(url)
+        found = []
+        for number, given in enumerate(kinds):
+            with record(tmp_path / f"{number}.msgpack"):
+                found.append(await used(*given))
+        await keeper.close()
+        return tuple(found)
+
+    kinds = [("(a int)", "ROW(1)", "tuple"), ("ENUM ('x')", "'x'", "text")]
+    found = asyncio.run(recorded())
+    assert found == ("<Record a=1>", "'x'")
+    for number, given in enumerate(kinds):
+        with replay(tmp_path / f"{number}.msgpack"):
+            assert asyncio.run(used(*given)) == found[number]

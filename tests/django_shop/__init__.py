@@ -1,0 +1,1 @@
+"""A small shop of Django: settings, models, migrations and views. It knows nothing of us."""

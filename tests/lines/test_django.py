@@ -1,0 +1,37 @@
+"""Django's ORM in an app that knows nothing of us: the same bare, recorded, and replayed without its servers.
+
+Each run is a process of its own, with a hash seed of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.django_shop.serving import DATABASES, serving
+from tests.lines._runs import ROUNDS, Apps, unlike
+from timetracer_otel.cassette import read_cassette
+
+pytestmark = pytest.mark.sweep
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("database", DATABASES)
+def test_an_orm_sees_the_same_bare_recorded_and_replayed(database: str, number: int, tmp_path: Path) -> None:
+    apps = Apps("django_orm", traced=True)
+    with serving(database, tmp_path) as shop:
+        bare = apps.run("bare", tmp_path, number, **shop.variables)
+        shop.empty()
+        recorded = apps.run("record", tmp_path, number, **shop.variables)
+    replayed = apps.run("replay", tmp_path, number, **shop.variables)
+    found = [
+        f"{line}, {step}: {where}"
+        for line in bare.seen
+        for step, told in (("recorded", recorded), ("replayed", replayed))
+        for where in unlike(bare.seen[line], told.seen[line])
+    ]
+    assert not found, "\n".join([recorded.account, replayed.said, *found])
+    calls = len(read_cassette(apps.cassette(tmp_path)).events)
+    assert recorded.account == f"0 hit, 0 missed, 0 unused, 0 live, {calls} recorded"
+    assert replayed.account == f"{calls} hit, 0 missed, 0 unused, 0 live"
