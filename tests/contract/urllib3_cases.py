@@ -91,10 +91,8 @@ async def bodies_of_many_kinds(f: Urllib3Flavour) -> Any:
     half_read = io.BytesIO(b"skip the rest")
     half_read.seek(5)
     bodies = [b"bytes", bytearray(b"array"), "text", half_read, _Iterable(), iter([b"a", b"b"])]
-    seen = []
     with f.manager() as manager:
-        for body in bodies:
-            seen.append(tried(lambda body=body: manager.request("POST", f.url("/echo"), body=body)))
+        seen = [tried(lambda body=body: manager.request("POST", f.url("/echo"), body=body)) for body in bodies]
         for body in (b"bytes", io.BytesIO(b"file"), iter([b"a", b"", b"bc"])):
             call = {"body": body, "chunked": True}
             seen.append(tried(lambda call=call: manager.urlopen("POST", f.url("/echo"), **call)))
