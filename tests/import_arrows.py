@@ -80,7 +80,8 @@ SDK_MODULES = ("otel.exporter", "otel.processor", "otel.sampler")
 
 CLIENTS: dict[str, tuple[str, ...]] = {
     "httpx": ("httpx", "httpx2", "httpcore", "httpcore2", "h2", "anyio"),
-    "requests": ("requests", "urllib3"),
+    "requests": ("requests",),
+    "urllib3": ("urllib3",),
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "django_orm": ("django",),
     "sqlalchemy": ("sqlalchemy",),
@@ -133,8 +134,10 @@ _USED_DIRECTLY = frozenset(
     {"aiomysql", "asyncmy", "asyncpg", "mysqlclient", "mysqlconnector", "psycopg", "psycopg2", "pymysql", "sqlite3"}
 )
 """Drivers with a folder of their own, and a file in the kit, which SQLAlchemy stands on as well."""
+_ABOVE_URLLIB3 = ("libraries.kits.urllib3", "libraries.requests")
+"""Who imports urllib3 besides its own folder: what libraries above it share, and such a library."""
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
-_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "urllib3": "requests"}
+_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "urllib3": "urllib3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +417,8 @@ def _third_parties(module: Module, heavy: tuple[str, int] | None) -> Iterator[Br
         owner = _client(found.target)
         if owner is not None:
             is_driver_file = module.name.startswith(_FILES_OF_DRIVERS) and owner in _USED_DIRECTLY
-            if module.library != owner and not is_driver_file:
+            is_above = owner == "urllib3" and module.name.startswith(_ABOVE_URLLIB3)
+            if module.library != owner and not is_driver_file and not is_above:
                 yield Breach(module.path, found.line, "client", f"only libraries/{owner} may import {found.target}")
         elif top in OPTIONAL:
             if found.at_top or module.room not in OPTIONAL_ROOMS:

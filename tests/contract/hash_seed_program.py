@@ -38,6 +38,7 @@ _HTTP = {
     "httpx": ("HttpxFlavour", ("httpx", "sync")),
     "requests": ("RequestsFlavour", ()),
     "aiohttp": ("AiohttpFlavour", ()),
+    "urllib3": ("Urllib3Flavour", ()),
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 

@@ -6,41 +6,36 @@ A *hop* is one request that goes through an adapter: a call of the app that is r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import FAULT, Recording, Site
+from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
-from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http.request_bodies import joined, pieces_of, teed_body, whole_body
-from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
+from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, is_of_network, with_stand_ins
+from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines, library_above
+from timetracer_otel.libraries.kits.urllib3.responses import http_response_of, is_teed
 from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILDERS, LIB, adapter_name
 from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
-from timetracer_otel.libraries.requests.errors import is_of_network, rebuilt_error, recorded_error, with_stand_ins
 from timetracer_otel.libraries.requests.internals import (
-    ResponseFacts,
     add_headers,
     header_items,
-    http_response_of,
-    is_teed,
     new_connection,
     pool_of,
-    response_facts,
-    source_of,
     target_of,
-    tee,
 )
 from timetracer_otel.session import ReplaySession, TraceSession
-from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
+from timetracer_otel.types import Call, DependencyEvent, RecordedError, header_pairs
 
 __all__ = ["ForeignHop", "Hop", "call_above"]
 
-_NOT_COMPARED = frozenset({"Content-Length", "traceparent", "tracestate"})
-"""A header that says no more than the body, and those by which OpenTelemetry names its spans."""
+_ERRORS = HeldErrors(("requests", "urllib3"), lambda: [("request", import_module("requests").PreparedRequest)])
 _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 call_above: CallAbove[Hop] = CallAbove("requests")
@@ -49,21 +44,18 @@ _foreign_call_above: CallAbove[ForeignHop] = CallAbove("requests-foreign-adapter
 """Set while an adapter with a ``send`` of its own sends."""
 
 
-class Hop(Site):
+class Hop(NotedBeneath):
     """One request on its way through an adapter (a `Site`)."""
 
     lib = LIB
     as_called = True
+    # What urllib3 is asked for meanwhile is part of this call. (Partial functions become methods in Python 3.14.)
+    lend: Any = staticmethod(partial(library_above.lend, LIB))
+    errors = _ERRORS
     adapter_name: str | None = None
     _recording: Recording | None = None
     # The defaults stand in the class: an object is made for each hop, and few of them set all.
     _headers: list[tuple[Any, Any]] | None = None
-    _received: WireTap | None = None
-    _limits: BodyLimits = BodyLimits(0)
-    _status = 0
-    _response_headers: Sequence[tuple[Any, Any]] = ()
-    _facts: tuple[Any, ...] | None = None
-    """Of the response, as `ResponseFacts` has them."""
     timed = False
     """Whether a session of requests makes the call: in a replay, it finds in ``elapsed`` what was recorded."""
 
@@ -77,6 +69,7 @@ class Hop(Site):
         self._kwargs: Any = kwargs
         self._method: str = request.method
         self._url: str = request.url
+        self.rule = getattr(adapter, "max_retries", None)
         body = request.body
         if body is None:
             self._body: bytes | None = b""
@@ -113,7 +106,7 @@ class Hop(Site):
             body, end, too_long = self.sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
-        headers = _pairs(self._headers if self._headers is not None else header_items(self._request.headers))
+        headers = header_lines(self._headers if self._headers is not None else header_items(self._request.headers))
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
@@ -121,7 +114,7 @@ class Hop(Site):
         body = self._body
         if body is None:
             return None
-        headers = [item for item in header_items(self._request.headers) if item[0] not in _NOT_COMPARED]
+        headers = [item for item in header_items(self._request.headers) if item[0] not in NOT_COMPARED]
         return self._method, self._url, body, headers
 
     def _lend_tee(self) -> Callable[[], None]:
@@ -141,7 +134,16 @@ class Hop(Site):
 
     def _lend_self(self) -> Callable[[], Any]:
         """Let an adapter that builds responses in a way of its own find this call."""
-        return call_above.lend(self) if type(self._adapter) in BUILDERS else _nothing
+        take_back = library_above.lend(LIB)
+        if type(self._adapter) not in BUILDERS:
+            return take_back
+        take_self_back = call_above.lend(self)
+
+        def undo() -> None:
+            take_self_back()
+            take_back()
+
+        return undo
 
     def enters(self, request: Any, raw: Any) -> None:
         """Note an answer before its adapter makes a response of it, which may well be of another one.
@@ -149,68 +151,32 @@ class Hop(Site):
         So do caches: for a server's "not modified" they give the response that they kept.
         """
         if request is self._request:
-            self._note(raw, self._ended)
-
-    def _note(self, raw: Any, on_end: Callable[[], None] | None) -> str | None:
-        """Note an answer as it is read, or say why that cannot be done."""
-        original = http_response_of(raw)
-        if original is None:
-            return f"its body comes from a {source_of(raw)}, not from http.client"
-        self._status = original.status
-        self._response_headers = list(original.msg.raw_items())
-        self._facts = response_facts(raw, original, self._adapter)
-        if original.status == 101:
-            return "the connection was upgraded to another protocol"
-        self._received = tee(raw, original, self._limits, on_end)
-        return None if self._received is not None else "its adapter had read from its body before it could be noted"
+            self.note(raw, self._ended)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note the answer, unless its adapter let us see it before (`enters`)."""
-        if self._received is None:
+        if self.received is None:
             self._status = value.status_code
             hears = recording.session.call_ended is not None
-            reason = self._note(value.raw, recording.close if hears else None)
+            reason = self.note(value.raw, recording.close if hears else None)
             if reason is not None:
                 recording.not_replayable = reason
         else:
             self._recording = recording
         # Neither the request nor the adapter is kept alive by its recording.
         self._request = self._adapter = self._send = self._args = self._kwargs = None
-        if self.lend is not None:
-            self.lend = None
-        recording.body = received = self._received
-        if received is None or received.end is not None:
-            recording.close()
+        self.__dict__.pop("lend", None)
+        self.noted(recording)
         return value
 
     def _ended(self) -> None:
         # What ends before the call does is closed when that returns; and of several answers the last one counts.
-        if self._recording is not None and self._received is not None and self._received.end is not None:
+        if self._recording is not None and self.received is not None and self.received.end is not None:
             self._recording.close()
 
-    def result(self, recording: Recording) -> EventResult:
-        """Status, headers and body, and what a replay's urllib3 response must be given besides."""
-        assert recording.returned_s is not None
-        received = self._received
-        facts = ResponseFacts(*self._facts).as_reply() if self._facts is not None else {}
-        reply = {**facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
-        if self.adapter_name is not None:
-            reply["adapter"] = self.adapter_name
-        if received is not None:
-            if received.faulted:
-                recording.not_replayable = FAULT
-            told = {
-                "bad_line": received.bad_line,
-                "ran_out": received.ran_out or None,
-                "open_chunk": received.open_chunk,
-            }
-            reply.update({name: fact for name, fact in told.items() if fact is not None})
-        return EventResult(
-            status=self._status,
-            headers=HeaderMap(_pairs(self._response_headers)),
-            body=received.snapshot(recording.started_s) if received is not None else None,
-            reply=reply,
-        )
+    def more_facts(self) -> dict[str, Any]:
+        """The class of an adapter that was recorded by itself."""
+        return {} if self.adapter_name is None else {"adapter": self.adapter_name}
 
     def read_request(self) -> Flow:
         """Join the pieces of the request's body."""
@@ -234,8 +200,8 @@ class Hop(Site):
             header_pairs(event.result.headers),
             reply,
             RecordedBody(event, session, self),
-            getattr(self._adapter, "max_retries", None),
-            self._restore,
+            self.rule,
+            lambda error: _ERRORS.rebuilt(error, self._restore),
         )
         if event.result.body is not None and event.result.body.end is BodyEnd.FAILED:
             raw._pool = self._pool()
@@ -246,14 +212,14 @@ class Hop(Site):
 
     def record_error(self, error: BaseException) -> RecordedError:
         """Pools, connections and requests in an error are stood in for."""
-        recorded = recorded_error(error)
+        recorded = _ERRORS.recorded(error)
         if self.adapter_name is not None:
             recorded.attributes[ADAPTER_ATTRIBUTE] = self.adapter_name
         return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the request that is made now."""
-        exc = rebuilt_error(error, self._restore)
+        exc = _ERRORS.rebuilt(error, self._restore)
         if is_of_network(exc):
             self._add_headers()
         return exc
@@ -298,7 +264,7 @@ class ForeignHop(Hop):
     def observe(self, session: TraceSession) -> None:
         """As for `Hop`; a hop that is recorded beneath says so in `has_parts`."""
         super().observe(session)
-        self.lend = partial(self._lend_all, self.lend or _nothing_lent)
+        self.lend = partial(self._lend_all, self.lend)
 
     def _lend_all(self, lend: Callable[[], Callable[[], Any]]) -> Callable[[], None]:
         take_back = _foreign_call_above.lend(self)
@@ -321,30 +287,9 @@ class ForeignHop(Hop):
         """Whether the call was recorded beneath this one already, or never left the process."""
         if self.has_parts:
             return True
-        if self._received is not None:
+        if self.received is not None:
             return False
         if isinstance(outcome, BaseException):
             return not is_of_network(outcome)
         original = http_response_of(getattr(outcome, "raw", None))
         return original is None or is_teed(original)
-
-
-def _nothing() -> None:
-    """Takes nothing back."""
-
-
-def _nothing_lent() -> Callable[[], None]:
-    return _nothing
-
-
-def _pairs(items: Any) -> list[tuple[bytes, bytes]]:
-    return [(_line(name), _line(value)) for name, value in items]
-
-
-def _line(text: Any) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    try:
-        return str(text).encode("latin-1")
-    except UnicodeEncodeError:
-        return str(text).encode("utf-8", "surrogatepass")

@@ -1,0 +1,1 @@
+"""What libraries above urllib3 share: its answers and errors, recorded and replayed."""

@@ -1,0 +1,76 @@
+"""What urllib3 does not promise in its manual, and this plugin relies upon (1.26 and 2.0 to 2.8).
+
+A pool's ``urlopen`` takes a connection, asks a proxy for a tunnel where one is needed (``_prepare_proxy``), and makes
+one attempt by ``_make_request``. Since 2.0 that gives urllib3's own response, whose body it has read where the app
+asked for that (``preload_content``); before, it gave the one of `http.client`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from urllib3.util.proxy import connection_requires_http_tunnel
+from urllib3.util.url import _encode_target, parse_url
+
+__all__ = ["asked_of", "attach", "count", "needs_tunnel", "new_connection", "preload", "url_of"]
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def url_of(pool: Any, target: str) -> str:
+    """The URL of an attempt, from what stands behind its method on the wire."""
+    if not target.startswith("/"):
+        # A proxy is asked for the whole URL, and ``*`` is one of OPTIONS.
+        return target if "://" in target else f"{_origin(pool)}/{target}"
+    return _origin(pool) + target
+
+
+def _origin(pool: Any) -> str:
+    scheme, host, port = pool.scheme, pool.host, pool.port
+    if host is not None and ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{scheme}://{host}" if port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
+
+
+def asked_of(
+    pool: Any, method: str, url: str, body: Any = None, headers: Any = None, *_: Any, **__: Any
+) -> dict[str, Any]:
+    """What ``urlopen`` is asked for, in the words of the attempts that it makes through a tunnel."""
+    target = _encode_target(url) if url.startswith("/") else parse_url(url)._replace(fragment=None).url
+    options = {"body": body, "headers": pool.headers if headers is None else headers}
+    return {"method": method, "target": target, "options": options, "makes_responses": True}
+
+
+def needs_tunnel(pool: Any) -> bool:
+    """Whether a new connection of a pool needs a tunnel through its proxy."""
+    return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
+
+
+def count(pool: Any) -> None:
+    """Let a pool count a request that it makes, as ``_make_request`` does it."""
+    pool.num_requests += 1
+
+
+def preload(response: Any, decode: bool) -> None:
+    """Read a body, as urllib3 (2.0 and newer) does it when it makes a response.
+
+    At that time a response knows neither its pool nor its connection.
+    """
+    held = response._pool, response._connection, response.retries
+    response._pool = response._connection = response.retries = None
+    try:
+        response._body = response.read(decode_content=decode)
+    finally:
+        response._pool, response._connection, response.retries = held
+
+
+def attach(response: Any, pool: Any, connection: Any, retries: Any) -> None:
+    """Let a response know whose it is, as ``_make_request`` does it."""
+    response.retries = retries
+    response._connection = connection
+    response._pool = pool
+
+
+def new_connection(pool: Any) -> Any:
+    """A connection of a pool that is not connected."""
+    return pool._new_conn()
