@@ -119,12 +119,12 @@ def is_in_package(packages: Container[str]) -> bool:
     """Whether code of one of these packages is on the stack. It makes no `Place` of each frame.
 
     Args:
-        packages: Names of packages at the top.
+        packages: Names of packages at the top, and of modules.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__")
-        if type(module) is str and module.partition(".")[0] in packages:
+        if type(module) is str and (module.partition(".")[0] in packages or module in packages):
             return True
         frame = frame.f_back
     return False
