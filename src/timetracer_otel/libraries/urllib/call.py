@@ -19,6 +19,7 @@ from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.libraries.kits.http1.file_bodies import wire_pieces
 from timetracer_otel.libraries.kits.http1.recorded_connections import head_of
 from timetracer_otel.libraries.kits.http1.sent_requests import SentRequest
+from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors
 from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath
 from timetracer_otel.libraries.urllib.connections import LIB, connection_above, exchanges, take_out
 from timetracer_otel.libraries.urllib.internals import (
@@ -52,6 +53,8 @@ class Exchange(NotedBeneath):
 
     lib = LIB
     as_called = True
+    # A response of http.client holds no errors.
+    errors = HeldErrors(("http",))
     recording: Recording | None = None
     """While a session records it, from the first sending on."""
     event: DependencyEvent | None = None
@@ -197,8 +200,10 @@ class Exchange(NotedBeneath):
         if self.request.is_whole:
             return True
         assert self.replay is not None
-        path = hooks.whereabouts(None).path()
-        return self._has_begun and not self.replay.expects_body(self.redacted(self.replay, anew=True), path)
+        expects = self.replay.expects_body(self.redacted(self.replay), hooks.whereabouts(None).path())
+        # The next time, more of the body is known.
+        self._redacted = None
+        return not expects
 
     def raises_now(self) -> bool:
         """Whether the recorded error belongs to the sending that is under way."""

@@ -37,7 +37,9 @@ class StandIn(ReplayObject, socket.socket):
     _lib = LIB
 
     def __init__(self, connection: Any, held: Any) -> None:
-        # The socket is left as one that is not open: `socket.socket` would open one.
+        # As `socket.socket` does it, which would open a socket besides.
+        self._io_refs = 0
+        self._closed = False
         self._connection = ref(connection)
         self._timeout = getattr(connection, "timeout", None)
         self.held = held

@@ -11,7 +11,7 @@ import http.client
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["is_of_urllib3", "origin_of", "package_of", "proxy_headers", "set_proxy_headers", "url_of"]
+__all__ = ["address_of", "is_of_urllib3", "origin_of", "package_of", "proxy_headers", "set_proxy_headers", "url_of"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -22,15 +22,26 @@ def is_of_urllib3(cls: type) -> bool:
     return any(base.__module__.partition(".")[0] == "urllib3" for base in cls.__mro__)
 
 
+def _server_of(connection: Any) -> tuple[str, Any]:
+    """Host and port of the server that a connection asks, be it through a tunnel."""
+    if connection._tunnel_host:
+        host, port = connection._tunnel_host, connection._tunnel_port
+    else:
+        host, port = connection.host, connection.port
+    return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
+
+
+def address_of(connection: Any) -> str:
+    """The server that a connection asks, as ``host:port``."""
+    host, port = _server_of(connection)
+    return f"{host}:{port}"
+
+
 def origin_of(connection: Any) -> str:
-    """Scheme, host and port of the server that a connection asks, be it through a tunnel."""
+    """The server that a connection asks, as a URL without a path."""
     tls = getattr(http.client, "HTTPSConnection", None)
     scheme = "https" if tls is not None and isinstance(connection, tls) else "http"
-    host, port = connection._tunnel_host, connection._tunnel_port
-    if not host:
-        host, port = connection.host, connection.port
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
+    host, port = _server_of(connection)
     return f"{scheme}://{host}" if port in (None, _PORTS[scheme]) else f"{scheme}://{host}:{port}"
 
 
