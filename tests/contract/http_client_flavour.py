@@ -88,7 +88,12 @@ class HttpClientSession:
                 location = response.getheader("Location")
                 follows = options.get("follow", self._options.get("follow", False)) and location is not None
                 if response.status not in _REDIRECTS or not follows:
-                    return {**observe_response(response), "history": history}
+                    seen = {**observe_response(response), "history": history}
+                    if "error" in seen:
+                        self.close(own=True)
+                    else:
+                        self._reuse(key, response)
+                    return seen
                 history.append(observe_response(response))
                 self._reuse(key, response)
                 url = urljoin(url, location)
@@ -99,7 +104,7 @@ class HttpClientSession:
         except ReplayMismatchError:
             raise
         except Exception as error:
-            self.close()
+            self.close(own=True)
             return {"error": observe_error(error), "history": history}
 
     async def stream(
@@ -127,20 +132,24 @@ class HttpClientSession:
                 current = urljoin(current, response.getheader("Location") or "")
 
         seen = observe_stream(opened, read, size, take, after)
-        self.close()
+        self.close(own=True)
         return seen
 
     def jar(self) -> list[Any]:
         return observe_jar(self._cookies)
 
-    def close(self) -> None:
-        """Close all connections."""
-        while self._connections:
-            self._connections.popitem()[1].close()
+    def close(self, own: bool = False) -> None:
+        """Close all connections, or those of this thread."""
+        for key in [key for key in self._connections if not own or key[0] == threading.get_ident()]:
+            self._connections.pop(key).close()
 
     def _reuse(self, key: Any, response: Any) -> None:
-        if not response.isclosed():
+        if not response.isclosed() or self._server_closes(response):
             self._connections.pop(key).close()
+
+    @staticmethod
+    def _server_closes(response: Any) -> bool:
+        return response.getheader("Connection") == "close"
 
     def _url(self, target: str) -> str:
         return self.flavour.url(target) if target.startswith("/") else target
@@ -253,7 +262,7 @@ def observe_response(response: Any, read: bool = True) -> Observation:
 def _state(response: Any) -> list[Any]:
     names = ("length", "chunked", "chunk_left", "will_close", "closed", "debuglevel")
     fp = getattr(response, "fp", None)
-    return [*(plain(getattr(response, name, None)) for name in names), response.isclosed(), fp is None]
+    return [*(plain(getattr(response, name, None)) for name in names), fp is None]
 
 
 def observe_stream(

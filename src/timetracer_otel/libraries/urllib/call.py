@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -13,13 +14,12 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Recording, Site
 from timetracer_otel.calls.guarded import AppStep
-from timetracer_otel.cassette import rebuild_error, record_error
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.libraries.kits.http1.file_bodies import wire_pieces
 from timetracer_otel.libraries.kits.http1.recorded_connections import head_of
 from timetracer_otel.libraries.kits.http1.sent_requests import SentRequest
-from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors
+from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
 from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath
 from timetracer_otel.libraries.urllib.connections import LIB, connection_above, exchanges, take_out
 from timetracer_otel.libraries.urllib.internals import (
@@ -37,6 +37,7 @@ __all__ = ["Connecting", "Exchange"]
 _PLACE = "timetracer.place"
 """Where a recorded error says at which step it was raised: the number of the sending, from 0 on, or `_RESPONSE`."""
 _RESPONSE = -1
+_ERRORS = HeldErrors(())
 _SCOPE = "opentelemetry.instrumentation.urllib"
 _NOT_COMPARED = frozenset(name.lower().encode() for name in NOT_COMPARED)
 
@@ -53,8 +54,7 @@ class Exchange(NotedBeneath):
 
     lib = LIB
     as_called = True
-    # A response of http.client holds no errors.
-    errors = HeldErrors(("http",))
+    errors = _ERRORS
     recording: Recording | None = None
     """While a session records it, from the first sending on."""
     event: DependencyEvent | None = None
@@ -92,7 +92,7 @@ class Exchange(NotedBeneath):
 
     def call(self) -> Call:
         """The request as it is known by now."""
-        body, end, too_long = self.request.body.as_sent()
+        body, end, too_long = self.request.as_sent()
         return Call(
             LIB, EventType.HTTP_CLIENT, self.request.method, self.url, self.request.headers, body, end, too_long
         )
@@ -104,7 +104,7 @@ class Exchange(NotedBeneath):
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
         """The call, without the headers on which nothing depends."""
         request = self.request
-        body, end, _ = request.body.as_sent()
+        body, end, _ = request.as_sent()
         if end is not BodyEnd.COMPLETE:
             return None
         headers = [item for item in request.headers if item[0].lower() not in _NOT_COMPARED]
@@ -122,6 +122,10 @@ class Exchange(NotedBeneath):
         # A connection is not kept alive by its recording.
         self._send = self._connection = self._data = None  # type: ignore[assignment]
         self.__dict__.pop("lend", None)
+
+    def original_of(self, raw: Any) -> http.client.HTTPResponse | None:
+        """The response, also where its class is of the user's."""
+        return raw if isinstance(raw, http.client.HTTPResponse) and hasattr(raw, "_method") else None
 
     def responded(self, response: Any, connection: Any) -> None:
         """Note the response, of which the head was read."""
@@ -161,7 +165,7 @@ class Exchange(NotedBeneath):
 
     def record_error(self, error: BaseException) -> RecordedError:
         """The error, and at which step it was raised."""
-        recorded = record_error(error)
+        recorded = _ERRORS.recorded(error)
         recorded.attributes[_PLACE] = self._place
         if self._connection is not None:
             self._let_go()
@@ -216,7 +220,7 @@ class Exchange(NotedBeneath):
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error. One of the request is raised where it was raised then."""
         place = error.attributes.pop(_PLACE, None)
-        made = rebuild_error(error, ("http", self._family))
+        made = _rebuilt(error, self._family)
         if place is not None:
             self._place, self.error = place, made
         return made
@@ -313,8 +317,12 @@ class Connecting(Site):
     def record_error(self, error: BaseException) -> RecordedError:
         """The error; the connection is not kept alive by it."""
         self.live = self.lend = None
-        return record_error(error)
+        return _ERRORS.recorded(error)
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error."""
-        return rebuild_error(error, ("http", self._family))
+        return _rebuilt(error, self._family)
+
+
+def _rebuilt(error: RecordedError, family: str) -> BaseException:
+    return HeldErrors((family,)).rebuilt(error, lambda each: with_stand_ins(each, lambda _: None))

@@ -72,10 +72,10 @@ class StandIn(ReplayObject, socket.socket):
         return io.BufferedReader(RecordedConnection(*answer)) if answer is not None else io.BytesIO()
 
     def settimeout(self, value: float | None) -> None:
-        self._timeout = value
+        self._timeout = None if value is None else float(value)
 
     def gettimeout(self) -> Any:
-        return self._timeout if isinstance(self._timeout, (int, float)) else socket.getdefaulttimeout()
+        return float(self._timeout) if isinstance(self._timeout, (int, float)) else socket.getdefaulttimeout()
 
     def setblocking(self, flag: bool) -> None:
         self._timeout = None if flag else 0.0

@@ -30,7 +30,7 @@ class SentRequest:
         body: Its body. A chunk framing is no part of it.
     """
 
-    __slots__ = ("body", "headers", "method", "target")
+    __slots__ = ("_length", "_limits", "_whole", "body", "headers", "method", "target")
 
     def __init__(self, method: str, target: str, headers: list[tuple[bytes, bytes]], limits: BodyLimits) -> None:
         self.method = method
@@ -40,6 +40,9 @@ class SentRequest:
         if length is None and not chunked and method.upper() not in _BODY_EXPECTED:
             length = 0
         self.body = WireTap(limits, None, chunked, length)
+        self._limits = limits
+        self._length = None if chunked else length
+        self._whole: bytes | None = None
 
     @classmethod
     def begun(cls, data: Any, limits: BodyLimits) -> SentRequest | None:
@@ -65,7 +68,18 @@ class SentRequest:
 
     def feed(self, data: Any) -> None:
         """The next bytes of the body, as they are sent."""
-        self.body.feed(data if type(data) is bytes else bytes(memoryview(data)))
+        piece = data if type(data) is bytes else bytes(memoryview(data))
+        if len(piece) == self._length and not self.body.size_bytes:
+            # The app has it as a whole: it is kept in any case.
+            self._limits.hold(len(piece))
+            self._whole = piece
+            self.body.finish(BodyEnd.COMPLETE)
+        else:
+            self.body.feed(piece)
+
+    def as_sent(self) -> tuple[bytes, BodyEnd, int | None]:
+        """The body: its bytes, how it ended, and its length where it was too long to be kept."""
+        return self.body.as_sent() if self._whole is None else (self._whole, BodyEnd.COMPLETE, None)
 
     @property
     def is_whole(self) -> bool:
