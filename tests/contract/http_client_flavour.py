@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import threading
@@ -252,10 +253,13 @@ def observe_response(response: Any, read: bool = True) -> Observation:
     }
     if read:
         seen["content"] = attempt(response.read)
-        seen["json"] = attempt(lambda: json.loads(seen["content"]))
+        # Neither library decodes a body: the app does it.
+        is_packed = response.headers.get("Content-Encoding") == "gzip" and isinstance(seen["content"], bytes)
+        plainly = attempt(lambda: gzip.decompress(seen["content"])) if is_packed else seen["content"]
+        seen["json"] = attempt(lambda: json.loads(plainly))
         seen["state after"] = _state(response)
-        if isinstance(seen["content"], dict):
-            seen["error"] = seen["content"]["raises"]
+        if isinstance(plainly, dict):
+            seen["error"] = plainly["raises"]
     return seen
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import logging.handlers
 import socket
 import threading
 import urllib.request
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,11 @@ def _got(connection: http.client.HTTPConnection, target: str) -> bytes:
     return connection.getresponse().read()
 
 
+def _asked_once(upstream: Upstream, target: str) -> bytes:
+    with closing(_connected(upstream)) as connection:
+        return _got(connection, target)
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_connection_that_is_open_before_is_recorded_and_replayed(
     upstream: Upstream, path: Path, enabled: bool
@@ -97,7 +104,7 @@ def test_a_connection_that_is_open_before_is_recorded_and_replayed(
 
 def test_a_connection_of_a_replay_connects_for_real_behind_it(upstream: Upstream, path: Path) -> None:
     with record(path):
-        _got(_connected(upstream), "/counter/a")
+        _asked_once(upstream, "/counter/a")
     with replay(path):
         connection = _connected(upstream)
         assert _got(connection, "/counter/a") == b'{"n": 1}'
@@ -119,7 +126,7 @@ def test_a_request_is_no_call_of_urllib_beneath_urllib3_or_requests(upstream: Up
 def test_a_connection_that_fails_second_fails_second_in_a_replay(upstream: Upstream, path: Path) -> None:
     def run(live: bool) -> list[Any]:
         seen: list[Any] = []
-        for attempt in ("up", "down", "up"):
+        for attempt in ("reset", "down", "up"):
             if live:
                 upstream.control(attempt)
             connection = _connected(upstream)
@@ -132,7 +139,6 @@ def test_a_connection_that_fails_second_fails_second_in_a_replay(upstream: Upstr
         return seen
 
     bare = run(live=True)
-    upstream.control("reset")
     with record(path) as recording:
         assert run(live=True) == bare
     assert "refused" in bare[1]
@@ -267,7 +273,7 @@ def test_a_unix_socket_is_recorded_and_replayed(tmp_path: Path, path: Path) -> N
 
 def test_a_class_that_is_made_within_a_replay_connects_nowhere(upstream: Upstream, path: Path) -> None:
     with record(path):
-        _got(_connected(upstream), "/echo")
+        _asked_once(upstream, "/echo")
     upstream.stop()
     with replay(path), network_attempts() as attempts:
 
@@ -275,10 +281,13 @@ def test_a_class_that_is_made_within_a_replay_connects_nowhere(upstream: Upstrea
             def connect(self) -> None:
                 raise AssertionError("it connects")
 
-        _got(Late("127.0.0.1", upstream.port("http")), "/echo")
+        with closing(Late("127.0.0.1", upstream.port("http"))) as connection:
+            _got(connection, "/echo")
     assert attempts == []
 
 
+# The handler leaves its connections to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
 def test_records_that_are_logged_by_http_are_no_calls_of_the_app(upstream: Upstream, path: Path) -> None:
     logger = logging.Logger("over http")
     logger.addHandler(logging.handlers.HTTPHandler(urlsplit(upstream.url()).netloc, "/counter/logged"))
@@ -286,6 +295,8 @@ def test_records_that_are_logged_by_http_are_no_calls_of_the_app(upstream: Upstr
         logger.warning("one")
     with replay(path) as session:
         logger.warning("two")
+    logger.handlers.clear()
+    gc.collect()
     assert recording.events == []
     assert isinstance(session, ReplaySession)
     assert session.live_calls == {}
@@ -295,18 +306,18 @@ def test_records_that_are_logged_by_http_are_no_calls_of_the_app(upstream: Upstr
 def test_excluded_urls_are_left_alone(upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_URLLIB_EXCLUDED_URLS", "counter")
     with record(path) as recording:
-        _got(_connected(upstream), "/counter/a")
-        _got(_connected(upstream), "/echo")
+        _asked_once(upstream, "/counter/a")
+        _asked_once(upstream, "/echo")
     assert [event.signature.url for event in recording.events] == [upstream.url("/echo")]
     with replay(path) as session:
-        assert _got(_connected(upstream), "/counter/a") == b'{"n": 2}'
+        assert _asked_once(upstream, "/counter/a") == b'{"n": 2}'
     assert isinstance(session, ReplaySession)
     assert session.live_calls == {"urllib": 1}
 
 
 def test_live_hosts_are_called(upstream: Upstream, path: Path) -> None:
     with record(path):
-        _got(_connected(upstream), "/counter/a")
+        _asked_once(upstream, "/counter/a")
     with replay(path, live_hosts=[urlsplit(upstream.url()).netloc]) as session:
         connection = _connected(upstream)
         connection.connect()

@@ -109,7 +109,8 @@ def is_telemetry(stack: Sequence[Place], transports: tuple[str, ...]) -> bool:
         stack: The places, innermost first.
         transports: Modules by which telemetry is sent, besides the handlers of Python's logging.
     """
-    makers = [place for place in stack if place.module != "socket"]
+    # Its handlers send over sockets, and one of them by HTTP.
+    makers = [place for place in stack if place.module not in ("socket", "http.client")]
     if makers and makers[0].module == "logging.handlers":
         return True
     return any(place.module.startswith(transports) for place in stack)

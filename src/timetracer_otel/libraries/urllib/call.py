@@ -297,10 +297,11 @@ class Connecting(Site):
         self.url = origin_of(connection) + "/"
         self._family = package_of(connection)
         self._connects = session.state(LIB, _Connects).by_origin
+        self._number = self._connects.get(self.url, 0)
 
     def call(self) -> Call:
         """An attempt to connect."""
-        number = str(self._connects.get(self.url, 0)).encode()
+        number = str(self._number).encode()
         return Call(LIB, EventType.HTTP_CLIENT, "CONNECT", self.url, [], number, BodyEnd.COMPLETE, None)
 
     def disowns(self, outcome: Any) -> bool:
