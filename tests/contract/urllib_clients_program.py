@@ -153,7 +153,7 @@ def main(client: str, mode: str, url: str, folder: Path) -> None:
             "live": dict(session.live_calls),
             "blocked": len(session.blocked),
         }
-    print(json.dumps(found))
+    print(json.dumps(found, default=repr))
 
 
 if __name__ == "__main__":
