@@ -199,17 +199,26 @@ def test_a_redirect_chain_is_one_span_with_many_events(upstream: Upstream, path:
     assert spans[0] == spans[1] == spans[2] != spans[3]
 
 
-def test_urllib3_without_requests_is_not_touched(upstream: Upstream, path: Path) -> None:
-    with record(path) as session, urllib3.PoolManager() as pools:
-        assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 1}'
-        requests.get(upstream.url("/counter/a"))
-    assert len(session.events) == 1
-    # It has no plugin, so it goes out only where the user says so.
-    with replay(path, uncaptured="live") as replaying, urllib3.PoolManager() as pools:
-        assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 3}'
-    assert isinstance(replaying, ReplaySession)
-    assert len(replaying.get_unconsumed_events()) == 1
-    assert str(replaying.verdict()).endswith("1 live (urllib3)")
+def test_urllib3_beneath_requests_is_part_of_its_call_and_else_on_its_own(upstream: Upstream, path: Path) -> None:
+    seen: list[list[bytes]] = []
+
+    def ask() -> None:
+        with urllib3.PoolManager() as pools:
+            own = pools.request("GET", upstream.url("/counter/a")).data
+        seen.append([own, requests.get(upstream.url("/counter/a")).content])
+
+    with record(path) as session:
+        ask()
+    assert [event.signature.lib for event in session.events] == ["urllib3", "requests"]
+    with replay(path) as replaying:
+        ask()
+    assert seen == [[b'{"n": 1}', b'{"n": 2}']] * 2
+    assert str(replaying.verdict()) == "2 hit, 0 missed, 0 unused, 0 live"
+    # What makes a call of requests for real asks urllib3 for real, too.
+    with replay(path, live_plugins=["requests"], fail_on_unused=False) as replaying:
+        ask()
+    assert seen[-1] == [b'{"n": 1}', b'{"n": 3}']
+    assert str(replaying.verdict()) == "1 hit, 0 missed, 0 unused, 1 live"
 
 
 def test_an_upgraded_connection_is_no_answer_in_replay(upstream: Upstream, path: Path) -> None:

@@ -37,9 +37,7 @@ MYSQL = [
 ]
 NOBODY = "127.0.0.2:9"
 PLACES = {
-    **dict.fromkeys(
-        ("urllib.request", "http.client", "urllib3", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"
-    ),
+    **dict.fromkeys(("urllib.request", "http.client", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"),
     **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
     "pyodbc": "mariadb",
 }
@@ -48,7 +46,6 @@ LIBRARIES = {
     "urllib": "urllib.request",
     "http_client": "http.client",
     "http_client_to_the_other_port": "http.client",
-    "urllib3_to_the_other_port": "urllib3",
     "a_stream_of_asyncio": "asyncio",
     "a_socket_in_a_thread_of_an_own_class": "socket",
 }
@@ -193,10 +190,9 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
             assert unlike(seen, closed.seen[line]) == []
 
 
-WARM = {"kept.by_urllib3": "urllib3"}
-"""By line: the library that had a connection before, and is refused before it uses that."""
 SPANS = {"kept.by_psycopg2": "psycopg2", "kept_mysql.by_pyodbc": "dbapi"}
-"""The same where only the span of a call says that it is made. pyodbc has it from OpenTelemetry's ``dbapi``."""
+"""By line: the library that had a connection before, and is refused by the span of its call. pyodbc has that from
+OpenTelemetry's ``dbapi``."""
 
 
 def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetry_goes_on(
@@ -214,7 +210,7 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
         assert servers.take_hits() == every
         assert "no replay can answer" not in recorded.said
         events = read_cassette(apps.cassette(tmp_path)).events
-        assert [event.signature.lib for event in events if not event.is_observed_only] == ["psycopg"]
+        assert [event.signature.lib for event in events if not event.is_observed_only] == ["urllib3", "psycopg"]
         assert [event.signature.lib for event in events][:3] == ["urllib3", "psycopg2", "psycopg"]
         assert [event.signature.lib for event in events][3:] == (["dbapi"] if _HAS_MYSQL else [])
 
@@ -224,18 +220,17 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
                 "block", "replay", tmp_path, number, **given, SERVERS="1", TIMETRACER_LIVE_HOSTS=hosts
             )
             told[f"replayed, live_hosts={hosts}"] = received()
-            refused = {line: library for line, library in {**WARM, **SPANS}.items() if line in bare.seen}
-            went_out = "0 live"
+            refused = {line: library for line, library in SPANS.items() if line in bare.seen}
+            went_out, blocked = "0 live", f", {len(refused)} blocked"
             if live:
                 counted = sorted(refused.pop(line) for line in SPANS if line in refused)
-                went_out = f"{len(counted)} live ({', '.join(counted)})"
-            assert replayed.account == f"1 hit, 0 missed, 0 unused, {went_out}, {len(refused)} blocked"
+                blocked, went_out = "", f"{len(counted)} live ({', '.join(counted)})"
+            assert replayed.account == f"2 hit, 0 missed, 0 unused, {went_out}{blocked}"
             for line, seen in bare.seen.items():
                 if line in refused:
                     text = raised(replayed.seen[line], "NetworkBlockedError")
-                    library = refused[line]
-                    address = "its server" if line in SPANS else _addresses(servers)[PLACES[library]]
-                    assert text.startswith(f"Blocked: a call over an open connection of {library} to {address}, ")
+                    what = f"a call over an open connection of {refused[line]}"
+                    assert text.startswith(f"Blocked: {what} to its server, ")
                 else:
                     assert unlike(seen, replayed.seen[line]) == []
             # What filled a pool before the block, and what runs outside it.
@@ -301,7 +296,7 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy"}
+    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy", "urllib3"}
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (
@@ -342,7 +337,7 @@ def _addresses(servers: Servers) -> dict[str, str]:
 
 def _is_answered(path: str) -> bool:
     """Whether a client with a plugin asks for it."""
-    return path in {"/users/10", "/users/17"} or re.fullmatch(r"/users/[56]\d", path) is not None
+    return path in {"/users/3", "/users/10", "/users/17"} or re.fullmatch(r"/users/[56]\d", path) is not None
 
 
 def _told(seen: Any) -> list[str]:
@@ -354,7 +349,7 @@ def _told(seen: Any) -> list[str]:
 
 def _refusal(library: str, address: str, events: list[DependencyEvent], *, is_open: bool = False) -> list[str]:
     """What the refusal of a call says: the library, the host, the span that the cassette has, and three cures."""
-    what = "a call over an open connection" if is_open or library == "urllib3" else "a connection"
+    what = "a call over an open connection" if is_open else "a connection"
     observed = [event for event in events if event.is_observed_only]
     same = [event for event in observed if event.signature.lib == library]
     # Or else what another library asked the same host, on the same port.
@@ -385,7 +380,7 @@ def _check_what_a_recording_says(
 ) -> None:
     """It says once, at its end and in the commands, which libraries no replay answers."""
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
-    assert counts.keys() == {"grpc", "urllib3"}
+    assert counts.keys() == {"grpc"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
     # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
     libraries = {_asked(line)[0] for line in recorded.seen}

@@ -15,7 +15,7 @@ from timetracer_otel.types import Cassette
 
 LEVELS = """
     import asyncio, os
-    import asyncpg, httpx, psycopg2, requests, urllib3
+    import asyncpg, httpx, psycopg2, pycurl, requests, urllib3
     import sqlalchemy
     from opentelemetry import trace
     from sqlalchemy.ext.asyncio import create_async_engine
@@ -54,7 +54,14 @@ LEVELS = """
         with httpx.stream("GET", os.environ["URL"] + "/users/4") as response:
             response.read()
         model.end()
-        urllib3.PoolManager().request("GET", os.environ["URL"] + "/users/3")
+        url = os.environ["URL"] + "/users/3"
+        asker = trace.get_tracer("opentelemetry.instrumentation.pycurl")
+        with asker.start_as_current_span("GET", kind=trace.SpanKind.CLIENT, attributes={"url.full": url}):
+            handle = pycurl.Curl()
+            handle.setopt(handle.URL, url)
+            handle.setopt(handle.WRITEFUNCTION, len)
+            handle.perform()
+            handle.close()
 
     calls()
     with trace.get_tracer("app").start_as_current_span("GET /x", kind=trace.SpanKind.SERVER):
@@ -88,7 +95,7 @@ def check_levels(cassette: Cassette) -> None:
     observed = [event for event in cassette.events if event.not_replayable is not None]
     # The only call that no plugin captured.
     assert [(event.signature.lib, event.signature.url) for event in observed] == [
-        ("urllib3", observed[0].signature.url)
+        ("pycurl", observed[0].signature.url)
     ], timeline(cassette)
     assert observed[0].signature.url is not None
     assert observed[0].signature.url.endswith("/users/3")

@@ -194,14 +194,14 @@ def main(library: str, cassette: str, change: str = "", name: str = "") -> None:
     with timetracer_otel.record(written):
         result["record"] = outcome()
     recorded = read_cassette(written)
-    # What SQLAlchemy cannot see, the plugin of its driver does.
+    # What SQLAlchemy cannot see, the plugin of its driver does; and of requests, that of urllib3.
     events = sum(event.signature.lib == library for event in recorded.events)
     result["record"] |= {"dropped": dict(recorded.stats.dropped), "events": events}
     with timetracer_otel.replay(cassette, fail_on_miss=False) as replay:
         result["replay"] = outcome()
     verdict = replay.verdict()
     result["replay"]["ok"], result["replay"]["verdict"] = verdict.ok, str(verdict)
-    with timetracer_otel.replay(cassette, fail_on_miss=False, live_plugins=[library, "sqlite3"]) as replay:
+    with timetracer_otel.replay(cassette, fail_on_miss=False, live_plugins=[library, "sqlite3", "urllib3"]) as replay:
         result["live"] = outcome()
     result["live"]["verdict"] = str(replay.verdict())
     result["said"], result["faults"] = said, faults.fault_counts()

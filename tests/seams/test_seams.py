@@ -18,6 +18,7 @@ import requests
 import timetracer_otel
 from tests.examples import sampled
 from tests.seams.program import Http, Server, arrived
+from tests.unplugged import unplugged
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Patch, SeamFailure, Seams
 from timetracer_otel.calls.library import LibraryPlugin
@@ -262,6 +263,7 @@ def test_where_there_is_no_entry_point_a_replay_refuses_connections(
     monkeypatch.setattr(requests_plugin.plugin, "entry_points", {"requests": [["requests:Session.gone"]]})
     monkeypatch.delattr(requests.adapters, "BaseAdapter")
     with (
+        unplugged("urllib3"),
         pytest.raises(ReplayFailedError),
         timetracer_otel.replay(cassette) as session,
         pytest.raises(NetworkBlockedError) as refused,
@@ -274,7 +276,7 @@ def test_where_there_is_no_entry_point_a_replay_refuses_connections(
     assert not network_guard.guarded, "nothing is refused after the replay"
     with timetracer_otel.record(tmp_path / "nothing.msgpack"):
         assert call() == call()
-    with timetracer_otel.replay(cassette, fail_on_miss=False, live_plugins=["requests"]) as session:
+    with timetracer_otel.replay(cassette, fail_on_miss=False, live_plugins=["requests", "urllib3"]) as session:
         call()
     assert session.verdict().ok
 

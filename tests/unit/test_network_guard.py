@@ -25,6 +25,7 @@ import uvloop
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from tests.loopback import Loopback
+from tests.unplugged import unplugged
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.guard import network_guard
@@ -330,7 +331,7 @@ def test_who_stands_in_for_sockets_is_not_who_connects(
     with record(path):
         pass
     monkeypatch.setattr(socket.socket, "connect", made["of"](socket.socket.connect))
-    with replay(path, fail_on_miss=False) as session:
+    with unplugged("urllib3"), replay(path, fail_on_miss=False) as session:
         with pytest.raises(NetworkBlockedError) as refused:
             urllib3.PoolManager().request("GET", upstream.url, retries=False)
         session.blocked.clear()

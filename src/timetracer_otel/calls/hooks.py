@@ -20,6 +20,7 @@ __all__ = [
     "Guard",
     "Unseen",
     "Whereabouts",
+    "carries_telemetry",
     "closed_replays",
     "guard",
     "let_out",
@@ -80,6 +81,16 @@ def _nobody_watches() -> None:
 
 watch_spans: Callable[[], None] = _nobody_watches
 """Lets us see the spans of the app's tracer provider from now on, also where the app sets the provider later."""
+
+
+def _none_is_known() -> bool:
+    return False
+
+
+carries_telemetry: Callable[[], bool] = _none_is_known
+"""Whether what runs now sends logs, traces or errors, and does not suppress instrumentation: that is no call of the
+app's. Asked by the seams of libraries by which such transports send (urllib3: Sentry's). The room ``process`` sets
+it, which knows the transports."""
 
 
 class Guard(Protocol):

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, UPKEEP_KEY, current_context
-from timetracer_otel.base.plugin_names import is_covered_scope, is_wholly_captured
+from timetracer_otel.base.plugin_names import is_captured_now, is_wholly_captured
 from timetracer_otel.calls import hooks
 from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -129,7 +129,7 @@ class TimetracerSpanProcessor(SpanProcessor):
         if is_wholly_captured(name):
             self._covered = scope
             return True
-        return is_covered_scope(name)
+        return is_captured_now(name)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Give the ended span to its session, and take it out of the table."""

@@ -511,6 +511,7 @@ def runtime() -> Runtime:
     made = Runtime()
     hooks.whereabouts = made.whereabouts
     hooks.watch_spans = made.watch_spans
+    hooks.carries_telemetry = closed_world.carries_telemetry
     set_receiver(made)
     atexit.register(made.stop)
     if hasattr(os, "register_at_fork"):

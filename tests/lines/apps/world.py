@@ -53,12 +53,6 @@ def by_http_client() -> Any:
 
 
 @LINES.add
-def by_urllib3() -> Any:
-    with urllib3.PoolManager() as pool:
-        return pool.request("GET", f"{UPSTREAM}/users/3", retries=False).data
-
-
-@LINES.add
 def by_a_stream_of_asyncio() -> Any:
     async def ask() -> Any:
         host, _, port = ADDRESS.partition(":")
@@ -157,12 +151,6 @@ def by_oracledb() -> Any:
 
 
 @LINES.add
-def by_urllib3_to_the_other_port() -> Any:
-    with urllib3.PoolManager() as pool:
-        return pool.request("GET", f"{OTHER_SERVER}/users/14", retries=False).data
-
-
-@LINES.add
 def by_http_client_to_the_other_port() -> Any:
     with closing(http.client.HTTPConnection(OTHER_SERVER.removeprefix("http://"))) as connection:
         connection.request("GET", "/users/15")
@@ -187,6 +175,12 @@ def by_httpx() -> Any:
 @LINES.add
 def by_requests() -> Any:
     return requests.get(f"{UPSTREAM}/users/17", timeout=30).json()
+
+
+@LINES.add
+def by_urllib3() -> Any:
+    with urllib3.PoolManager() as pool:
+        return pool.request("GET", f"{UPSTREAM}/users/3", retries=False).data
 
 
 @LINES.add

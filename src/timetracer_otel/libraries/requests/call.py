@@ -50,7 +50,7 @@ class Hop(NotedBeneath):
     lib = LIB
     as_called = True
     # What urllib3 is asked for meanwhile is part of this call. (Partial functions become methods in Python 3.14.)
-    lend = staticmethod(partial(library_above.lend, LIB))
+    lend: Any = staticmethod(partial(library_above.lend, LIB))
     errors = _ERRORS
     adapter_name: str | None = None
     _recording: Recording | None = None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from timetracer_otel.base.patching import Patch
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.libraries.urllib3.private_names import ENTRY_POINTS, RELIED_UPON
@@ -34,6 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=lambda _: missing_names(RELIED_UPON),
     entry_points={"urllib3.connectionpool": ENTRY_POINTS},
     packages=("urllib3",),
+    captures=lambda: not hooks.carries_telemetry(),
     rests=True,
     knows={"urllib3": "1.26 to 2.8", "Python": "3.10 to 3.14"},
     instrumentors=("opentelemetry.instrumentation.urllib3:URLLib3Instrumentor",),

@@ -51,9 +51,9 @@ class Attempt(NotedBeneath):
         options: dict[str, Any],
         makes_responses: bool,
     ) -> None:
-        self._send = send
-        self._pool = pool
-        self._connection = connection
+        self._send: Any = send
+        self._pool: Any = pool
+        self._connection: Any = connection
         self._method = method
         self._target = target
         self._options = options
@@ -115,7 +115,7 @@ class Attempt(NotedBeneath):
         if reason is not None:
             recording.not_replayable = reason
         # Neither the pool nor the connection is kept alive by its recording.
-        self._send = self._pool = self._connection = None  # type: ignore[assignment]
+        self._send = self._pool = self._connection = None
         self._options = {}
         self.noted(recording)
         return value

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded
@@ -32,7 +33,7 @@ def _attempt(original: Function) -> Function:
     makes_responses = "preload_content" in signature(original).parameters
 
     def begin(session: BaseSession, pool: Any, connection: Any, method: str, target: str, **options: Any) -> Any:
-        if library_above.get() is not None:
+        if library_above.get() is not None or hooks.carries_telemetry():
             return None
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
@@ -53,8 +54,8 @@ def _tunnel(original: Function) -> Function:
     """A pool asks its proxy for a tunnel. A replay needs none."""
 
     def begin(session: BaseSession, pool: Any, *_: Any) -> Done | None:
-        if library_above.get() is None and replays(LIB, session, lambda: url_of(pool, "/")):
-            return Done(None)
-        return None
+        if library_above.get() is not None or hooks.carries_telemetry():
+            return None
+        return Done(None) if replays(LIB, session, lambda: url_of(pool, "/")) else None
 
     return guarded(LIB, original, begin)
