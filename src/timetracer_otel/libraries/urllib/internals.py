@@ -8,10 +8,12 @@ the file that ``sock.makefile`` gives.
 from __future__ import annotations
 
 import http.client
+import sys
 from functools import lru_cache
+from types import FrameType
 from typing import Any
 
-__all__ = ["address_of", "is_of_urllib3", "origin_of", "package_of", "proxy_headers", "set_proxy_headers", "url_of"]
+__all__ = ["address_of", "is_logging", "is_of_urllib3", "origin_of", "package_of", "proxy_headers", "set_proxy_headers", "url_of"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -20,6 +22,19 @@ _PORTS = {"http": 80, "https": 443}
 def is_of_urllib3(cls: type) -> bool:
     """Whether a class of connections is urllib3's, or derived of one. What these ask is urllib3's call."""
     return any(base.__module__.partition(".")[0] == "urllib3" for base in cls.__mro__)
+
+
+def is_logging() -> bool:
+    """Whether a handler of Python's logging asks: records that are sent by HTTP are no call of the app's, as those
+    which are sent over a socket are none (see `guard.places`).
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module != http.client.__name__ and not module.startswith("timetracer_otel."):
+            return module == "logging.handlers"
+        frame = frame.f_back
+    return False
 
 
 def _server_of(connection: Any) -> tuple[str, Any]:

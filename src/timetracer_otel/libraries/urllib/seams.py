@@ -20,7 +20,6 @@ from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, r
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits
 from timetracer_otel.libraries.kits.http.request_bodies import teed_body
-from timetracer_otel.libraries.kits.http.transports import carries_telemetry
 from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
 from timetracer_otel.libraries.kits.http1.sent_requests import SentRequest
 from timetracer_otel.libraries.urllib.call import Connecting, Exchange
@@ -33,7 +32,7 @@ from timetracer_otel.libraries.urllib.connections import (
     put_in,
     take_out,
 )
-from timetracer_otel.libraries.urllib.internals import is_of_urllib3, url_of
+from timetracer_otel.libraries.urllib.internals import is_logging, is_of_urllib3, url_of
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["patches"]
@@ -70,7 +69,7 @@ def _send(original: Function) -> Function:
             return None
         limits = session.limits if isinstance(session, TraceSession) else BodyLimits()
         request = SentRequest.begun(data, limits)
-        if request is None or carries_telemetry():
+        if request is None or hooks.carries_telemetry() or is_logging():
             return None
         if excludes is not None and excludes(url_of(connection, request.target)) is not None:
             return _excluded(session, connection, AppStep(original, connection, data))
@@ -296,7 +295,7 @@ def _with_subclasses(base: type) -> Iterator[type]:
 
 def _connect(original: Function) -> Function:
     def begin(session: BaseSession, connection: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_left_alone(connection) or carries_telemetry():
+        if _is_left_alone(connection) or hooks.carries_telemetry() or is_logging():
             return None
         is_replay = isinstance(session, ReplaySession)
         if not (is_replay or records(LIB, session)):
