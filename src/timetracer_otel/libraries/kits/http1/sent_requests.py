@@ -30,7 +30,7 @@ class SentRequest:
         body: Its body. A chunk framing is no part of it.
     """
 
-    __slots__ = ("_length", "_limits", "_whole", "body", "headers", "method", "target")
+    __slots__ = ("_length", "_room", "_whole", "body", "headers", "method", "target")
 
     def __init__(self, method: str, target: str, headers: list[tuple[bytes, bytes]], limits: BodyLimits) -> None:
         self.method = method
@@ -40,7 +40,7 @@ class SentRequest:
         if length is None and not chunked and method.upper() not in _BODY_EXPECTED:
             length = 0
         self.body = WireTap(limits, None, chunked, length)
-        self._limits = limits
+        self._room = limits
         self._length = None if chunked else length
         self._whole: bytes | None = None
 
@@ -71,7 +71,7 @@ class SentRequest:
         piece = data if type(data) is bytes else bytes(memoryview(data))
         if len(piece) == self._length and not self.body.size_bytes:
             # The app has it as a whole: it is kept in any case.
-            self._limits.hold(len(piece))
+            self._room.hold(len(piece))
             self._whole = piece
             self.body.finish(BodyEnd.COMPLETE)
         else:
