@@ -38,6 +38,8 @@ _HTTP = {
     "httpx": ("HttpxFlavour", ("httpx", "sync")),
     "requests": ("RequestsFlavour", ()),
     "aiohttp": ("AiohttpFlavour", ()),
+    "http_client": ("HttpClientFlavour", ()),
+    "urllib": ("UrllibFlavour", ()),
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 
