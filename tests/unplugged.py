@@ -24,13 +24,14 @@ def unplugged(*names: str) -> Iterator[None]:
     assert loaded is not None
     taken = {name: loaded.pop(name) for name in names}
     registry._all = None
-    owners = {name: network_guard._owners.pop(name, None) for name in names}
+    packages = [package for plugin in taken.values() for package in getattr(plugin, "packages", ())]
+    owners = {package: network_guard._owners.pop(package, None) for package in packages}
     covered = scopes & plugin_names._scopes
     plugin_names._scopes.difference_update(covered)
     try:
         yield
     finally:
         plugin_names._scopes.update(covered)
-        network_guard._owners.update({name: owner for name, owner in owners.items() if owner is not None})
+        network_guard._owners.update({package: owner for package, owner in owners.items() if owner is not None})
         loaded.update(taken)
         registry._all = None

@@ -39,6 +39,8 @@ _HTTP = {
     "requests": ("RequestsFlavour", ()),
     "aiohttp": ("AiohttpFlavour", ()),
     "urllib3": ("Urllib3Flavour", ()),
+    "http_client": ("HttpClientFlavour", ()),
+    "urllib": ("UrllibFlavour", ()),
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 

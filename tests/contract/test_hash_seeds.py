@@ -96,7 +96,8 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
     mysql = ["pymysql"] if with_mysql else []
-    kinds = [["httpx", "requests", "aiohttp", "urllib3"], ["redis", "sqlite"], ["asyncpg", *mysql]]
+    http = ["httpx", "requests", "aiohttp", "urllib3", "urllib"]
+    kinds = [http, ["redis", "sqlite"], ["asyncpg", *mysql]]
     others = drawn(kinds, "hash seeds")
     asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
     postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]
@@ -122,6 +123,13 @@ def test_drivers_that_are_used_directly_replay_under_another_hash_seed(drivers: 
         }
         seen = _both(asked, tmp_path)
     assert {name: len(found) >= SAMPLE for name, found in seen.items()} == dict.fromkeys(asked, True)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["http_client", "urllib"])
+def test_clients_of_the_standard_library_replay_under_another_hash_seed(name: str, tmp_path: Path) -> None:
+    seen = _both({name: ("", None)}, tmp_path)
+    assert len(seen[name]) >= SAMPLE
 
 
 def _names(driver: str) -> list[str]:

@@ -53,8 +53,8 @@ from timetracer_otel.session import ReplaySession
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_plugins() -> Iterator[None]:
-    """psycopg2 stands for any driver without a plugin, urllib3 for any client of HTTP without one."""
-    with unplugged("psycopg2", "urllib3"):
+    """psycopg2 stands for any driver without a plugin, urllib3 and urllib for any client of HTTP without one."""
+    with unplugged("psycopg2", "urllib", "urllib3"):
         yield
 
 

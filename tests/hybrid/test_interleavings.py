@@ -37,6 +37,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.examples import examples, sampled
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
+from tests.unplugged import unplugged
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.plugins import function_plugin
@@ -209,6 +210,12 @@ def _groups(steps: list[Step]) -> Iterator[list[Step]]:
         group.append((name, n))
     if group:
         yield group
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_plugin() -> Iterator[None]:
+    with unplugged(WITHOUT_PLUGIN):
+        yield
 
 
 @pytest.fixture(scope="module")

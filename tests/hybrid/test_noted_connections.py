@@ -60,8 +60,8 @@ with record(sys.argv[1]):
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_plugins() -> Iterator[None]:
-    """psycopg2 stands for any driver without a plugin."""
-    with unplugged("psycopg2"):
+    """psycopg2 stands for any driver without a plugin, urllib for any client of HTTP without one."""
+    with unplugged("psycopg2", "urllib"):
         yield
 
 

@@ -37,23 +37,18 @@ MYSQL = [
 ]
 NOBODY = "127.0.0.2:9"
 PLACES = {
-    **dict.fromkeys(("urllib.request", "http.client", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"),
+    **dict.fromkeys(("asyncio", "socket", "pycurl", "curl_cffi"), "upstream"),
     **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
     "pyodbc": "mariadb",
 }
 """By library without a plugin: whom its lines ask."""
 LIBRARIES = {
-    "urllib": "urllib.request",
-    "http_client": "http.client",
-    "http_client_to_the_other_port": "http.client",
+    "a_socket_to_the_other_port": "socket",
     "a_stream_of_asyncio": "asyncio",
     "a_socket_in_a_thread_of_an_own_class": "socket",
 }
 """By line, where it is not called after its library."""
-STEPS = {
-    **{name: (library, PLACES[library]) for name, library in LIBRARIES.items() if name == "urllib"},
-    **{name: (name, PLACES[name]) for name in ("http.client",)},
-}
+STEPS = {name: (name, PLACES[name]) for name in ("socket",)}
 """By step of an app whose calls interleave: the library without a plugin, and whom it asks."""
 OF_DRIVERS = {"SELECT": 2, "select": 0, "show": 0}
 """By name of their spans: how many drivers make of calls of the app's that are not refused. The others are of
@@ -83,7 +78,7 @@ class World:
         self._number = number
         self._folder = folder
         chance = seeded("steps of clients", number)
-        clients = ["httpx", "web", "redis", "sql", *STEPS] * 2
+        clients = ["httpx", "web", "redis", "sql", "urllib", *STEPS] * 2
         chance.shuffle(clients)
         self.steps: list[list[tuple[str, int]]] = []
         while clients:
@@ -296,7 +291,16 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy", "urllib3"}
+    assert captured.keys() == {
+        "httpx",
+        "requests",
+        "aiohttp",
+        "psycopg",
+        "psycopg2",
+        "sqlalchemy",
+        "urllib",
+        "urllib3",
+    }
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (
@@ -337,7 +341,7 @@ def _addresses(servers: Servers) -> dict[str, str]:
 
 def _is_answered(path: str) -> bool:
     """Whether a client with a plugin asks for it."""
-    return path in {"/users/3", "/users/10", "/users/17"} or re.fullmatch(r"/users/[56]\d", path) is not None
+    return re.fullmatch(r"/users/([123]|10|17|[567]\d)", path) is not None
 
 
 def _told(seen: Any) -> list[str]:

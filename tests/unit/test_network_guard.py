@@ -37,6 +37,13 @@ HINT = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _without_plugin() -> Iterator[None]:
+    """http.client stands for any client of HTTP without a plugin."""
+    with unplugged("urllib"):
+        yield
+
+
 @pytest.fixture
 def upstream() -> Iterator[Loopback]:
     with Loopback() as server:

@@ -109,7 +109,8 @@ def is_telemetry(stack: Sequence[Place], transports: tuple[str, ...]) -> bool:
         stack: The places, innermost first.
         transports: Modules by which telemetry is sent, besides the handlers of Python's logging.
     """
-    makers = [place for place in stack if place.module != "socket"]
+    # Its handlers send over sockets, and one of them by HTTP.
+    makers = [place for place in stack if place.module not in ("socket", "http.client")]
     if makers and makers[0].module == "logging.handlers":
         return True
     return any(place.module.startswith(transports) for place in stack)
@@ -119,12 +120,12 @@ def is_in_package(packages: Container[str]) -> bool:
     """Whether code of one of these packages is on the stack. It makes no `Place` of each frame.
 
     Args:
-        packages: Names of packages at the top.
+        packages: Names of packages at the top, and of modules.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__")
-        if type(module) is str and module.partition(".")[0] in packages:
+        if type(module) is str and (module.partition(".")[0] in packages or module in packages):
             return True
         frame = frame.f_back
     return False

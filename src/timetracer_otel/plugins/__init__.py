@@ -24,6 +24,7 @@ from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
 from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
 from timetracer_otel.libraries.sqlite3 import disable_sqlite3, enable_sqlite3
+from timetracer_otel.libraries.urllib import disable_urllib, enable_urllib
 from timetracer_otel.libraries.urllib3 import disable_urllib3, enable_urllib3
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "disable_requests",
     "disable_sqlalchemy",
     "disable_sqlite3",
+    "disable_urllib",
     "disable_urllib3",
     "enable_aiohttp",
     "enable_aiosqlite",
@@ -62,6 +64,7 @@ __all__ = [
     "enable_requests",
     "enable_sqlalchemy",
     "enable_sqlite3",
+    "enable_urllib",
     "enable_urllib3",
     "function_plugin",
 ]

@@ -7,9 +7,9 @@ server's URL, ``REDIS_PORT`` a port on this machine, ``POSTGRES`` a database's U
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import os
+import socket
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,10 +43,11 @@ def _by_urllib(number: int) -> Any:
         return answer.read()
 
 
-def _by_http_client(number: int) -> Any:
-    with closing(http.client.HTTPConnection(UPSTREAM.removeprefix("http://"))) as connection:
-        connection.request("GET", f"/users/8{number}")
-        return connection.getresponse().read()
+def _by_a_socket(number: int) -> Any:
+    host, _, port = UPSTREAM.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"GET /users/8%d HTTP/1.0\r\n\r\n" % number)
+        return answer.read().rpartition(b"\r\n")[2]
 
 
 def _by_psycopg2(number: int) -> Any:
@@ -58,8 +59,7 @@ def _by_psycopg2(number: int) -> Any:
 
 
 WITHOUT_PLUGIN: dict[str, Callable[[int], Any]] = {
-    "urllib": _by_urllib,
-    "http.client": _by_http_client,
+    "socket": _by_a_socket,
     "psycopg2": _by_psycopg2,
 }
 
@@ -81,6 +81,7 @@ def in_threads() -> Any:
         "web": lambda number: requests.get(f"{UPSTREAM}/users/6{number}", timeout=30).json(),
         "redis": lambda number: client.incr(f"threads:{number}"),
         "sql": lambda number: _by_sql(engine, number),
+        "urllib": _by_urllib,
         **WITHOUT_PLUGIN,
     }
     with ThreadPoolExecutor(4) as pool, closing(client):
@@ -109,6 +110,7 @@ def in_tasks() -> Any:
             "web": get_by_aiohttp,
             "redis": lambda number: client.incr(f"tasks:{number}"),
             "sql": lambda number: asyncio.to_thread(_by_sql, engine, number),
+            "urllib": lambda number: asyncio.to_thread(_by_urllib, number),
         }
         for name, call in WITHOUT_PLUGIN.items():
             calls[name] = lambda number, call=call: asyncio.to_thread(_attempt, call, number)  # type: ignore[misc]

@@ -40,19 +40,6 @@ LINES = Lines()
 
 
 @LINES.add
-def by_urllib() -> Any:
-    with urllib.request.urlopen(f"{UPSTREAM}/users/1") as answer:
-        return answer.read()
-
-
-@LINES.add
-def by_http_client() -> Any:
-    with closing(http.client.HTTPConnection(ADDRESS)) as connection:
-        connection.request("GET", "/users/2")
-        return connection.getresponse().read()
-
-
-@LINES.add
 def by_a_stream_of_asyncio() -> Any:
     async def ask() -> Any:
         host, _, port = ADDRESS.partition(":")
@@ -151,10 +138,11 @@ def by_oracledb() -> Any:
 
 
 @LINES.add
-def by_http_client_to_the_other_port() -> Any:
-    with closing(http.client.HTTPConnection(OTHER_SERVER.removeprefix("http://"))) as connection:
-        connection.request("GET", "/users/15")
-        return connection.getresponse().read()
+def by_a_socket_to_the_other_port() -> Any:
+    host, _, port = OTHER_SERVER.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"GET /users/15 HTTP/1.0\r\n\r\n")
+        return answer.read().rpartition(b"\r\n")[2]
 
 
 @LINES.add
@@ -175,6 +163,19 @@ def by_httpx() -> Any:
 @LINES.add
 def by_requests() -> Any:
     return requests.get(f"{UPSTREAM}/users/17", timeout=30).json()
+
+
+@LINES.add
+def by_urllib() -> Any:
+    with urllib.request.urlopen(f"{UPSTREAM}/users/1") as answer:
+        return answer.read()
+
+
+@LINES.add
+def by_http_client() -> Any:
+    with closing(http.client.HTTPConnection(ADDRESS)) as connection:
+        connection.request("GET", "/users/2")
+        return connection.getresponse().read()
 
 
 @LINES.add

@@ -184,20 +184,6 @@ def _of_dsn(dsn: str) -> str:
     return _with_port(host, port_text or 1521)
 
 
-def _http_client(_: ModuleType) -> list[Connector]:
-    # A connection that is kept alive connects no more: urllib3, and so boto3, use it again. A new one is seen when it
-    # connects.
-    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-        connection = args[0]
-        if getattr(connection, "sock", None) is None:
-            return None
-        host = getattr(connection, "_tunnel_host", None) or connection.host
-        port = getattr(connection, "_tunnel_port", None) or connection.port
-        return _with_port(host, port)
-
-    return [Connector("HTTPConnection.putrequest", address, is_open=True)]
-
-
 CONNECTORS: Mapping[str, Connectors] = {
     "pycurl": _pycurl,
     "curl_cffi.curl": _curl_cffi,
@@ -209,6 +195,5 @@ CONNECTORS: Mapping[str, Connectors] = {
     "oracledb.connection": _oracledb,
     "oracledb.pool": _oracledb,
     "oracledb.cursor": _oracledb_cursor,
-    "http.client": _http_client,
 }
 """By module. psycopg and psycopg2 are declared by the plugin of SQLAlchemy, which stands on them."""

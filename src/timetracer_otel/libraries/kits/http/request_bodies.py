@@ -44,19 +44,26 @@ def joined(pieces: list[Any]) -> bytes:
     return b"".join(map(_bytes, pieces))
 
 
-def teed_body(body: Any, tap: BodyTap) -> Any:
-    """A proxy of a request body that is a stream; what is read of it, to be sent, is noted."""
-    return (_TeedReader if hasattr(body, "read") else _TeedIterable)(body, tap)
+def teed_body(body: Any, tap: BodyTap, encoding: str = "utf-8") -> Any:
+    """A proxy of a request body that is a stream; what is read of it, to be sent, is noted.
+
+    Args:
+        body: The stream.
+        tap: What notes it.
+        encoding: How the client encodes text.
+    """
+    return (_TeedReader if hasattr(body, "read") else _TeedIterable)(body, tap, encoding)
 
 
-def _bytes(piece: Any) -> bytes:
-    return piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece)
+def _bytes(piece: Any, encoding: str = "utf-8") -> bytes:
+    return piece.encode(encoding, "surrogatepass") if isinstance(piece, str) else bytes(piece)
 
 
 class _TeedIterable(_Proxy):
-    def __init__(self, wrapped: Any, tap: BodyTap) -> None:
+    def __init__(self, wrapped: Any, tap: BodyTap, encoding: str) -> None:
         super().__init__(wrapped)
         self._self_tap = tap
+        self._self_encoding = encoding
 
     # Its methods are guards (see `calls.guarded`): a fault of ours does not change what is sent.
 
@@ -64,7 +71,7 @@ class _TeedIterable(_Proxy):
         tap = self._self_tap
         try:
             for piece in self.__wrapped__:
-                tap.noting(_note_piece, tap, piece)
+                tap.noting(_note_piece, tap, piece, self._self_encoding)
                 yield piece
         except BaseException as error:
             tap.noting(tap.failed, error)
@@ -81,7 +88,7 @@ class _TeedReader(_TeedIterable):
             tap.noting(tap.failed, error)
             raise
         if piece:
-            tap.noting(_note_piece, tap, piece)
+            tap.noting(_note_piece, tap, piece, self._self_encoding)
         else:
             tap.noting(tap.finish, BodyEnd.COMPLETE)
         return piece
@@ -92,5 +99,5 @@ class _TeedReader(_TeedIterable):
         return self.__wrapped__.seek(*args, **kwargs)
 
 
-def _note_piece(tap: BodyTap, piece: Any) -> None:
-    tap.chunk(_bytes(piece))
+def _note_piece(tap: BodyTap, piece: Any, encoding: str) -> None:
+    tap.chunk(_bytes(piece, encoding))

@@ -111,7 +111,7 @@ class WireTap(BodyTap):
         """The reader was told that nothing more will come."""
         if self.end is not None:
             return
-        if (self._length is None and not self._chunked) or self._at is _At.TRAILER:
+        if self.ends_by_closing or self._at is _At.TRAILER:
             self.finish(BodyEnd.COMPLETE)
             return
         missing = self._left if self._chunked else (self._length or 0) - self.size_bytes
@@ -121,6 +121,11 @@ class WireTap(BodyTap):
     def dropped(self) -> None:
         """The reader closed the connection's file."""
         self.finish(BodyEnd.COMPLETE if self._at is _At.TRAILER else BodyEnd.CLOSED)
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Whether neither a length nor chunks tell where the body ends."""
+        return self._length is None and not self._chunked
 
     @property
     def open_chunk(self) -> list[int] | None:

@@ -6,49 +6,17 @@ Both read the recorded bytes as they read those of a server, so decoding and rea
 from __future__ import annotations
 
 import http.client
-import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.libraries.kits.http1.file_bodies import wire_pieces
+from timetracer_otel.libraries.kits.http1.recorded_connections import RecordedConnection, head_of
 from timetracer_otel.libraries.kits.urllib3.responses import RETRY_COUNTS
 from timetracer_otel.types import RecordedError
 
 __all__ = ["recorded_http_response", "recorded_retries", "urllib3_response"]
-
-
-class _Connection(io.RawIOBase):
-    """The bytes of one response, as a connection."""
-
-    def __init__(self, pieces: Iterator[bytes], recorded: RecordedBody) -> None:
-        super().__init__()
-        self._pieces = pieces
-        self._recorded = recorded
-        self._rest = memoryview(b"")
-        self._error: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self._error is not None:
-            raise self._error
-        if not self._rest:
-            try:
-                self._rest = memoryview(next(filter(None, self._pieces), b""))
-            except Exception as error:
-                self._error = self._recorded.judged(error)
-                raise self._error  # noqa: B904
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        """The file that http.client reads: this stands for the socket, too."""
-        return io.BufferedReader(self)
 
 
 def recorded_http_response(
@@ -66,17 +34,13 @@ def recorded_http_response(
     Raises:
         CassetteError: The recorded head is none.
     """
-    version = "HTTP/1.0" if reply.get("version") == 10 else "HTTP/1.1"
-    lines = [f"{version} {status} {reply.get('reason') or ''}".encode("latin-1")]
-    lines += [name + b": " + value for name, value in headers]
-    lines += [b"", b""]
     chunked = False
 
     def pieces() -> Iterator[bytes]:
-        yield b"\r\n".join(lines)
+        yield head_of(status, headers, reply)
         yield from wire_pieces(recorded, reply, chunked)
 
-    original = http.client.HTTPResponse(_Connection(pieces(), recorded), method=method)  # type: ignore[arg-type]
+    original = http.client.HTTPResponse(RecordedConnection(pieces(), recorded.judged), method=method)  # type: ignore[arg-type]
     try:
         original.begin()
     except http.client.HTTPException as error:

@@ -7,6 +7,7 @@ replay puts its own request, and objects of the pool that is asked, in the place
 from __future__ import annotations
 
 import http.client
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,9 +60,11 @@ class HeldErrors:
         return exc
 
     def _substitute(self, item: Any) -> Any:
-        from urllib3.connectionpool import ConnectionPool
-
-        kinds = [("pool", ConnectionPool), ("connection", http.client.HTTPConnection), *self._held()]
+        kinds = [("connection", http.client.HTTPConnection), *self._held()]
+        # Where urllib3 is not loaded, nothing holds its pools.
+        pools = sys.modules.get("urllib3.connectionpool")
+        if pools is not None:
+            kinds.append(("pool", pools.ConnectionPool))
         for kind, cls in kinds:
             if isinstance(item, cls):
                 return {_STAND_IN: kind, "text": repr(item)}

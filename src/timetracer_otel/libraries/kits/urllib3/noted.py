@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ class NotedBeneath(Site):
             raw: The urllib3 response.
             on_end: Called once, when the body has ended; maybe at once.
         """
-        original = http_response_of(raw)
+        original = self.original_of(raw)
         if original is None:
             return f"its body comes from a {source_of(raw)}, not from http.client"
         self._status = original.status
@@ -60,6 +61,10 @@ class NotedBeneath(Site):
             return "the connection was upgraded to another protocol"
         self.received = tee(raw, original, self._limits, on_end)
         return None if self.received is not None else "somebody had read from its body before it could be noted"
+
+    def original_of(self, raw: Any) -> http.client.HTTPResponse | None:
+        """The `http.client` response from which an answer is read; None where there is none."""
+        return http_response_of(raw)
 
     def noted(self, recording: Recording) -> None:
         """The call has returned: it ends with its body."""
