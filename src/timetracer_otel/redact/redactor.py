@@ -86,7 +86,6 @@ __all__ = [
     "edited_body",
     "headers_like",
     "multipart_boundary",
-    "with_length",
 ]
 
 _REDACTED = REDACTED.encode()
@@ -883,14 +882,6 @@ def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
             elif lowered == b"content-encoding":
                 encoding = encoding + b", " + value if encoding else value
     return content_type, encoding
-
-
-def with_length(lines: HeaderPairs, before: int | None, now: int | None) -> HeaderPairs:
-    """Header lines with the new length of a body, where ``content-length`` was right for the old one."""
-    old, new = str(before).encode(), str(now).encode()
-    return [
-        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in lines
-    ]
 
 
 def headers_like(before: dict[str, str], lines: HeaderPairs) -> dict[str, str]:
