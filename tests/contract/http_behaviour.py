@@ -170,6 +170,23 @@ class HttpBehaviour:
         with replay(path):
             assert _status(self.get("/echo", headers={"traceparent": "00-2", "X-Request-Id": "2"})) == 200
 
+    @pytest.mark.parametrize("name", ["Range", "X-Amz-Target", "SOAPAction"])
+    def test_a_header_that_names_what_is_asked_for_tells_calls_apart(
+        self, upstream: Upstream, path: Path, name: str
+    ) -> None:
+        first, second, third = (("GET", "/echo", {"headers": {name: f"bytes={n}-{n}9"}}) for n in (1, 2, 3))
+        with record(path):
+            there = self.calls(first, second)
+        upstream.stop()
+        with replay(path):
+            assert self.calls(second, first)[0]["json"] == there[1]["json"]
+        with replay(path):
+            error = self.refused(first, third)
+        assert f"headers.{name.lower()}" in str(error)
+        assert "bytes=2-29" in str(error)
+        with replay(path, ignore=[f"header:{name}"]):
+            assert self.calls(third)[0]["json"] == there[0]["json"]
+
     # What is recorded, what goes live
 
     def test_nothing_is_recorded_outside_a_session(self, upstream: Upstream, path: Path) -> None:

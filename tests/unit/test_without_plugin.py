@@ -108,3 +108,11 @@ def test_confluent_kafka() -> None:
     assert address(*of, {"bootstrap.servers": "a:9092,b:9092"}) == "a:9092,b:9092"
     assert address(*of, **{"bootstrap.servers": "a:9092"}) == "a:9092"
     assert address(*of, {}) == "the brokers that its settings name"
+
+
+def test_awscrt() -> None:
+    of = "awscrt.s3", "S3Client.make_request", object()
+    assert address(*of, request=SimpleNamespace(headers={"host": "shop.s3.amazonaws.com"})) == (
+        "shop.s3.amazonaws.com:443"
+    )
+    assert address(*of, request=None) == "a host that its request names"

@@ -66,6 +66,7 @@ def leaves_of(view: CallView, rules: MatchRules) -> Leaves:
     _flatten(dict(rules.query_of(view.query, ignored)), outline, leaves)
     for name, value in rules.header_key(view.headers, ignored):
         _flatten((name, value), outline, leaves)
+    outline += rules.asked(view.headers, ignored)
     if rules.body:
         _flatten(_compared(view, ignored), outline, leaves)
     return Leaves(tuple(outline), tuple(leaves))

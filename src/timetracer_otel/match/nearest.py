@@ -74,11 +74,15 @@ def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
             "query", rules.query_of(recorded.query, before), rules.query_of(actual.query, now)
         )
     found += mapping_differences(
-        "headers", dict(rules.header_key(call.headers, before)), dict(rules.header_key(attempt.headers, now))
+        "headers", _compared_headers(call.headers, rules, before), _compared_headers(attempt.headers, rules, now)
     )
     if recorded.body_hash != actual.body_hash and rules.body and "body_hash" in given:
         found += _body_differences(event, attempt, before, now)
     return found
+
+
+def _compared_headers(headers: Mapping[str, str], rules: MatchRules, ignored: Ignored) -> dict[str, str | None]:
+    return {**dict(rules.asked(headers, ignored)), **dict(rules.header_key(headers, ignored))}
 
 
 def nearest(events: Iterable[DependencyEvent], attempt: Attempt) -> list[DependencyEvent]:

@@ -14,6 +14,7 @@ from timetracer_otel.match.values import Piece, Value, replaced
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers, edited_body, headers_like
 from timetracer_otel.redact.splice import Edit
+from timetracer_otel.redact.stated import restated
 from timetracer_otel.types import BodySnapshot, EventResult, HeaderPairs, header_pairs
 
 __all__ = ["renamed"]
@@ -40,7 +41,7 @@ def renamed(result: EventResult, parse: Parse, other: Other) -> EventResult:
     body = _body(result.body, lines, parse, other)
     changed: dict[str, Any] = {
         "body": body,
-        "headers": _headers(result.headers, lines, change, body if body is not result.body else None),
+        "headers": _headers(result.headers, lines, change, (result.body, body)),
         "reply": mapped(result.reply, change),
         "error": mapped(result.error, change),
         "exception": mapped(result.exception, change),
@@ -50,16 +51,20 @@ def renamed(result: EventResult, parse: Parse, other: Other) -> EventResult:
     return replace(result, **changed)
 
 
-def _headers(headers: Any, lines: HeaderPairs, change: Callable[[str], str], body: BodySnapshot | None) -> Any:
-    made = []
-    for name, value in lines:
-        lowered = name.lower()
-        text = value.decode("latin-1")
-        if lowered == b"content-length" and body is not None and body.data is not None and text.isdigit():
-            text = str(len(body.data))
-        elif lowered not in _SERVERS_OWN:
-            text = change(text)
-        made.append((name, text.encode("latin-1")))
+def _headers(
+    headers: Any,
+    lines: HeaderPairs,
+    change: Callable[[str], str],
+    bodies: tuple[BodySnapshot | None, BodySnapshot | None],
+) -> Any:
+    before, now = bodies
+    made = [*lines]
+    if before is not None and now is not None and now is not before:
+        made = [*restated(lines, before.size_bytes, before.data, now.data)]
+    made = [
+        (name, value if name.lower() in _SERVERS_OWN else change(value.decode("latin-1")).encode("latin-1"))
+        for name, value in made
+    ]
     return headers if made == [*lines] else headers_like(headers, made)
 
 

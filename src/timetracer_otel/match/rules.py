@@ -18,6 +18,7 @@ from timetracer_otel.base.plugin_names import mocks
 from timetracer_otel.base.redaction_rules import json_path
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
+from timetracer_otel.match.asked import Asked, asked_by
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.canonical import canonical
 from timetracer_otel.match.trace_context import OF_THE_TRACE, untraced
@@ -119,6 +120,10 @@ class MatchRules:
             # The boundary is random; `plain_content` replaces it in the body in the same way.
             lowered["content-type"] = _BOUNDARY.sub(r"\1boundary", content_type)
         return tuple((name, lowered.get(name)) for name in names if name not in ignored.headers)
+
+    def asked(self, headers: Mapping[str, str], ignored: Ignored) -> Asked:
+        """What a call asks for by its headers. It counts where the URL does."""
+        return asked_by(headers, ignored.headers) if self.url else ()
 
     def query_of(self, query: Mapping[str, Any], ignored: Ignored) -> dict[str, Any]:
         """The parameters of the query that count."""

@@ -56,6 +56,9 @@ _DEEPEST = 3
 """How many texts may stand encoded in one another."""
 _LONGEST_RUN = 4096
 """A longer run of letters and digits is data, and no identifier."""
+_LONGEST_BINARY = 64 * 1024
+"""How much is looked through of what has a zero in it. An image or an archive looks like one random text behind
+another, and to look at each takes a second for a megabyte."""
 
 
 class Instant(NamedTuple):
@@ -296,6 +299,8 @@ def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _pieces(text: str, literals: Literals | None, depth: int) -> list[Piece]:
+    if len(text) > _LONGEST_BINARY and "\0" in text:
+        return [text]
     made: list[Piece] = []
     position = 0
     for match in _large(_TOKEN).finditer(text):

@@ -12,6 +12,7 @@ from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
 from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
 from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
 from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
+from timetracer_otel.libraries.botocore import disable_botocore, enable_botocore
 from timetracer_otel.libraries.django_orm import disable_django_orm, enable_django_orm
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
@@ -33,6 +34,7 @@ __all__ = [
     "disable_aiomysql",
     "disable_asyncmy",
     "disable_asyncpg",
+    "disable_botocore",
     "disable_django_orm",
     "disable_httpx",
     "disable_mysqlclient",
@@ -52,6 +54,7 @@ __all__ = [
     "enable_aiomysql",
     "enable_asyncmy",
     "enable_asyncpg",
+    "enable_botocore",
     "enable_django_orm",
     "enable_httpx",
     "enable_mysqlclient",

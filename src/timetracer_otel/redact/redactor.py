@@ -32,6 +32,7 @@ from timetracer_otel.redact.content_encoding import (
 from timetracer_otel.redact.echoes import echoes_in_json
 from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
+from timetracer_otel.redact.messages import MEDIA_TYPE, begins_with_message, edited_messages, messages
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
     PICKLE,
@@ -86,7 +87,6 @@ __all__ = [
     "edited_body",
     "headers_like",
     "multipart_boundary",
-    "with_length",
 ]
 
 _REDACTED = REDACTED.encode()
@@ -547,6 +547,14 @@ class Redactor:
             return self._edits_of_json(data)
         if kind.is_multipart:
             return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
+        if kind.name == MEDIA_TYPE and begins_with_message(data):
+            return [
+                Edit(message.payload + edit.start, message.payload + edit.stop, edit.text)
+                for message in messages(data)
+                for edit in self._edits_by_media(
+                    data[message.payload : message.payload_end], _media(message.content_type)
+                )
+            ]
         return self._edits_by_media(data, kind)
 
     def _edits_of_parts(self, data: bytes, boundary: bytes) -> Iterator[Edit]:
@@ -831,7 +839,7 @@ def edited_body(
     Raises:
         OpaqueError: Encoded again, it packs so well that nobody would look into it.
     """
-    made = apply_edits(plain, edits)
+    made = (edited_messages if begins_with_message(plain) else apply_edits)(plain, edits)
     if plain is data:
         return RedactedBody(made, move_boundaries(sizes, edits), True)
     encoded = encode_body(made, encoding)
@@ -883,14 +891,6 @@ def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
             elif lowered == b"content-encoding":
                 encoding = encoding + b", " + value if encoding else value
     return content_type, encoding
-
-
-def with_length(lines: HeaderPairs, before: int | None, now: int | None) -> HeaderPairs:
-    """Header lines with the new length of a body, where ``content-length`` was right for the old one."""
-    old, new = str(before).encode(), str(now).encode()
-    return [
-        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in lines
-    ]
 
 
 def headers_like(before: dict[str, str], lines: HeaderPairs) -> dict[str, str]:

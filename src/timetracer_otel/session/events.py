@@ -22,7 +22,8 @@ from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
 from timetracer_otel.redact.nested import holds_digest
-from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like, with_length
+from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like
+from timetracer_otel.redact.stated import restated
 from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
@@ -522,7 +523,7 @@ class EventMaker:
         if redacted.changed:
             if self.redactor.is_damaged(body.data, pairs):
                 why = "is damaged in its encoding, and has a secret"
-            headers = headers_like(headers, with_length(pairs, len(body.data), len(redacted.data)))
+            headers = headers_like(headers, restated(pairs, len(body.data), body.data, redacted.data))
             body = with_content(body, redacted.data, redacted.sizes)
         return self._headers(headers), body, why
 
@@ -565,7 +566,7 @@ class EventMaker:
             return self._headers(headers), self._given_body(body, pairs)
         made, changed, _ = self._body(body, pairs, policy, failed, self.redactor)
         if changed and made is not None:
-            headers = HeaderMap(with_length(pairs, body.size_bytes, len(made.data)))
+            headers = HeaderMap(restated(pairs, body.size_bytes, body.data, made.data))
         return self._headers(headers), made
 
     def _finish_result(self, event: DependencyEvent, failed: bool, redactor: Redactor) -> None:
@@ -581,7 +582,7 @@ class EventMaker:
             if changed and result.body is not None:
                 if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
-                pairs = with_length(pairs, before, len(result.body.data))
+                pairs = restated(pairs, before, given.data, result.body.data)
         if redactor.active and isinstance(result.headers, HeaderMap):
             redacted = redactor.headers(pairs)
             if redacted != result.headers.pairs:

@@ -22,6 +22,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
+from timetracer_otel.match.asked import Asked, asks_by_header
 from timetracer_otel.match.credentials import holds_signature
 from timetracer_otel.match.expired import TimesInAnswers
 from timetracer_otel.match.index import Accepts, Among, EventIndex
@@ -460,7 +461,8 @@ class ReplaySession(BaseSession):
         call = made.call
         if self._rules is not None or self._tells_secrets or self.recorder is not None:
             return
-        if compares_body_as_it_is(call.headers) and not holds_signature(call.headers):
+        headers_count = holds_signature(call.headers) or asks_by_header(call.headers)
+        if compares_body_as_it_is(call.headers) and not headers_count:
             self._known[call.lib, call.method] = _KnownHeaders(
                 copy(headers), replace(call, body=None), body_kind(call.headers).content_type
             )
@@ -511,6 +513,8 @@ class ReplaySession(BaseSession):
         among = None
         if self._tells_secrets or (self._tells_signatures and holds_signature(made.call.headers)):
             among = self._with_secrets(made, key, accepts)
+        if asks_by_header(made.call.headers):
+            among = self._that_ask_the_same(made, among)
         event = self._index.take(key, path, accepts, among)
         if event is None and made.call.args is not None and self._hashed_anew():
             event = self._index.take(key, path, accepts, among)
@@ -810,6 +814,24 @@ class ReplaySession(BaseSession):
         if rules is None or not rules.matchers:
             return None
         return lambda event: self._refused_by(made, event) is None
+
+    def _that_ask_the_same(self, made: RedactedCall, among: Among | None) -> Among:
+        """Which events ask for the same by their headers as a call, of those that it may have anyway."""
+        rules, call = self._rules or EVERYTHING, made.unhashed_signature
+        asked = rules.asked(made.headers, rules.ignored_in(call.lib, call.method, call.url))
+        if among is None:
+            return Among("asked", self._asked_of, (asked,))
+        what = among.what
+        return Among(
+            ("asked", among.name),
+            lambda event: (self._asked_of(event), what(event)),
+            [(asked, wanted) for wanted in among.wanted],
+        )
+
+    def _asked_of(self, event: DependencyEvent) -> Asked:
+        rules, call = self._rules or EVERYTHING, event.signature
+        headers = event.call.headers if event.call is not None else {}
+        return rules.asked(headers, rules.ignored_in(call.lib, call.method, call.url))
 
     def _refused_by(self, made: RedactedCall, event: DependencyEvent) -> str | None:
         return None if self._rules is None else self._rules.refused_by(self._signer.recorded_view(event), made.view)

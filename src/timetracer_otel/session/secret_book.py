@@ -34,9 +34,9 @@ from timetracer_otel.redact.redactor import (
     first_reading,
     headers_like,
     multipart_boundary,
-    with_length,
 )
 from timetracer_otel.redact.splice import Edit, apart, may_have_packed_part, multipart_parts
+from timetracer_otel.redact.stated import restated
 from timetracer_otel.redact.texts import APART, collect, joined
 from timetracer_otel.session.gathered_texts import MOST_BYTES, GatheredTexts, text_of_event
 from timetracer_otel.types import (
@@ -570,8 +570,9 @@ class SecretBook:
             new = replace(body, captured=False, data=None, truncated=True, chunks=())
         if new is body:
             return made, body, False
-        if new.size_bytes != body.size_bytes:
-            made = headers_like(made, with_length(header_pairs(made), body.size_bytes, new.size_bytes))
+        stated = restated(header_pairs(made), body.size_bytes, body.data, new.data)
+        if stated != [*header_pairs(made)]:
+            made = headers_like(made, stated)
         return made, new, True
 
     def body(self, body: BodySnapshot, headers: HeaderPairs, used: set[str] | None = None) -> BodySnapshot:

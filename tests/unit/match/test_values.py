@@ -221,3 +221,11 @@ def test_random_text_is_told_from_words(alphabet: str, length: int, share: float
     texts = ["".join(chance.choices(alphabet, k=length)) for _ in range(4000)]
     unseen = [text for text in texts if [value.raw for value in values_in(pieces_of(text))] != [text]]
     assert len(unseen) <= share * len(texts)
+
+
+def test_large_binary_data_is_not_looked_through() -> None:
+    found = "5f0c4f3e-7f0a-4c7e-9d55-0a1b2c3d4e5f"
+    small, text, binary = f"\0{found}", f"{'-' * 70_000}{found}", f"\0{'-' * 70_000}{found}"
+    assert [value.raw for value in values_in(pieces_of(small))] == [found]
+    assert [value.raw for value in values_in(pieces_of(text))] == [found]
+    assert pieces_of(binary) == (binary,)

@@ -40,7 +40,9 @@ CLIENTS: Final = UncapturedClients(
     groups={
         **dict.fromkeys(_DATABASES, "db"),
         **dict.fromkeys(("pymongo", "motor"), "nosql"),
-        **dict.fromkeys(("urllib3", "urllib", "http", "pycurl", "curl_cffi", "httplib2", "niquests"), "http"),
+        **dict.fromkeys(
+            ("urllib3", "urllib", "http", "pycurl", "curl_cffi", "httplib2", "niquests", "awscrt"), "http"
+        ),
         **dict.fromkeys(("valkey", "coredis", "glide"), "redis"),
     },
     keep_connections=frozenset(

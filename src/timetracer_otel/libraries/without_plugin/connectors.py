@@ -121,6 +121,16 @@ def _confluent_kafka(_: ModuleType) -> list[Connector]:
     return [Connector(f"{name}.__init__", address) for name in ("Producer", "Consumer", "_AdminClientImpl")]
 
 
+def _awscrt_s3(_: ModuleType) -> list[Connector]:
+    # boto3 transfers by it where ``preferred_transfer_client`` is "crt". It connects in threads of its own.
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        headers = getattr(kwargs.get("request"), "headers", None)
+        host = headers.get("host") if headers is not None else None
+        return (_of_url(_text(host)) if host else None) or "a host that its request names"
+
+    return [Connector("S3Client.make_request", address)]
+
+
 def _pyodbc(_: ModuleType) -> list[Connector]:
     return [Connector("connect", lambda args, kwargs: _of_odbc(_argument(args, kwargs, 0, "connstring"), kwargs))]
 
@@ -191,6 +201,7 @@ CONNECTORS: Mapping[str, Connectors] = {
     "grpc._channel": _grpc,
     "grpc.aio._channel": _grpc,
     "confluent_kafka.cimpl": _confluent_kafka,
+    "awscrt.s3": _awscrt_s3,
     "pyodbc": _pyodbc,
     "oracledb.connection": _oracledb,
     "oracledb.pool": _oracledb,

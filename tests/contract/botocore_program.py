@@ -1,0 +1,184 @@
+"""Run in a process of its own: calls to AWS, recorded or replayed.
+
+Usage: ``botocore_program.py record|replay FOLDER REDACT`` with ``AWS_ENDPOINT_URL`` in the environment. Prints what
+the calls of each case gave as JSON, with the types of the values; and the verdict of its replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from aiobotocore.session import get_session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from timetracer_otel import record, replay
+from timetracer_otel.plugins import enable_aiohttp, enable_botocore
+
+CONFIG = Config(region_name="us-east-1", s3={"addressing_style": "path"}, retries={"max_attempts": 2})
+CASES: dict[str, Callable[[], Any]] = {}
+
+
+def case(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Add a case by the name of its function."""
+    CASES[function.__name__] = function
+    return function
+
+
+def client(name: str, **options: Any) -> Any:
+    return boto3.session.Session().client(name, config=CONFIG, **options)
+
+
+@case
+def s3() -> Any:
+    made = client("s3")
+    large = bytes(range(256)) * 40_000
+    found = [made.create_bucket(Bucket="shop"), made.put_object(Bucket="shop", Key="a/ü 1", Body=b"\x00\xff one")]
+    # Parts go at the same time, in threads.
+    made.upload_fileobj(io.BytesIO(large), "shop", "large")
+    back = io.BytesIO()
+    made.download_fileobj("shop", "large", back)
+    found += [back.getvalue() == large, made.get_object(Bucket="shop", Key="a/ü 1")]
+    found.append(made.get_object(Bucket="shop", Key="large", Range="bytes=5-9"))
+    for number in range(5):
+        made.put_object(Bucket="shop", Key=f"page/{number}", Body=str(number))
+    pages = made.get_paginator("list_objects_v2").paginate(Bucket="shop", PaginationConfig={"PageSize": 2})
+    found.append([each["Key"] for page in pages for each in page.get("Contents", [])])
+    made.get_waiter("object_exists").wait(Bucket="shop", Key="large")
+    found.append(made.generate_presigned_url("get_object", {"Bucket": "shop", "Key": "large"}).partition("?")[0])
+    try:
+        made.get_object(Bucket="shop", Key="none")
+    except made.exceptions.NoSuchKey as error:
+        found += [type(error).__qualname__, str(error), error.response]
+    return found
+
+
+@case
+def s3_select() -> Any:
+    made = client("s3")
+    made.create_bucket(Bucket="tables")
+    made.put_object(Bucket="tables", Key="t.json", Body=b'{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n')
+    answer = made.select_object_content(
+        Bucket="tables",
+        Key="t.json",
+        ExpressionType="SQL",
+        Expression="SELECT * FROM S3Object",
+        InputSerialization={"JSON": {"Type": "LINES"}},
+        OutputSerialization={"JSON": {}},
+    )
+    return list(answer["Payload"])
+
+
+@case
+def sqs() -> Any:
+    made = client("sqs")
+    url = made.create_queue(QueueName="jobs")["QueueUrl"]
+    found = [made.send_message(QueueUrl=url, MessageBody="one"), made.receive_message(QueueUrl=url)]
+    handle = found[1]["Messages"][0]["ReceiptHandle"]
+    return [*found, made.delete_message(QueueUrl=url, ReceiptHandle=handle), made.list_queues()]
+
+
+@case
+def dynamodb() -> Any:
+    made = client("dynamodb")
+    made.create_table(
+        TableName="things",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    made.get_waiter("table_exists").wait(TableName="things")
+    key = {"id": {"S": "1"}}
+    item = {**key, "n": {"N": "3.14159265358979"}, "raw": {"B": b"\x00\xff"}, "set": {"SS": ["a", "b"]}}
+    found = [made.put_item(TableName="things", Item=item), made.get_item(TableName="things", Key=key)]
+    # The same URL and the same body as before: only a header names the operation.
+    found += [made.delete_item(TableName="things", Key=key), made.get_item(TableName="things", Key=key)]
+    try:
+        made.get_item(TableName="none", Key=key)
+    except ClientError as error:
+        found += [type(error).__qualname__, error.response["Error"]]
+    table = boto3.session.Session().resource("dynamodb", config=CONFIG).Table("things")
+    table.put_item(Item={"id": "2", "password": "hunter2-is-no-password"})
+    return [*found, table.get_item(Key={"id": "2"})["Item"].keys(), table.scan()["Count"]]
+
+
+@case
+def sts_and_secrets() -> Any:
+    made = client("sts")
+    role = made.assume_role(RoleArn="arn:aws:iam::123456789012:role/app", RoleSessionName="tests")["Credentials"]
+    temporary = client(
+        "secretsmanager",
+        aws_access_key_id=role["AccessKeyId"],
+        aws_secret_access_key=role["SecretAccessKey"],
+        aws_session_token=role["SessionToken"],
+    )
+    # A token that makes the call idempotent is made anew by botocore each time.
+    temporary.create_secret(Name="database", SecretString='{"user": "app", "password": "pw-in-the-secret"}')
+    secret = temporary.get_secret_value(SecretId="database")
+    return [made.get_caller_identity()["Account"], sorted(json.loads(secret["SecretString"])), sorted(role)]
+
+
+@case
+def aiobotocore() -> Any:
+    async def work() -> Any:
+        async with get_session().create_client("s3", config=CONFIG) as made:
+            found = [await made.create_bucket(Bucket="async")]
+            found.append(await made.put_object(Bucket="async", Key="k", Body=b"value"))
+            answer = await made.get_object(Bucket="async", Key="k")
+            async with answer["Body"] as stream:
+                found.append(await stream.read())
+            pages = made.get_paginator("list_objects_v2").paginate(Bucket="async")
+            return [*found, [each["Key"] async for page in pages for each in page["Contents"]]]
+
+    return asyncio.run(work())
+
+
+OLDER: dict[str, Any] = {}
+"""A client that is made before the recording or the replay begins."""
+
+
+@case
+def older_client() -> Any:
+    return [OLDER["sts"].get_caller_identity()["Account"], OLDER["s3"].list_buckets()["Owner"]]
+
+
+def typed(value: Any) -> Any:
+    """A value with the types of all that is in it, for JSON."""
+    kind = type(value).__qualname__
+    if isinstance(value, dict):
+        return [kind, {str(key): typed(item) for key, item in value.items()}]
+    if isinstance(value, (list, tuple)) or kind == "dict_keys":
+        return [kind, [typed(item) for item in value]]
+    if hasattr(value, "read"):
+        return [kind, str(value.read())]
+    return [kind, repr(value)]
+
+
+def main(mode: str, folder: Path, redact: str) -> None:
+    OLDER.update(sts=client("sts"), s3=client("s3"))
+    enable_botocore()
+    enable_aiohttp()
+    found = {}
+    for name, work in CASES.items():
+        path = folder / f"{name}.msgpack"
+        if mode == "record":
+            with record(path, redact=redact) as recording:
+                seen = typed(work())
+            verdict = str([event.not_replayable for event in recording.events if event.not_replayable])
+        else:
+            with replay(path) as session:
+                seen = typed(work())
+            verdict = str(session.verdict()).splitlines()[0]
+        found[name] = {"seen": seen, "verdict": verdict}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
