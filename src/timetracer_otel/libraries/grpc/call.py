@@ -95,8 +95,9 @@ class Exchange:
             elif kind == internals.CLOSE:
                 self.closed = True
 
-    def sends(self, message: bytes) -> None:
-        """The app sends a message."""
+    def sends(self, message: bytes | None) -> None:
+        """The app sends a message. Where it could not be made, an asyncio channel sends an empty one."""
+        message = message or b""
         self.sent.append(message if self._keeps(message) else b"")
 
     def closes(self) -> None:
@@ -266,7 +267,9 @@ class CallSite(Site):
         status = None
         if end is not None:
             after, at_ms, details, lines, error = end
-            trailing = None if lines is None else internals.metadata_of(pair for line in lines for pair in line.items())
+            trailing = (
+                None if lines is None else internals.metadata_of(pair for line in lines for pair in line.items())
+            )
             status = Said(after, at_ms, (event.result.status or 0, details, trailing, error))
         metadata = internals.metadata_of(header_pairs(event.result.headers))
         return Recorded(

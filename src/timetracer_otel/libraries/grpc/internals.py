@@ -39,6 +39,7 @@ __all__ = [
     "code_text",
     "connectivity",
     "host_of",
+    "is_closed",
     "metadata_of",
     "method_of",
     "number_of",
@@ -46,6 +47,7 @@ __all__ = [
     "shown_call",
     "status_of",
     "target_of",
+    "text_of",
     "with_core",
 ]
 
@@ -124,10 +126,25 @@ def with_core(call: Any, core: Any) -> Any:
     return made
 
 
-def target_of(core: Any) -> str:
-    """The address that a channel was made with."""
-    target = core.target() if callable(core.target) else core.target
+def target_of(caller: Any) -> str:
+    """The address of the channel that calls a method."""
+    # The core of a channel that was closed must not be asked: that ends the process.
+    target = getattr(caller, "_target", None) or getattr(getattr(caller, "_channel", None), "target", b"")
+    return "" if callable(target) else text_of(target)
+
+
+def text_of(target: Any) -> str:
+    """An address as a text."""
     return target.decode(errors="replace") if isinstance(target, bytes) else str(target)
+
+
+def is_closed(core: Any) -> bool:
+    """Whether the core of a blocking channel was closed."""
+    try:
+        core.check_connectivity_state(False)
+    except ValueError:
+        return True
+    return False
 
 
 def host_of(target: str) -> str:
@@ -190,8 +207,6 @@ def code_text(code: int) -> str:
 def connectivity(state: int) -> grpc.ChannelConnectivity:
     """The state of a channel."""
     return _STATES[state]
-
-
 
 
 def shown_call(status: Any) -> str:

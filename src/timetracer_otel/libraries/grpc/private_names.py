@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ASYNC_CALLS", "CALLS", "CONNECTING", "RELIED_UPON"]
+__all__ = ["ASYNC_CALLS", "CALLS", "ENTRY_POINTS", "RELIED_UPON"]
 
 CALLS: Final[Mapping[str, Mapping[str, bool]]] = {
     "_UnaryUnaryMultiCallable": {"_blocking": True, "future": False},
@@ -16,22 +16,18 @@ CALLS: Final[Mapping[str, Mapping[str, bool]]] = {
 }
 """By class: the methods that ask the core for a call, and whether the app's own thread waits for its events."""
 ASYNC_CALLS: Final = ("UnaryUnaryCall", "UnaryStreamCall", "StreamUnaryCall", "StreamStreamCall")
-_PUBLIC: Final = ("__call__", "with_call", "future")
-_OF: Final = {
-    "_UnaryUnaryMultiCallable": _PUBLIC,
-    "_StreamUnaryMultiCallable": _PUBLIC,
-    **dict.fromkeys(
-        ("_SingleThreadedUnaryStreamMultiCallable", "_UnaryStreamMultiCallable", "_StreamStreamMultiCallable"),
-        _PUBLIC[:1],
+ENTRY_POINTS: Final = (
+    *(f"grpc._channel:_{kind}MultiCallable.__call__ with_call future" for kind in ("UnaryUnary", "StreamUnary")),
+    *(
+        f"grpc._channel:_{kind}MultiCallable.__call__"
+        for kind in ("UnaryStream", "SingleThreadedUnaryStream", "StreamStream")
     ),
-}
-CONNECTING: Final[Mapping[str, tuple[str, ...]]] = {
-    "grpc._channel": tuple(f"{kind}.{method}" for kind, methods in _OF.items() for method in methods),
-    "grpc.aio._channel": tuple(
-        f"{kind}MultiCallable.__call__" for kind in ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
+    *(
+        f"grpc.aio._channel:{kind}MultiCallable.__call__"
+        for kind in ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
     ),
-}
-"""By module: the methods by which an app makes a call. A channel connects when it makes its first."""
+)
+"""The methods by which an app makes a call. A channel connects when it makes its first."""
 
 RELIED_UPON: Final = (
     *(f"grpc._channel:{kind}.{name}" for kind, names in CALLS.items() for name in names),

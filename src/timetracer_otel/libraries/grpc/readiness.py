@@ -95,11 +95,14 @@ class NotedSubscriber:
         self._recording: Recording | None = None
         self._began_s = time.perf_counter()
         self.states: list[list[Any]] = []
+        self._has_last = False
 
     def begins(self, recording: Recording) -> None:
-        """A recording notes the states."""
+        """A recording notes the states. Some may have come already."""
         self._recording = recording
         self._known.append(self)
+        if self._has_last:
+            self._end()
 
     def __call__(self, state: Any) -> None:
         try:
@@ -115,11 +118,11 @@ class NotedSubscriber:
         return hash(self._callback)
 
     def _notes(self, state: Any) -> None:
-        if self._recording is not None:
-            number = internals.number_of(state)
-            self.states.append([(time.perf_counter() - self._began_s) * 1000, number])
-            if number in _LAST:
-                self._end()
+        number = internals.number_of(state)
+        self.states.append([(time.perf_counter() - self._began_s) * 1000, number])
+        if number in _LAST:
+            self._has_last = True
+            self._end()
 
     def _end(self) -> None:
         if self._recording is not None:

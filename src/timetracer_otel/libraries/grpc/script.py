@@ -61,13 +61,13 @@ class Script:
                 yield from self._find(0, in_any_case=True)
                 self.site.begins_again = False
 
-    def sent(self, message: bytes) -> Flow:
+    def sent(self, message: bytes | None) -> Flow:
         """The app sends a message."""
         exchange = self.site.exchange
         exchange.sends(message)
         number = len(exchange.sent)
         if self._recorded is not None:
-            self._compare(number - 1, message)
+            self._compare(number - 1, exchange.sent[-1])
         elif self.site.streams and number == 1 and self.instead is None:
             yield from self._find(1)
             if self._recorded is None and not self._is_recorded(lambda args: FOUND_BY not in args):

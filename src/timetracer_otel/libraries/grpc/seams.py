@@ -6,27 +6,23 @@ and gRPC has its own functions while there is no session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import Recording, flow, records, replays
+from timetracer_otel.calls.flow import Recording, flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async
-from timetracer_otel.calls.registry import Connector
-from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
 from timetracer_otel.libraries.grpc.call import CallSite
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.noted import NotedAsyncCall, NotedCall, teed
-from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS, CONNECTING
-from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, WaitSite, SubscribeSite
+from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS
+from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, SubscribeSite, WaitSite
 from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["connectors", "patches"]
+__all__ = ["patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
@@ -49,23 +45,6 @@ def patches() -> list[Undoable]:
     return found
 
 
-def connectors(module: ModuleType) -> Sequence[Connector]:
-    """The methods by which an app makes calls, with where these go past the plugin."""
-    return [
-        Connector(name, _address)
-        for name in CONNECTING[module.__name__]
-        if hasattr(getattr(module, name.partition(".")[0], None), name.partition(".")[2])
-    ]
-
-
-def _address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    session = get_current_session()
-    if replays(LIB, session) or records(LIB, session):
-        return None
-    core = getattr(args[0], "_channel", None)
-    return internals.host_of(internals.target_of(core)) or "a host that its channel names"
-
-
 # Blocking channels.
 
 
@@ -73,6 +52,7 @@ class _Core:
     """Stands in the place of the core for one call."""
 
     def __init__(self, caller: Any, streams: bool) -> None:
+        self.target = internals.target_of(caller)
         self.real = caller._channel
         self.real_managed = getattr(caller, "_managed_call", None)
         self.streams = streams
@@ -83,8 +63,7 @@ class _BlockingSite(CallSite):
     """A call of a blocking channel."""
 
     def __init__(self, core: _Core, start: Function, batches: list[tuple[Any, Any]], args: tuple[Any, ...]) -> None:
-        target = internals.target_of(core.real)
-        super().__init__(target, args[1], core.streams, AppStep(start, *args), args[4])
+        super().__init__(core.target, args[1], core.streams, AppStep(start, *args), args[4])
         self._start = start
         self._batches = batches
         self._args = args
@@ -122,11 +101,15 @@ def _made(core: _Core, step: AppStep) -> Flow:
     return value
 
 
-def _start(session: BaseSession, core: _Core, start: Function, batches: list[tuple[Any, Any]], *args: Any) -> Flow:
+def _start(
+    session: BaseSession, core: _Core, start: Function, batches: list[tuple[Any, Any]], *args: Any
+) -> Flow | None:
     site = _BlockingSite(core, start, batches, args)
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
     assert isinstance(session, ReplaySession)
+    if internals.is_closed(core.real):
+        return None
     script = Script(site, session, args[3])
     answer = Answer(script, batches)
     site.begins_again = False
@@ -208,7 +191,7 @@ def _core_call(core: _AsyncCore, *args: Any) -> Any:
 def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: Any, *args: Any) -> Flow | None:
     channel = core.channel
     live = AppStep(channel.call, method, deadline, *args)
-    site = _AsyncSite(internals.target_of(channel), method, core.streams, live, core.metadata)
+    site = _AsyncSite(internals.text_of(channel.target), method, core.streams, live, core.metadata)
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
     if channel.closed():
@@ -226,11 +209,13 @@ _AsyncCore.call = guarded(LIB, _core_call, _begin_async)
 def _subscribe(original: Function) -> Function:
     """An app wants to hear of the state of a channel."""
 
-    def begin(session: BaseSession, channel: Any, callback: Any, try_to_connect: Any = None) -> Flow:
+    def begin(session: BaseSession, channel: Any, callback: Any, try_to_connect: Any = None) -> Flow | None:
+        core = channel._channel
+        if internals.is_closed(core):
+            return None
         subscriber = NotedSubscriber(callback)
         live = AppStep(original, channel, subscriber, try_to_connect)
-        site = SubscribeSite(internals.target_of(channel._channel), bool(try_to_connect), live, subscriber)
-        return flow(site, session)
+        return flow(SubscribeSite(internals.text_of(core.target()), bool(try_to_connect), live, subscriber), session)
 
     return guarded(LIB, original, begin)
 
@@ -249,7 +234,7 @@ def _get_state(original: Function) -> Function:
 
     def begin(session: BaseSession, channel: Any, try_to_connect: bool = False) -> Flow:
         live = AppStep(original, channel, try_to_connect)
-        return flow(StateSite(internals.target_of(channel._channel), try_to_connect, live), session)
+        return flow(StateSite(internals.text_of(channel._channel.target), try_to_connect, live), session)
 
     return guarded(LIB, original, begin)
 
@@ -259,6 +244,6 @@ def _wait_for_state(original: Function) -> Function:
 
     def begin(session: BaseSession, channel: Any, last_observed_state: Any) -> Flow:
         live = AppStep(original, channel, last_observed_state)
-        return flow(WaitSite(internals.target_of(channel._channel), last_observed_state, live), session)
+        return flow(WaitSite(internals.text_of(channel._channel.target), last_observed_state, live), session)
 
     return guarded_async(LIB, original, begin)
