@@ -94,6 +94,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "psycopg2": ("psycopg2",),
     "pymysql": ("pymysql",),
     "asyncpg": ("asyncpg",),
+    "grpc": ("grpc",),
     "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
 }

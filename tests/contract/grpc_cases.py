@@ -224,7 +224,7 @@ async def an_error_behind_messages(flavour: Any) -> Any:
         call = stub(channel, "Count")(text("2 DATA_LOSS"))
         try:
             async for message in each(call):
-                found.append(message.value)
+                found += [message.value]
         except grpc.RpcError as error:
             found.append([type(error).__name__, error.code().name, error.details(), pairs(error.trailing_metadata())])
         return found
@@ -329,13 +329,15 @@ def a_future(flavour: Any) -> Any:
     with flavour.channel() as channel:
         call = stub(channel, "Echo").future(text("later"))
         call.add_done_callback(lambda done: heard.put(done.result().value))
-        call.add_callback(lambda: heard.put("callback")) or heard.put("too late")
+        slow = stub(channel, "Slow").future(text("0.3"))
+        begun = slow.add_callback(lambda: heard.put("callback"))
         found = [class_name(call), call.result(timeout=30).value, call.exception(), call.traceback()]
         wrong = stub(channel, "Fail").future(text("NOT_FOUND:no"))
         error = wrong.exception()
         return [
             *found,
             sorted([heard.get(timeout=30), heard.get(timeout=30)]),
+            [begun, slow.add_callback(list), slow.result().value],
             [call.done(), call.running(), call.cancelled(), call.cancel()],
             [class_name(error), error.code().name, error.details(), wrong.trailing_metadata() is not None],
         ]

@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.registry import Connector
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.libraries.grpc.private_names import ENTRY_POINTS, RELIED_UPON
+from timetracer_otel.libraries.grpc.private_names import CONNECTING, RELIED_UPON
 from timetracer_otel.libraries.grpc.secrets import FORM
 
 __all__ = ["disable_grpc", "enable_grpc", "plugin"]
@@ -24,13 +25,20 @@ def _patches(module: ModuleType) -> Sequence[Any]:
     return patches()
 
 
+def _connectors(module: ModuleType) -> Sequence[Connector]:
+    from timetracer_otel.libraries.grpc.seams import connectors
+
+    return connectors(module)
+
+
 plugin: LibraryPlugin = LibraryPlugin(
     name="grpc",
     group="rpc",
     modules=("grpc",),
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
-    entry_points={"grpc": [(name,) for name in ENTRY_POINTS]},
+    entry_points={"grpc": [(f"{module}:{name}",) for module, names in CONNECTING.items() for name in names]},
+    connectors=dict.fromkeys(CONNECTING, _connectors),
     form=FORM,
     rests=True,
     knows={"grpc": "1.60 to 1.85"},

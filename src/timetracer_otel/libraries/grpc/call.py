@@ -267,16 +267,15 @@ class CallSite(Site):
         status = None
         if end is not None:
             after, at_ms, details, lines, error = end
-            trailing = (
-                None if lines is None else internals.metadata_of(pair for line in lines for pair in line.items())
-            )
+            pairs = None if lines is None else [pair for line in lines for pair in line.items()]
+            trailing = None if pairs is None else internals.metadata_of(pairs)
             status = Said(after, at_ms, (event.result.status or 0, details, trailing, error))
         metadata = internals.metadata_of(header_pairs(event.result.headers))
         return Recorded(
             event,
             list(args["messages"]),
             reply["closed"],
-            Said(*greeting, metadata) if greeting is not None else None,
+            Said(greeting[0], greeting[1], metadata) if greeting is not None else None,
             [Said(after, at_ms, encoded(tree)) for after, at_ms, tree in reply["messages"]],
             status if not reply["cancelled"] else None,
             reply["until_ms"],

@@ -5,17 +5,19 @@ receive one, receive the status), and hears of their ends by *events*. An asynci
 which has a method for each operation.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# The types that pyright has of grpcio leave out its private modules.
+
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from grpc import _channel as blocking
-from grpc._cython import cygrpc
-from grpc.aio import _call as awaited
+from grpc._cython import cygrpc  # type: ignore[import-untyped]
+from grpc.aio import _call as awaited  # type: ignore[import-untyped]
 from grpc.aio import _channel as async_channels
 
 from timetracer_otel.types import HeaderPairs
@@ -45,10 +47,10 @@ __all__ = [
     "number_of",
     "pairs_of",
     "shown_call",
+    "slots_of",
     "status_of",
     "target_of",
     "text_of",
-    "with_core",
 ]
 
 LIB: Final = "grpc"
@@ -117,13 +119,9 @@ class Event(NamedTuple):
     completion_type: Any = cygrpc.CompletionType.operation_complete
 
 
-def with_core(call: Any, core: Any) -> Any:
-    """What makes calls of one method, with something of ours in the place of the core."""
-    made = copy.copy(call)
-    made._channel = core
-    if hasattr(call, "_managed_call"):
-        made._managed_call = core.managed_call
-    return made
+def slots_of(kind: Any) -> list[str]:
+    """The slots of a class that calls methods in which the core is: to wait for events, and to hear of them."""
+    return [name for name in ("_channel", "_managed_call") if name in vars(kind)]
 
 
 def target_of(caller: Any) -> str:

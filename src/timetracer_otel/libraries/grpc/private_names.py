@@ -5,36 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ASYNC_CALLS", "CALLS", "ENTRY_POINTS", "RELIED_UPON"]
+__all__ = ["ASYNC_CALLS", "CALLS", "CONNECTING", "RELIED_UPON"]
 
-CALLS: Final[Mapping[str, Mapping[str, bool]]] = {
-    "_UnaryUnaryMultiCallable": {"_blocking": True, "future": False},
-    "_SingleThreadedUnaryStreamMultiCallable": {"__call__": True},
-    "_UnaryStreamMultiCallable": {"__call__": False},
-    "_StreamUnaryMultiCallable": {"_blocking": True, "future": False},
-    "_StreamStreamMultiCallable": {"__call__": False},
-}
-"""By class: the methods that ask the core for a call, and whether the app's own thread waits for its events."""
-ASYNC_CALLS: Final = ("UnaryUnaryCall", "UnaryStreamCall", "StreamUnaryCall", "StreamStreamCall")
-ENTRY_POINTS: Final = (
-    *(f"grpc._channel:_{kind}MultiCallable.__call__ with_call future" for kind in ("UnaryUnary", "StreamUnary")),
-    *(
-        f"grpc._channel:_{kind}MultiCallable.__call__"
-        for kind in ("UnaryStream", "SingleThreadedUnaryStream", "StreamStream")
-    ),
-    *(
-        f"grpc.aio._channel:{kind}MultiCallable.__call__"
-        for kind in ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
-    ),
+CALLS: Final = (
+    *("_UnaryUnaryMultiCallable", "_SingleThreadedUnaryStreamMultiCallable", "_UnaryStreamMultiCallable"),
+    *("_StreamUnaryMultiCallable", "_StreamStreamMultiCallable"),
 )
-"""The methods by which an app makes a call. A channel connects when it makes its first."""
+"""The classes of what calls a method over a blocking channel."""
+ASYNC_CALLS: Final = ("UnaryUnaryCall", "UnaryStreamCall", "StreamUnaryCall", "StreamStreamCall")
+"""The classes of calls over an asyncio channel."""
+_ONE_ANSWER: Final = ("_UnaryUnaryMultiCallable", "_StreamUnaryMultiCallable")
+CONNECTING: Final[Mapping[str, tuple[str, ...]]] = {
+    "grpc._channel": (
+        *(f"{kind}.__call__ with_call future" for kind in _ONE_ANSWER),
+        *(f"{kind}.__call__" for kind in CALLS if kind not in _ONE_ANSWER),
+    ),
+    "grpc.aio._channel": tuple(
+        f"{kind}MultiCallable.__call__" for kind in ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
+    ),
+}
+"""By module: the methods by which an app makes a call. A channel connects when it makes its first."""
 
 RELIED_UPON: Final = (
-    *(f"grpc._channel:{kind}.{name}" for kind, names in CALLS.items() for name in names),
     *(f"grpc._channel:{kind}.{name}" for kind in CALLS for name in ("_channel", "_target")),
-    *(f"grpc.aio._call:{kind}.__init__(channel)" for kind in ASYNC_CALLS),
-    *(f"grpc.aio._call:{kind}.__init__(metadata)" for kind in ASYNC_CALLS),
+    *(f"grpc._channel:{kind}._managed_call" for kind in CALLS if not kind.startswith("_SingleThreaded")),
+    *(f"grpc.aio._call:{kind}.__init__({name})" for kind in ASYNC_CALLS for name in ("channel", "metadata")),
     "grpc._channel:Channel.subscribe(callback)",
+    "grpc._channel:_MultiThreadedRendezvous.__init__(call)",
     "grpc._channel:_MultiThreadedRendezvous._next",
     "grpc.aio._channel:Channel.get_state",
     "grpc.aio._channel:Channel.wait_for_state_change",

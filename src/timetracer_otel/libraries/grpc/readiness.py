@@ -1,4 +1,4 @@
-"""The state of a channel: whether it is connected. A replay tells the states of the recording, and connects nowhere."""
+"""The state of a channel: whether it is connected. A replay tells the recorded states, and connects nowhere."""
 
 from __future__ import annotations
 
@@ -105,6 +105,7 @@ class NotedSubscriber:
             self._end()
 
     def __call__(self, state: Any) -> None:
+        """The channel has another state."""
         try:
             self._notes(state)
         except Exception as fault:

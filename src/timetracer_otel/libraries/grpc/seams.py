@@ -6,23 +6,27 @@ and gRPC has its own functions while there is no session.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
 from timetracer_otel.calls.flow import Recording, flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async
+from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
 from timetracer_otel.libraries.grpc.call import CallSite
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.noted import NotedAsyncCall, NotedCall, teed
-from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS
+from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS, CONNECTING
 from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, SubscribeSite, WaitSite
 from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["patches"]
+__all__ = ["connectors", "patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
@@ -31,39 +35,95 @@ _STREAM = ("_Stream", "Stream")
 def patches() -> list[Undoable]:
     """The patches of grpcio."""
     found: list[Undoable] = [
+        Patch(internals.blocking._MultiThreadedRendezvous, "__init__", _given),
         Patch(internals.blocking.Channel, "subscribe", _subscribe),
         Patch(internals.blocking.Channel, "unsubscribe", _unsubscribe),
         Patch(internals.async_channels.Channel, "get_state", _get_state),
         Patch(internals.async_channels.Channel, "wait_for_state_change", _wait_for_state),
     ]
-    for name, methods in CALLS.items():
+    for name in CALLS:
         kind = getattr(internals.blocking, name)
-        found += [Patch(kind, method, partial(_call, name.startswith(_STREAM))) for method in methods]
+        found += [_InPlaceOf(kind, slot, name.startswith(_STREAM)) for slot in internals.slots_of(kind)]
     for name in ASYNC_CALLS:
         kind = getattr(internals.awaited, name)
         found.append(Patch(kind, "__init__", partial(_async_call, name.startswith(_STREAM))))
     return found
 
 
+def connectors(module: ModuleType) -> Sequence[Connector]:
+    """The methods by which an app makes calls. They are watched for replays in which the plugin is not enabled."""
+    names = [name for each in CONNECTING[module.__name__] for name in _methods(each)]
+    return [Connector(name, _address) for name in names]
+
+
+def _methods(names: str) -> list[str]:
+    first, *others = names.split(" ")
+    kind = first.partition(".")[0]
+    return [first, *(f"{kind}.{name}" for name in others)]
+
+
+def _address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    if is_replacement(internals.awaited.UnaryUnaryCall.__init__):
+        return None
+    return internals.host_of(internals.target_of(args[0])) or "a host that its channel names"
+
+
 # Blocking channels.
 
 
 class _Core:
-    """Stands in the place of the core for one call."""
+    """Stands in the place of the core for one call: it begins the call."""
 
-    def __init__(self, caller: Any, streams: bool) -> None:
-        self.target = internals.target_of(caller)
-        self.real = caller._channel
-        self.real_managed = getattr(caller, "_managed_call", None)
+    def __init__(self, caller: Any, real: Any, streams: bool) -> None:
+        self.caller = caller
+        self.real = real
         self.streams = streams
-        self.answer: Answer | None = None
+
+    segregated_call: Any = guarded(
+        LIB,
+        lambda core, *args: core.real.segregated_call(*args),
+        lambda session, core, *args: _start(session, core, core.real.segregated_call, list(args[6]), *args),
+    )
+    """Gives a call whose events the app's own thread waits for."""
+    __call__: Any = guarded(
+        LIB,
+        lambda core, *args: core.real(*args),
+        lambda session, core, *args: _start(
+            session, core, core.real, [(operations, args[7]) for operations in args[6]], *args
+        ),
+    )
+    """Gives a call whose events a thread of gRPC's hears of."""
+
+
+class _InPlaceOf:
+    """A slot of what calls a method, in which the core is: while applied, a `_Core` is found there.
+
+    Args:
+        kind: The class.
+        name: The slot.
+        streams: Whether the app sends a stream of messages by it.
+    """
+
+    def __init__(self, kind: Any, name: str, streams: bool) -> None:
+        self._kind = kind
+        self._name = name
+        self._slot = vars(kind)[name]
+        self._ours = property(lambda caller: _Core(caller, self._slot.__get__(caller), streams), self._slot.__set__)
+
+    def apply(self) -> None:
+        """Let ours be found; harmless when repeated."""
+        setattr(self._kind, self._name, self._ours)
+
+    def undo(self) -> None:
+        """Let the core be found; harmless when repeated."""
+        setattr(self._kind, self._name, self._slot)
 
 
 class _BlockingSite(CallSite):
     """A call of a blocking channel."""
 
     def __init__(self, core: _Core, start: Function, batches: list[tuple[Any, Any]], args: tuple[Any, ...]) -> None:
-        super().__init__(core.target, args[1], core.streams, AppStep(start, *args), args[4])
+        super().__init__(internals.target_of(core.caller), args[1], core.streams, AppStep(start, *args), args[4])
         self._start = start
         self._batches = batches
         self._args = args
@@ -74,7 +134,7 @@ class _BlockingSite(CallSite):
         super().observe(session)
         for operations, _ in self._batches:
             self.exchange.noting(self.exchange.operated, operations)
-        if self._start.__name__ == "create":
+        if len(self._batches) and self._batches[0][1] is not None:
             args = list(self._args)
             args[7] = teed(args[7], self.exchange)
             self.live = AppStep(self._start, *args)
@@ -84,21 +144,14 @@ class _BlockingSite(CallSite):
         return NotedCall(super().returned(value, recording), self.exchange)
 
 
-def _call(streams: bool, original: Function) -> Function:
-    """An app makes a call of a blocking channel."""
+def _given(original: Function) -> Function:
+    """GRPC makes the object by which an app waits for a call."""
 
-    def begin(session: BaseSession, caller: Any, *args: Any, **kwargs: Any) -> Flow:
-        core = _Core(caller, streams)
-        return _made(core, AppStep(original, internals.with_core(caller, core), *args, **kwargs))
+    def after(value: Any, waiting: Any, state: Any, call: Any, *args: Any) -> None:
+        if isinstance(call, Answer):
+            call.given_as(waiting)
 
-    return guarded(LIB, original, begin)
-
-
-def _made(core: _Core, step: AppStep) -> Flow:
-    value = yield step
-    if core.answer is not None and not isinstance(value, tuple):
-        core.answer.given_as(value)
-    return value
+    return noting("grpc.given", original, after)
 
 
 def _start(
@@ -108,35 +161,14 @@ def _start(
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
     assert isinstance(session, ReplaySession)
-    if internals.is_closed(core.real):
+    if internals.is_closed(core.caller._channel.real):
         return None
     script = Script(site, session, args[3])
     answer = Answer(script, batches)
     site.begins_again = False
     if script.instead is not None:
         return Done(script.instead)
-    core.answer = answer
     return Done(answer)
-
-
-def _segregated(core: _Core, *args: Any) -> Any:
-    return core.real.segregated_call(*args)
-
-
-def _begin_segregated(session: BaseSession, core: _Core, *args: Any) -> Flow:
-    return _start(session, core, core.real.segregated_call, list(args[6]), *args)
-
-
-def _managed(core: _Core, *args: Any) -> Any:
-    return core.real_managed(*args)
-
-
-def _begin_managed(session: BaseSession, core: _Core, *args: Any) -> Flow:
-    return _start(session, core, core.real_managed, [(operations, args[7]) for operations in args[6]], *args)
-
-
-_Core.segregated_call = guarded(LIB, _segregated, _begin_segregated)
-_Core.managed_call = guarded(LIB, _managed, _begin_managed)
 
 
 # Asyncio channels.
@@ -150,6 +182,13 @@ class _AsyncCore:
         self.channel = channel
         self.metadata = metadata
         self.streams = streams
+
+    call: Any = guarded(
+        LIB,
+        lambda core, *args: core.channel.call(*args),
+        lambda session, core, *args: _begin_async(session, core, *args),
+    )
+    """Gives a call."""
 
 
 class _AsyncSite(CallSite):
@@ -184,10 +223,6 @@ def _async_call(streams: bool, original: Function) -> Function:
     return guarded(LIB, original, begin)
 
 
-def _core_call(core: _AsyncCore, *args: Any) -> Any:
-    return core.channel.call(*args)
-
-
 def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: Any, *args: Any) -> Flow | None:
     channel = core.channel
     live = AppStep(channel.call, method, deadline, *args)
@@ -198,9 +233,6 @@ def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: 
         return None
     assert isinstance(session, ReplaySession)
     return Done(AsyncAnswer(Script(site, session, deadline), core.owner, channel))
-
-
-_AsyncCore.call = guarded(LIB, _core_call, _begin_async)
 
 
 # The state of a channel.

@@ -14,8 +14,7 @@ from typing import Any, Final, TypeAlias
 __all__ = ["Tree", "decoded", "encoded"]
 
 Tree: TypeAlias = "list[list[Any]] | str | bytes"
-"""A list of fields, each a tag and its value: an integer (tags of wire type 0), bytes (types 1 and 5), or a tree (type
-2)."""
+"""A list of fields, each a tag and its value: an integer (wire type 0), bytes (types 1 and 5), or a tree (type 2)."""
 
 _VARINT: Final = 0
 _FIXED: Final = {1: 8, 5: 4}
@@ -83,6 +82,7 @@ def _fields(data: bytes, deepest: int) -> list[list[Any]] | None:
     """The fields of a message; None where these bytes are none, or where other bytes have the same fields."""
     fields: list[list[Any]] = []
     position, size = 0, len(data)
+    value: Any
     while position < size:
         tag, position = _number(data, position)
         kind = tag & 7
