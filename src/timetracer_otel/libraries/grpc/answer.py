@@ -76,22 +76,10 @@ class Answer(ReplayObject):
             self._script.ends(code, details)
             self._changed.notify_all()
 
-    def given_as(self, call: Any) -> None:
-        """Let an object of gRPC's raise a miss from what waits for this call."""
-        for name in internals.TELLING:
-            setattr(call, name, partial(self._told, ref(call), getattr(type(call), name)))
-
-    def _told(self, call: Any, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # gRPC sees the end of the call, and raises an error of its own; the app gets the miss.
-        value = None
-        try:
-            value = method(call(), *args, **kwargs)
-        except Exception:
-            if self._script.miss is None:
-                raise
-        if self._script.miss is not None:
-            raise self._script.miss
-        return value
+    @property
+    def miss(self) -> ReplayMismatchError | None:
+        """Why there is no answer; None where there is one."""
+        return self._script.miss
 
     def _met_fault(self, miss: Exception) -> None:
         assert isinstance(miss, ReplayMismatchError)

@@ -31,7 +31,7 @@ RELIED_UPON: Final = (
     *(f"grpc._channel:{kind}._managed_call" for kind in CALLS if not kind.startswith("_SingleThreaded")),
     *(f"grpc.aio._call:{kind}.__init__({name})" for kind in ASYNC_CALLS for name in ("channel", "metadata")),
     "grpc._channel:Channel.subscribe(callback)",
-    "grpc._channel:_MultiThreadedRendezvous.__init__(call)",
+    "grpc._channel:_MultiThreadedRendezvous._call",
     "grpc._channel:_MultiThreadedRendezvous._next",
     "grpc.aio._channel:Channel.get_state",
     "grpc.aio._channel:Channel.wait_for_state_change",

@@ -13,8 +13,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
 from timetracer_otel.calls.flow import Recording, flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async
-from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
@@ -35,7 +34,7 @@ _STREAM = ("_Stream", "Stream")
 def patches() -> list[Undoable]:
     """The patches of grpcio."""
     found: list[Undoable] = [
-        Patch(internals.blocking._MultiThreadedRendezvous, "__init__", _given),
+        *(Patch(internals.blocking._MultiThreadedRendezvous, name, _telling) for name in internals.TELLING),
         Patch(internals.blocking.Channel, "subscribe", _subscribe),
         Patch(internals.blocking.Channel, "unsubscribe", _unsubscribe),
         Patch(internals.async_channels.Channel, "get_state", _get_state),
@@ -144,14 +143,34 @@ class _BlockingSite(CallSite):
         return NotedCall(super().returned(value, recording), self.exchange)
 
 
-def _given(original: Function) -> Function:
-    """GRPC makes the object by which an app waits for a call."""
+class _Told(Noted):
+    """What an app gets of a call that has no answer: gRPC sees an error of its own, and the app gets the miss."""
 
-    def after(value: Any, waiting: Any, state: Any, call: Any, *args: Any) -> None:
-        if isinstance(call, Answer):
-            call.given_as(waiting)
+    __slots__ = ("_call",)
 
-    return noting("grpc.given", original, after)
+    def __init__(self, call: Answer) -> None:
+        self._call = call
+
+    def came(self, value: Any) -> Any:
+        """The method has returned."""
+        if self._call.miss is not None:
+            raise self._call.miss
+        return value
+
+    def raised(self, error: BaseException) -> None:
+        """The method has raised."""
+        if self._call.miss is not None and isinstance(error, Exception):
+            raise self._call.miss
+
+
+def _telling(original: Function) -> Function:
+    """An app waits for what the server says."""
+
+    def begin(session: BaseSession | None, waiting: Any, *args: Any, **kwargs: Any) -> Noted | None:
+        call = waiting._call
+        return _Told(call) if isinstance(call, Answer) else None
+
+    return guarded(LIB, original, begin, outside=True)
 
 
 def _start(
