@@ -245,24 +245,34 @@ class AsyncAnswer(ReplayObject):
     @in_steps
     def stream_unary(self, metadata: Any, observer: Callable[[], object], context: Any = None) -> Flow:
         """Wait for one message."""
-        yield from self._found(self._script.begun())
-        if self._script.instead is not None:
-            return (yield partial(self._for_real().stream_unary, metadata, observer, context))
-        observer()
+        try:
+            yield from self._found(self._script.begun())
+            if self._script.instead is not None:
+                return (yield partial(self._for_real().stream_unary, metadata, observer, context))
+        finally:
+            # Who sends waits for it, and gets the miss where there is one.
+            observer()
         return (yield from self._wait(GREETING, MESSAGE, STATUS))[1].received
 
     @in_steps
     def initiate_stream_stream(self, metadata: Any, observer: Callable[[], object], context: Any = None) -> Flow:
         """Begin a call with two streams."""
-        yield from self._found(self._script.begun())
-        if self._script.instead is not None:
-            return (yield partial(self._for_real().initiate_stream_stream, metadata, observer, context))
-        observer()
-        yield from self._wait(GREETING)
+        try:
+            yield from self._found(self._script.begun())
+            if self._script.instead is not None:
+                return (yield partial(self._for_real().initiate_stream_stream, metadata, observer, context))
+            observer()
+            yield from self._wait(GREETING)
+        except ReplayMismatchError:
+            # Who reads or sends gets the miss. Nobody may ask how the call began.
+            observer()
+        return None
 
     @in_steps
     def send_serialized_message(self, message: bytes) -> Flow:
         """Send one message of a stream."""
+        if self._script.miss is not None:
+            raise_for_app(self._script.miss)
         yield from self._found(self._script.sent(message))
 
     @in_steps

@@ -68,6 +68,8 @@ class Exchange:
     cancelled: bool = False
     size_bytes: int = 0
     too_long: bool = False
+    sent_in_part: bool = False
+    """Whether a message of the app was not kept."""
     faulted: bool = False
     ended_s: float | None = None
     recording: Recording | None = None
@@ -98,7 +100,9 @@ class Exchange:
     def sends(self, message: bytes | None) -> None:
         """The app sends a message. Where it could not be made, an asyncio channel sends an empty one."""
         message = message or b""
-        self.sent.append(message if self._keeps(message) else b"")
+        keeps = self._keeps(message)
+        self.sent_in_part = self.sent_in_part or not keeps
+        self.sent.append(message if keeps else b"")
 
     def closes(self) -> None:
         """The app sends no more."""
@@ -192,7 +196,9 @@ class CallSite(Site):
     def call(self) -> Call:
         """The call with the messages of the app, as trees."""
         exchange = self.exchange
-        args: dict[str, Any] = {"messages": [] if exchange.too_long else [decoded(each) for each in exchange.sent]}
+        args: dict[str, Any] = {
+            "messages": [] if exchange.sent_in_part else [decoded(each) for each in exchange.sent]
+        }
         found_by = self._answered_early() if exchange.recording is not None else self.found_by
         if found_by is not None:
             args[FOUND_BY] = found_by

@@ -75,9 +75,15 @@ class Script:
 
     def closed(self) -> Flow:
         """The app sends no more."""
-        self.site.exchange.closes()
-        if self._recorded is None and self.instead is None:
+        exchange = self.site.exchange
+        exchange.closes()
+        recorded = self._recorded
+        if recorded is None and self.instead is None:
             yield from self._find(None, in_any_case=True)
+        elif recorded is not None and len(exchange.sent) < len(recorded.sent) and not self._ended_by(exchange.sent):
+            raise self.session.refuse(
+                recorded.event, f"the app sent {len(recorded.sent)} messages then, and now {len(exchange.sent)}"
+            )
 
     def _find(self, found_by: int | None, *, in_any_case: bool = False) -> Flow:
         site, session = self.site, self.session
@@ -111,8 +117,13 @@ class Script:
             call = replace(self.site.call(), args={"messages": [decoded(message)]})
             if self.session.redacted(call).args["messages"][0] != recorded.sent[number]:
                 raise self.session.refuse(recorded.event, f"message {number + 1} of the app is another one")
-        elif recorded.end is None or not self._is_due(recorded.end):
+        elif not self._ended_by(recorded.sent):
             raise self.session.refuse(recorded.event, f"the app sent no message {number + 1} when it was recorded")
+
+    def _ended_by(self, sent: Sequence[Any]) -> bool:
+        """Whether the server had ended the call by so many messages, and before the app ended them."""
+        end = self._recorded.end if self._recorded is not None else None
+        return end is not None and end.after <= len(sent)
 
     def ready(self, kinds: Sequence[Any]) -> tuple[Operation, ...] | None:
         """These operations as they ended in the recording; None where one of them has not ended yet."""

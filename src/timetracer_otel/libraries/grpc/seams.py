@@ -6,7 +6,7 @@ and gRPC has its own functions while there is no session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -220,6 +220,22 @@ class _AsyncSite(CallSite):
         return NotedAsyncCall(super().returned(value, recording), self.exchange)
 
 
+class _Made:
+    """What waits for a call of the core, and need not wait."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    @classmethod
+    def by(cls, make: Function, *args: Any) -> _Made:
+        """Make the call."""
+        return cls(make(*args))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from ()
+        return self._call
+
+
 def _async_call(streams: bool, original: Function) -> Function:
     """An app makes a call of an asyncio channel."""
 
@@ -248,6 +264,8 @@ def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: 
     site = _AsyncSite(internals.text_of(channel.target), method, core.streams, live, core.metadata)
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
+    # A new call is made once its message is known, by code that is awaited.
+    site.live = AppStep(_Made.by, channel.call, method, deadline, *args)
     if channel.closed():
         return None
     assert isinstance(session, ReplaySession)

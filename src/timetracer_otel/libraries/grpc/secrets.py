@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from timetracer_otel.libraries.grpc.wire import readable
 from timetracer_otel.redact.forms import CallForm
 
 __all__ = ["FORM", "FOUND_BY"]
@@ -25,11 +26,14 @@ class _Messages(CallForm):
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
         """The messages."""
-        return tuple(args.items()) if type(args) is dict else ()
+        text = self.likeness(args)
+        return () if text is None else (("messages", text),)
 
     def likeness(self, args: Any) -> str | None:
         """The messages, as a text."""
-        return repr(args)
+        if type(args) is not dict or "messages" not in args:
+            return None
+        return ", ".join(map(readable, args["messages"]))
 
 
 FORM: Final = _Messages()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Tree", "decoded", "encoded"]
+__all__ = ["Tree", "decoded", "encoded", "readable"]
 
 Tree: TypeAlias = "list[list[Any]] | str | bytes"
 """A list of fields, each a tag and its value: an integer (wire type 0), bytes (types 1 and 5), or a tree (type 2)."""
@@ -54,6 +54,13 @@ def encoded(tree: Tree) -> bytes:
         else:
             made += value
     return bytes(made)
+
+
+def readable(tree: Any) -> str:
+    """A message as a text, its fields by their numbers: ``{1: 'tea', 2: {1: 5}}``."""
+    if not isinstance(tree, list):
+        return repr(tree)
+    return "{" + ", ".join(f"{tag >> 3}: {readable(value)}" for tag, value in tree) + "}"
 
 
 def _decoded(data: bytes, deepest: int) -> Tree:
