@@ -95,6 +95,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "psycopg2": ("psycopg2",),
     "pymysql": ("pymysql",),
     "asyncpg": ("asyncpg",),
+    "grpc": ("grpc",),
     "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
 }
@@ -125,6 +126,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("constants", "redis"): "the same, as it stands in files",
     ("guard.c_connections", "uvloop"): "an event loop, no client: no library declares it",
     ("session.events", "REDIS"): "the kind of event",
+    ("session.events", "rpc.grpc.status_code"): "an attribute of the semantic conventions",
     ("session.events", "redis"): "the value of the semantic convention's db.system.name",
 }
 """By module and word: why the kernel may name it."""

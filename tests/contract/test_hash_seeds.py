@@ -20,6 +20,7 @@ from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, drawn, seeded, shared
+from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
@@ -32,6 +33,16 @@ def _server(kind: type[Postgres | MariaDb]) -> Iterator[str]:
     url = server.url("driver")
     try:
         yield url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+    finally:
+        server.close()
+
+
+@contextmanager
+def _grpc() -> Iterator[str]:
+    """The URL of a server of gRPC. The replay lets it stop listening."""
+    server = GrpcService()
+    try:
+        yield f"grpc://{server.address}"
     finally:
         server.close()
 
@@ -57,6 +68,7 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "mysqlclient": lambda: _server(MariaDb),
     "mysqlconnector": lambda: _server(MariaDb),
     "pymysql": lambda: _server(MariaDb),
+    "grpc": _grpc,
     "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""

@@ -287,7 +287,7 @@ class LibraryPlugin:
             needed = instrumentor.instrumentation_dependencies()
             # What is instrumented may be Python's own, which nobody installs: then nothing is needed.
             there = not needed or any(
-                _is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed
+                _is_installed(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed
             )
             if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
                 try:
@@ -364,6 +364,20 @@ def _those_known() -> _Known:
         for library in libraries:
             library.take_part(True)
     return _known
+
+
+def _is_installed(distribution: str) -> bool:
+    """Whether a distribution is installed. Most are called as the module in them is, which is looked up quicker."""
+    if _is_there(distribution):
+        return True
+    # Imported here: it costs milliseconds, and few distributions have another name (``grpcio``).
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _is_there(module: str) -> bool:

@@ -14,6 +14,7 @@ from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
 from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
 from timetracer_otel.libraries.botocore import disable_botocore, enable_botocore
 from timetracer_otel.libraries.django_orm import disable_django_orm, enable_django_orm
+from timetracer_otel.libraries.grpc import disable_grpc, enable_grpc
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
 from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
@@ -36,6 +37,7 @@ __all__ = [
     "disable_asyncpg",
     "disable_botocore",
     "disable_django_orm",
+    "disable_grpc",
     "disable_httpx",
     "disable_mysqlclient",
     "disable_mysqlconnector",
@@ -56,6 +58,7 @@ __all__ = [
     "enable_asyncpg",
     "enable_botocore",
     "enable_django_orm",
+    "enable_grpc",
     "enable_httpx",
     "enable_mysqlclient",
     "enable_mysqlconnector",

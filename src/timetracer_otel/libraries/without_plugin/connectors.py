@@ -85,31 +85,6 @@ def _of_url(url: str) -> str | None:
     return _with_port(parts.hostname, parts.port or {"http": 80, "ftp": 21}.get(parts.scheme, 443))
 
 
-def _grpc(module: ModuleType) -> list[Connector]:
-    # A channel connects when the first call is made. Each kind of call has a class (grpcio 1.48 to 1.85).
-    classes = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream", "SingleThreadedUnaryStream")
-    prefix = "" if module.__name__.startswith("grpc.aio") else "_"
-    calls = [
-        f"{prefix}{kind}MultiCallable.{method}"
-        for kind in classes
-        for method in ("__call__", "with_call", "future")
-        if callable(getattr(getattr(module, f"{prefix}{kind}MultiCallable", None), method, None))
-    ]
-    return [Connector(name, _of_grpc) for name in calls]
-
-
-def _of_grpc(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    channel = getattr(args[0], "_channel", None)
-    target = getattr(args[0], "_target", None) or getattr(channel, "target", b"")
-    target = target() if callable(target) else target
-    # https://grpc.github.io/grpc/core/md_doc_naming.html
-    text = _text(target)
-    text = re.sub(r"^(dns|passthrough|xds|ipv4|ipv6):(//[^/]*/)?", "", text)
-    if text.startswith("unix"):
-        return re.sub(r"^unix(-abstract)?:(//)?", lambda found: "@" if found[1] else "", text)
-    return text or "a host that its channel names"
-
-
 def _confluent_kafka(_: ModuleType) -> list[Connector]:
     # librdkafka connects in threads of its own as soon as the object is made.
     def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -198,8 +173,6 @@ CONNECTORS: Mapping[str, Connectors] = {
     "pycurl": _pycurl,
     "curl_cffi.curl": _curl_cffi,
     "curl_cffi.aio": _curl_cffi_aio,
-    "grpc._channel": _grpc,
-    "grpc.aio._channel": _grpc,
     "confluent_kafka.cimpl": _confluent_kafka,
     "awscrt.s3": _awscrt_s3,
     "pyodbc": _pyodbc,

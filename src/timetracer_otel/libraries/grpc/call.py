@@ -1,0 +1,292 @@
+"""One gRPC call: what is noted of it while it is made, as `flow` wants it stated.
+
+What went on in a call stands in order. Each thing that the server said stands behind a number of *steps* of the app:
+the messages that the app had sent by then, and the end of its messages. A replay gives it after as many steps.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from timetracer_otel.base import faults
+from timetracer_otel.calls.flow import FAULT, Recording, Site
+from timetracer_otel.calls.guarded import AppStep
+from timetracer_otel.constants import CapturePolicy, EventType
+from timetracer_otel.libraries.grpc import internals
+from timetracer_otel.libraries.grpc.internals import LIB
+from timetracer_otel.libraries.grpc.secrets import FOUND_BY
+from timetracer_otel.libraries.grpc.wire import decoded, encoded
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
+from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, header_pairs
+
+__all__ = ["CallSite", "Exchange", "Recorded", "Said"]
+
+_NO_LIMITS: Final = BodyLimits()
+
+
+class Said(NamedTuple):
+    """One thing that a server said."""
+
+    after: int
+    """How many steps of the app stood before it."""
+    at_ms: float
+    """When it came, since the call began."""
+    what: Any
+    """The greeting (header lines), a message, or a status: code, details, header lines at the end, error string."""
+
+
+class Recorded(NamedTuple):
+    """What a recording tells of a call."""
+
+    event: DependencyEvent
+    sent: list[Any]
+    """The messages of the app, as trees."""
+    closed: bool
+    """Whether the app ended them."""
+    greeting: Said | None
+    messages: list[Said]
+    end: Said | None
+    """The status; None where the recording ended before, or the app cancelled the call."""
+    until_ms: float
+    """When the call ended, or its recording."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Notes what the two sides of a call say. Nothing of it may reach the app, so `noting` contains faults."""
+
+    limits: BodyLimits = _NO_LIMITS
+    began_s: float = field(default_factory=time.perf_counter)
+    sent: list[bytes] = field(default_factory=list)
+    closed: bool = False
+    greeting: Said | None = None
+    messages: list[Said] = field(default_factory=list)
+    end: Said | None = None
+    cancelled: bool = False
+    size_bytes: int = 0
+    too_long: bool = False
+    sent_in_part: bool = False
+    """Whether a message of the app was not kept."""
+    faulted: bool = False
+    ended_s: float | None = None
+    recording: Recording | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many steps the app has taken."""
+        return len(self.sent) + self.closed
+
+    def noting(self, note: Any, *facts: Any) -> None:
+        """Note something. A fault of ours ends the noting."""
+        if not self.faulted:
+            try:
+                note(*facts)
+            except Exception as fault:
+                self.faulted = True
+                faults.contain("grpc.exchange", fault)
+
+    def operated(self, operations: Any) -> None:
+        """The app's side: the core was given these operations."""
+        for operation in operations:
+            kind = operation.type()
+            if kind == internals.SEND:
+                self.sends(operation._message)
+            elif kind == internals.CLOSE:
+                self.closed = True
+
+    def sends(self, message: bytes | None) -> None:
+        """The app sends a message. Where it could not be made, an asyncio channel sends an empty one."""
+        message = message or b""
+        keeps = self._keeps(message)
+        self.sent_in_part = self.sent_in_part or not keeps
+        self.sent.append(message if keeps else b"")
+
+    def closes(self) -> None:
+        """The app sends no more."""
+        self.closed = True
+
+    def came(self, event: Any) -> None:
+        """The server's side: the core tells that operations have ended."""
+        for operation in event.batch_operations:
+            kind = operation.type()
+            if kind == internals.GREETING:
+                self.greets(operation.initial_metadata())
+            elif kind == internals.MESSAGE:
+                if operation.message() is not None:
+                    self.receives(operation.message())
+            elif kind == internals.STATUS:
+                self.ends(
+                    operation.code(), operation.details(), operation.trailing_metadata(), operation.error_string()
+                )
+
+    def greets(self, metadata: Any) -> None:
+        """The server begins to answer."""
+        if self.greeting is None:
+            self.greeting = self._said(internals.pairs_of(metadata))
+
+    def receives(self, message: bytes) -> None:
+        """The server sends a message."""
+        self.messages.append(self._said(message if self._keeps(message) else b""))
+
+    def ends(self, code: int, details: Any, trailing: Any, error: Any) -> None:
+        """The call has ended."""
+        if self.end is None:
+            lines = None if trailing is None else internals.pairs_of(trailing)
+            self.end = self._said((code, details, lines, error))
+            self.finish()
+
+    def cancels(self) -> None:
+        """The app cancels the call."""
+        if self.end is None:
+            self.cancelled = True
+
+    def finish(self) -> None:
+        """Nothing more will be said."""
+        if self.ended_s is None:
+            self.ended_s = time.perf_counter()
+        if self.recording is not None:
+            self.recording.close(self.ended_s)
+
+    def _said(self, what: Any) -> Said:
+        return Said(self.steps, (time.perf_counter() - self.began_s) * 1000, what)
+
+    def _keeps(self, message: bytes) -> bool:
+        self.size_bytes += len(message)
+        if not self.too_long:
+            size = len(message) + PIECE_BYTES
+            self.too_long = self.size_bytes > self.limits.body_bytes or not self.limits.take(size)
+        return not self.too_long
+
+
+class CallSite(Site):
+    """One call, blocking or asyncio.
+
+    Args:
+        target: The address of its channel.
+        method: ``/service/name``.
+        streams: Whether the app sends a stream of messages.
+        live: Asks the core for the call.
+        metadata: What the app sends before its first message.
+    """
+
+    lib = LIB
+    may_disown = True
+    awaits = False
+    """Whether steps are awaited."""
+
+    def __init__(self, target: str, method: Any, streams: bool, live: AppStep | None, metadata: Any = ()) -> None:
+        self._host = internals.host_of(target)
+        self._service, self._name = internals.method_of(method)
+        self.streams = streams
+        self.live: Any = live
+        self.metadata: Any = metadata
+        self.exchange = Exchange()
+        self.found_by: int | None = None
+        """In a replay: how many messages the call is found by; None for all."""
+        self.begins_again = False
+        """Whether a replay can make the call for real where it has no answer."""
+
+    def observe(self, session: TraceSession) -> None:
+        """Note what is said within the limits of the recording."""
+        self.exchange = Exchange(session.limits)
+
+    def call(self) -> Call:
+        """The call with the messages of the app, as trees."""
+        exchange = self.exchange
+        args: dict[str, Any] = {
+            "messages": [] if exchange.sent_in_part else [decoded(each) for each in exchange.sent]
+        }
+        found_by = self._answered_early() if exchange.recording is not None else self.found_by
+        if found_by is not None:
+            args[FOUND_BY] = found_by
+        # The folder of a socket differs from machine to machine.
+        host = "" if self._host.startswith(("/", "@")) else self._host
+        url = f"grpc://{host}/{self._service}"
+        return Call(LIB, EventType.CUSTOM, self._name, url, internals.pairs_of(self.metadata), args=args)
+
+    def _answered_early(self) -> int | None:
+        """By how many messages the call is to be found: by at most one where the server spoke before the app had
+        sent all of its messages.
+        """
+        exchange = self.exchange
+        said = [each.after for each in (exchange.greeting, *exchange.messages[:1], exchange.end) if each is not None]
+        first = min(said, default=exchange.steps)
+        return min(first, 1) if self.streams and (first < exchange.steps or not exchange.closed) else None
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether the core made no call. What a server answers is never raised here. Example: a closed channel."""
+        return isinstance(outcome, BaseException)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """The core gave a call, which is noted while it goes on."""
+        exchange = self.exchange
+        exchange.recording = recording
+        if exchange.ended_s is not None:
+            recording.close(exchange.ended_s)
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        """What the server said, in order."""
+        exchange = self.exchange
+        config = recording.session.config
+        greeting, end = exchange.greeting, exchange.end
+        made: dict[str, Any] = {"closed": exchange.closed, "messages": [], "cancelled": exchange.cancelled}
+        result = EventResult(reply=made)
+        if greeting is not None:
+            result.headers = HeaderMap(greeting.what)
+            made["greeting"] = [*greeting[:2]]
+        if end is not None:
+            code, details, trailing, error = end.what
+            result.status = code
+            if code:
+                result.error = f"{internals.code_text(code)}: {details}"
+                result.error_type = "grpc:RpcError"
+            lines = None if trailing is None else [{name.decode("latin-1"): value} for name, value in trailing]
+            made["end"] = [*end[:2], details, lines, error]
+        policy = config.store_response_body
+        if exchange.faulted:
+            recording.not_replayable = FAULT
+        elif exchange.too_long:
+            recording.not_replayable = f"its messages {config.why_too_long(exchange.size_bytes)}"
+        elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and not result.status):
+            recording.not_replayable = f"its messages were not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
+        else:
+            made["messages"] = [[each.after, each.at_ms, decoded(each.what)] for each in exchange.messages]
+        made["until_ms"] = ((exchange.ended_s or time.perf_counter()) - exchange.began_s) * 1000
+        return result
+
+    def again(self) -> bool:
+        """Whether nothing was sent yet that could not be sent again."""
+        return self.begins_again
+
+    def pause(self, seconds: float) -> Any:
+        """Nothing: what is said comes at its own time."""
+        return _at_once() if self.awaits else None
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Recorded:
+        """What the server said, for who gives it to gRPC."""
+        reply, args = event.result.reply, event.call.args if event.call is not None else {}
+        greeting, end = reply.get("greeting"), reply.get("end")
+        status = None
+        if end is not None:
+            after, at_ms, details, lines, error = end
+            pairs = None if lines is None else [pair for line in lines for pair in line.items()]
+            trailing = None if pairs is None else internals.metadata_of(pairs)
+            status = Said(after, at_ms, (event.result.status or 0, details, trailing, error))
+        metadata = internals.metadata_of(header_pairs(event.result.headers))
+        return Recorded(
+            event,
+            list(args["messages"]),
+            reply["closed"],
+            Said(greeting[0], greeting[1], metadata) if greeting is not None else None,
+            [Said(after, at_ms, encoded(tree)) for after, at_ms, tree in reply["messages"]],
+            status if not reply["cancelled"] else None,
+            reply["until_ms"],
+        )
+
+
+async def _at_once() -> None:
+    pass

@@ -1,0 +1,220 @@
+"""Private names of grpcio (1.60 to 1.85): the core's calls and events, and the classes of calls that stand on them.
+
+The core is ``grpc._cython.cygrpc``. A blocking channel asks it for a call by a batch of *operations* (send a message,
+receive one, receive the status), and hears of their ends by *events*. An asyncio channel asks it for an ``_AioCall``,
+which has a method for each operation.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# The types that pyright has of grpcio leave out its private modules.
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import grpc  # type: ignore[import-untyped]
+from grpc import _channel as blocking
+from grpc._cython import cygrpc  # type: ignore[import-untyped]
+from grpc.aio import _call as awaited  # type: ignore[import-untyped]
+from grpc.aio import _channel as async_channels
+
+from timetracer_otel.types import HeaderPairs
+
+__all__ = [
+    "CANCELLED",
+    "CLOSE",
+    "DEADLINE",
+    "EOF",
+    "GREETING",
+    "LIB",
+    "MESSAGE",
+    "SEND",
+    "STATUS",
+    "TELLING",
+    "Event",
+    "Operation",
+    "async_channels",
+    "awaited",
+    "blocking",
+    "code_text",
+    "connectivity",
+    "host_of",
+    "is_closed",
+    "metadata_of",
+    "method_of",
+    "number_of",
+    "pairs_of",
+    "shown_call",
+    "slots_of",
+    "status_of",
+    "target_of",
+    "text_of",
+]
+
+LIB: Final = "grpc"
+EOF: Final = cygrpc.EOF
+SEND: Final = cygrpc.OperationType.send_message
+CLOSE: Final = cygrpc.OperationType.send_close_from_client
+GREETING: Final = cygrpc.OperationType.receive_initial_metadata
+MESSAGE: Final = cygrpc.OperationType.receive_message
+STATUS: Final = cygrpc.OperationType.receive_status_on_client
+CANCELLED: Final[int] = grpc.StatusCode.CANCELLED.value[0]
+DEADLINE: Final[int] = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+TELLING: Final = (
+    *("_next", "code", "debug_error_string", "details", "exception", "initial_metadata", "result", "traceback"),
+    "trailing_metadata",
+)
+"""The methods of a call that wait for what the server says."""
+_COMPRESSION: Final = "grpc-internal-encoding-request"
+"""The metadata by which an app asks gRPC to compress."""
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
+
+
+class Operation(NamedTuple):
+    """An operation that has ended, in the form in which gRPC reads the core's own."""
+
+    kind: Any
+    greeting: Any = None
+    received: Any = None
+    status: tuple[int, Any, Any, Any] = (0, "", (), "")
+
+    def type(self) -> Any:
+        """Which operation."""
+        return self.kind
+
+    def initial_metadata(self) -> Any:
+        """What a server sends before its first message."""
+        return self.greeting
+
+    def message(self) -> Any:
+        """A message; None where there are no more."""
+        return self.received
+
+    def code(self) -> int:
+        """The number of the status."""
+        return self.status[0]
+
+    def details(self) -> Any:
+        """The text of the status."""
+        return self.status[1]
+
+    def trailing_metadata(self) -> Any:
+        """What a server sends after its last message."""
+        return self.status[2]
+
+    def error_string(self) -> Any:
+        """What the core says of an error."""
+        return self.status[3]
+
+
+class Event(NamedTuple):
+    """Operations that have ended."""
+
+    batch_operations: tuple[Operation, ...]
+    tag: Any
+    success: bool = True
+    completion_type: Any = cygrpc.CompletionType.operation_complete
+
+
+def slots_of(kind: Any) -> list[str]:
+    """The slots of a class that calls methods in which the core is: to wait for events, and to hear of them."""
+    return [name for name in ("_channel", "_managed_call") if name in vars(kind)]
+
+
+def target_of(caller: Any) -> str:
+    """The address of the channel that calls a method."""
+    # The core of a channel that was closed must not be asked: that ends the process.
+    target = getattr(caller, "_target", None) or getattr(getattr(caller, "_channel", None), "target", b"")
+    return "" if callable(target) else text_of(target)
+
+
+def text_of(target: Any) -> str:
+    """An address as a text."""
+    return target.decode(errors="replace") if isinstance(target, bytes) else str(target)
+
+
+def is_closed(core: Any) -> bool:
+    """Whether the core of a blocking channel was closed."""
+    try:
+        core.check_connectivity_state(False)
+    except ValueError:
+        return True
+    return False
+
+
+def host_of(target: str) -> str:
+    """``host:port`` of a target, or the path of a socket.
+
+    https://grpc.github.io/grpc/core/md_doc_naming.html
+    """
+    text = re.sub(r"^(dns|passthrough|xds|ipv4|ipv6):(//[^/]*/)?/?", "", target)
+    if text.startswith("unix"):
+        return re.sub(r"^unix(-abstract)?:(//)?", lambda found: "@" if found[1] else "", text)
+    return text
+
+
+def method_of(method: Any) -> tuple[str, str]:
+    """The service and the name of a method, of ``/service/name``."""
+    text = method.decode(errors="replace") if isinstance(method, bytes) else str(method)
+    service, _, name = text.lstrip("/").rpartition("/")
+    return service, name
+
+
+def pairs_of(metadata: Any) -> HeaderPairs:
+    """Metadata as header lines, without what gRPC tells itself by it."""
+    return tuple((_bytes(key), _bytes(value)) for key, value in metadata or () if key != _COMPRESSION)
+
+
+def metadata_of(pairs: Iterable[tuple[Any, Any]]) -> tuple[Any, ...]:
+    """Header lines as the core gives metadata: bytes in what ends with ``-bin``, and text in all else."""
+    made = []
+    for key, value in pairs:
+        name = key.decode("latin-1") if isinstance(key, bytes) else key
+        binary = name.endswith("-bin")
+        made.append(cygrpc._Metadatum(name, _bytes(value) if binary else _text(value)))
+    return tuple(made)
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
+
+
+def _text(value: bytes | str) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def status_of(status: tuple[int, Any, Any, Any]) -> Any:
+    """A status as the core gives it to asyncio."""
+    return cygrpc.AioRpcStatus(*status)
+
+
+def code_text(code: int) -> str:
+    """The name of a status."""
+    known = _CODES.get(code)
+    return known.name if known is not None else str(code)
+
+
+def connectivity(state: int) -> grpc.ChannelConnectivity:
+    """The state of a channel."""
+    return _STATES[state]
+
+
+def shown_call(status: Any) -> str:
+    """A call of the core that has ended, as the core shows it."""
+    lines = [f"status = {status.details()}", f'details = "{_CODES.get(status.code())}"']
+    lines.append(f'debug_error_string = "{status.debug_error_string()}"')
+    return "<_AioCall of RPC that terminated with:\n" + "".join(f"\t{line}\n" for line in lines) + ">"
+
+
+def number_of(state: grpc.ChannelConnectivity) -> int:
+    """The number of a channel's state."""
+    number: int = state.value[0]
+    return number

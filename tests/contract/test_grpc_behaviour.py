@@ -1,0 +1,367 @@
+"""What a user of gRPC sees besides the contract: spans, redaction, new calls, what a replay refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from tests import forks
+from tests.contract.framework import deadline
+from tests.servers.grpc_service import GrpcService, stub
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.plugins import disable_grpc, enable_grpc
+from timetracer_otel.session import ReplaySession
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def service() -> Iterator[GrpcService]:
+    server = GrpcService()
+    with deadline(60):
+        yield server
+    server.close()
+
+
+def text(value: str) -> StringValue:
+    return StringValue(value=value)
+
+
+def echoed(address: str, *values: str, **options: Any) -> list[str]:
+    with grpc.insecure_channel(address) as channel:
+        return [stub(channel, "Echo")(text(value), **options).value for value in values]
+
+
+async def echoed_async(address: str, *values: str, **options: Any) -> list[str]:
+    async with grpc.aio.insecure_channel(address) as channel:
+        return [(await stub(channel, "Echo")(text(value), **options)).value for value in values]
+
+
+@pytest.mark.parametrize("when", ["before", "after", "seam"])
+def test_spans_are_those_of_a_bare_run(tmp_path: Path, when: str) -> None:
+    probe = ("-m", "tests.contract.grpc_telemetry_probe", str(tmp_path), when)
+    done = forks.run(*probe, env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    def without(spans: Any, *names: str) -> Any:
+        return [
+            {**span, "id": "", "attributes": {k: v for k, v in span["attributes"].items() if k not in names}}
+            for span in spans
+        ]
+
+    assert found["same"] == [True]
+    assert without(found["recorded"]) == without(found["bare"])
+    assert without(found["replayed"], "timetracer.replayed") == without(found["bare"], "timetracer.replayed")
+    methods = [*("Echo", "Echo", "Fail", "Count", "Join", "Talk"), *("Echo", "Fail", "Count", "Join", "Talk")]
+    assert [(method, reason) for method, _, reason in found["events"]] == [(method, None) for method in methods]
+    names = [span["name"] for span in found["bare"]]
+    assert names == ["work"] if when == "seam" else [*(f"/shop.Stock/{method}" for method in methods), "work"]
+    ids = {span["id"]: span["name"] for span in found["recorded"]}
+    for method, span_id, _ in found["events"]:
+        assert ids[span_id] == ("work" if when == "seam" else f"/shop.Stock/{method}")
+    if when != "seam":
+        assert [span["attributes"].get("timetracer.replayed") for span in found["replayed"]] == [True] * 11 + [None]
+    assert found["left"] == []
+    assert found["instrumented"] == [when == "before"] * 2
+
+
+def test_a_channel_of_before_is_used_in_sessions(service: GrpcService, tmp_path: Path) -> None:
+    with grpc.insecure_channel(service.address) as channel:
+        echo = stub(channel, "Echo")
+        assert echo(text("bare")).value == "<bare>"
+        with record(tmp_path / "x.msgpack"):
+            found = [echo(text("a")).value, echo.future(text("b")).result().value]
+        service.stop()
+        with replay(tmp_path / "x.msgpack") as session:
+            assert [echo(text("a")).value, echo.future(text("b")).result().value] == found
+        assert session.verdict().ok
+        # Nothing is left of the replay.
+        with pytest.raises(grpc.RpcError):
+            echo(text("a"))
+
+
+def test_a_call_that_was_not_recorded_is_refused_at_once(service: GrpcService, tmp_path: Path) -> None:
+    def stream(channel: Any, *said: str) -> list[str]:
+        return [message.value for message in stub(channel, "Talk")(iter(map(text, said)))]
+
+    with record(tmp_path / "x.msgpack"), grpc.insecure_channel(service.address) as channel:
+        stub(channel, "Echo")(text("tea"))
+        stub(channel, "Join")(iter([text("a"), text("b")]))
+        stream(channel, "one", "two")
+    service.stop()
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), grpc.insecure_channel(service.address) as channel:
+        with pytest.raises(ReplayMismatchError, match=r"(?s)Echo grpc://127.0.0.1:\d+/shop.Stock.*milk"):
+            stub(channel, "Echo")(text("milk"))
+        with pytest.raises(ReplayMismatchError, match="milk"):
+            stub(channel, "Echo").future(text("milk"))
+        with pytest.raises(ReplayMismatchError):
+            list(stub(channel, "Count")(text("1")))
+        with pytest.raises(ReplayMismatchError):
+            stub(channel, "Join")(iter([text("a"), text("c")]))
+        with pytest.raises(ReplayMismatchError):
+            stub(channel, "Join").future(iter([text("a")])).result()
+        with pytest.raises(ReplayMismatchError):
+            stream(channel, "other", "two")
+    for said in (("one", "three"), ("one", "two", "three"), ("one",)):
+        with replay(tmp_path / "x.msgpack", fail_on_miss=False), grpc.insecure_channel(service.address) as channel:
+            with pytest.raises(ReplayMismatchError):
+                stream(channel, *said)
+            assert stub(channel, "Echo")(text("tea")).value == "<tea>"
+
+
+def test_asyncio_refuses_what_was_not_recorded(service: GrpcService, tmp_path: Path) -> None:
+    async def work(*said: str) -> Any:
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            call = stub(channel, "Talk")()
+            found = []
+            for each in said:
+                await call.write(text(each))
+                found.append((await call.read()).value)
+            await call.done_writing()
+            return [*found, await stub(channel, "Join")(iter(map(text, said)))]
+
+    with record(tmp_path / "x.msgpack"):
+        asyncio.run(work("one", "two"))
+    service.stop()
+    for said in (("one", "three"), ("other",), ("one", "two", "three"), ("one",)):
+        with replay(tmp_path / "x.msgpack", fail_on_miss=False), pytest.raises(ReplayMismatchError):
+            asyncio.run(work(*said))
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), pytest.raises(ReplayMismatchError, match="milk"):
+        asyncio.run(echoed_async(service.address, "milk"))
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False) as session:
+        asyncio.run(work("one", "two"))
+    assert session.verdict().ok
+
+
+def test_each_answer_stands_behind_what_was_said_before(service: GrpcService, tmp_path: Path) -> None:
+    def work() -> Any:
+        said: queue.Queue[Any] = queue.Queue()
+        with grpc.insecure_channel(service.address) as channel:
+            call = stub(channel, "Talk")(iter(said.get, None))
+            heard = []
+            for each in ("one", "two"):
+                said.put(text(each))
+                heard.append(next(call).value)
+            said.put(None)
+            return heard, list(call)
+
+    with record(tmp_path / "x.msgpack"):
+        found = work()
+    service.stop()
+    with replay(tmp_path / "x.msgpack"):
+        assert work() == found == (["<one>", "<two>"], [])
+    (event,) = read_cassette(tmp_path / "x.msgpack").events
+    assert [after for after, *_ in event.result.reply["messages"]] == [1, 2]
+
+
+def test_the_deadline_of_a_call_holds_in_a_replay(service: GrpcService, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"), grpc.insecure_channel(service.address) as channel:
+        said: queue.Queue[Any] = queue.Queue()
+        call = stub(channel, "Talk")(iter(said.get, None))
+        said.put(text("one"))
+        assert next(call).value == "<one>"
+        said.put(text("two"))
+        assert next(call).value == "<two>"
+        said.put(None)
+        list(call)
+    service.stop()
+    with replay(tmp_path / "x.msgpack"), grpc.insecure_channel(service.address) as channel:
+        said = queue.Queue()
+        call = stub(channel, "Talk")(iter(said.get, None), timeout=0.3)
+        said.put(text("one"))
+        assert next(call).value == "<one>"
+        with pytest.raises(grpc.RpcError) as caught:
+            next(call)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        said.put(None)
+
+
+def test_secrets_of_metadata_and_messages_are_replaced(service: GrpcService, tmp_path: Path) -> None:
+    token, key = "ghp_" + "aB3dE6gH9jK2mN5pQ8rT1vX4zC7fL0wY2sUe", "sk-" + "Q7x" * 16
+    sent = (("authorization", f"Bearer {token}"), ("x-api-key", key), ("echo-a", "plain"))
+
+    def work() -> list[str]:
+        return echoed(service.address, "tea", f"with {token} in it", metadata=sent)
+
+    with record(tmp_path / "x.msgpack"):
+        assert work() == ["<tea>", f"<with {token} in it>"]
+    data = (tmp_path / "x.msgpack").read_bytes()
+    assert token.encode() not in data
+    assert key.encode() not in data
+    assert b"plain" in data
+    service.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        tea, other = work()
+    assert session.verdict().ok
+    # The recording has a pseudonym. The app gets back the token that it has sent.
+    assert (tea, other) == ("<tea>", f"<with {token} in it>")
+
+
+def test_a_key_that_an_app_makes_anew_is_bound(service: GrpcService, tmp_path: Path) -> None:
+    def work() -> bool:
+        key = str(uuid.uuid4())
+        return echoed(service.address, key) == [f"<{key}>"]
+
+    with record(tmp_path / "x.msgpack"):
+        assert work()
+    service.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work()
+    assert [binding.kind for binding in session.verdict().bindings] == ["uuid"]
+
+
+def test_new_calls_are_added(service: GrpcService, tmp_path: Path) -> None:
+    cassette = tmp_path / "x.msgpack"
+    with record(cassette):
+        pass
+
+    def streams() -> Any:
+        with grpc.insecure_channel(service.address) as channel:
+            counted = [message.value for message in stub(channel, "Count")(text("2"))]
+            joined = stub(channel, "Join")(iter([text("a"), text("b")])).value
+            return counted, joined, [message.value for message in stub(channel, "Talk")(iter([text("c")]))]
+
+    with replay(cassette, record_mode="new_episodes"):
+        assert echoed(service.address, "tea") == ["<tea>"]
+        assert asyncio.run(echoed_async(service.address, "milk")) == ["<milk>"]
+    with replay(cassette, record_mode="new_episodes") as session:
+        assert echoed(service.address, "tea", "cake") == ["<tea>", "<cake>"]
+        assert asyncio.run(echoed_async(service.address, "milk", "salt")) == ["<milk>", "<salt>"]
+        found = streams()
+    assert session.verdict().recorded == 5
+    assert found == (["0", "1"], "a,b", ["<c>"])
+    service.stop()
+    with replay(cassette) as session:
+        assert echoed(service.address, "tea", "cake") == ["<tea>", "<cake>"]
+        assert asyncio.run(echoed_async(service.address, "milk", "salt")) == ["<milk>", "<salt>"]
+        assert streams() == found
+    assert session.verdict().ok
+
+
+@pytest.mark.parametrize("name", ["grpc", "rpc"])
+def test_live_calls(service: GrpcService, tmp_path: Path, name: str) -> None:
+    with record(tmp_path / "x.msgpack"):
+        pass
+    with replay(tmp_path / "x.msgpack", live_plugins=[name]) as session:
+        assert echoed(service.address, "a", "b") == ["<a>", "<b>"]
+        assert asyncio.run(echoed_async(service.address, "c")) == ["<c>"]
+    assert session.verdict().live == {"grpc": 3}
+    with replay(tmp_path / "x.msgpack", live_hosts=[service.address]) as session:
+        assert echoed(service.address, "a") == ["<a>"]
+    assert session.verdict().live == {"grpc": 1}
+
+
+def test_a_replay_without_the_plugin_refuses_calls(service: GrpcService, tmp_path: Path) -> None:
+    from timetracer_otel.context import reset_session, set_session
+
+    with record(tmp_path / "x.msgpack"):
+        pass
+    session = ReplaySession(read_cassette(tmp_path / "x.msgpack"), str(tmp_path / "x.msgpack"))
+    with grpc.insecure_channel(service.address) as channel:
+        token = set_session(session)
+        try:
+            for call in (stub(channel, "Echo"), stub(channel, "Echo").future, stub(channel, "Count")):
+                with pytest.raises((NetworkBlockedError, ReplayMismatchError)):
+                    call(text("x"))
+        finally:
+            reset_session(token)
+    assert str(session.verdict()).startswith("0 hit, 0 missed, 0 unused, 0 live, 3 blocked")
+
+
+def test_what_is_suppressed_is_left_alone(service: GrpcService, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"), suppress_instrumentation():
+        assert echoed(service.address, "a") == ["<a>"]
+        assert asyncio.run(echoed_async(service.address, "a")) == ["<a>"]
+    assert read_cassette(tmp_path / "x.msgpack").events == []
+
+
+def test_large_messages_are_not_kept(service: GrpcService, tmp_path: Path) -> None:
+    def work() -> int:
+        with grpc.insecure_channel(service.address) as channel:
+            return len(stub(channel, "Size")(text("3000")).value)
+
+    with record(tmp_path / "x.msgpack", max_body_kb=2):
+        assert work() == 3000
+    (event,) = read_cassette(tmp_path / "x.msgpack").events
+    assert "TIMETRACER_MAX_BODY_KB=2" in str(event.not_replayable)
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), pytest.raises(ReplayMismatchError, match="MAX_BODY_KB"):
+        work()
+
+
+def test_a_stream_that_was_left_open_is_replayed_as_far_as_it_was_read(service: GrpcService, tmp_path: Path) -> None:
+    def work(count: int) -> list[str]:
+        with grpc.insecure_channel(service.address) as channel:
+            call = stub(channel, "Endless")(text("more"))
+            found = [next(call).value for _ in range(count)]
+            call.cancel()
+            return found
+
+    with record(tmp_path / "x.msgpack"):
+        found = work(2)
+    service.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work(2) == found
+    assert session.verdict().ok
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match="the app cancelled it there"),
+    ):
+        work(3)
+
+
+def test_a_replay_keeps_the_pace_of_the_recording_where_it_is_asked_to(service: GrpcService, tmp_path: Path) -> None:
+    def work() -> tuple[str, float]:
+        loop_began = asyncio.new_event_loop()
+        try:
+            began = loop_began.time()
+            with grpc.insecure_channel(service.address) as channel:
+                return stub(channel, "Slow")(text("0.4")).value, loop_began.time() - began
+        finally:
+            loop_began.close()
+
+    with record(tmp_path / "x.msgpack"):
+        work()
+    service.stop()
+    with replay(tmp_path / "x.msgpack"):
+        assert work()[1] < 0.3
+    with replay(tmp_path / "x.msgpack", replay_timing=True):
+        assert work()[1] >= 0.35
+
+
+def test_a_secure_channel(tmp_path: Path) -> None:
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(), grpc.access_token_call_credentials("token")
+    )
+
+    def work() -> Any:
+        with grpc.secure_channel("localhost:1", credentials) as channel:
+            try:
+                return stub(channel, "Echo")(text("a"), timeout=5).value
+            except grpc.RpcError as error:
+                return error.code(), error.details()
+
+    with record(tmp_path / "x.msgpack"):
+        found = work()
+    with replay(tmp_path / "x.msgpack"):
+        assert work() == found
+
+
+def test_enabling_is_harmless_when_repeated() -> None:
+    enable_grpc()
+    enable_grpc()
+    disable_grpc()
+    disable_grpc()
