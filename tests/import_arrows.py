@@ -82,6 +82,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "httpx": ("httpx", "httpx2", "httpcore", "httpcore2", "h2", "anyio"),
     "requests": ("requests",),
     "urllib3": ("urllib3",),
+    "botocore": ("aiobotocore", "boto3", "botocore"),
     "aiohttp": ("aiohttp", "multidict", "yarl"),
     "django_orm": ("django",),
     "sqlalchemy": ("sqlalchemy",),
