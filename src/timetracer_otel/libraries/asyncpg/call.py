@@ -278,6 +278,9 @@ class Received(_AsyncSite):
         return event.result.reply
 
 
+_viewed: Callable[[Any], Any] = memoryview
+
+
 class Supplied:
     """The data of a COPY from the app, noted while asyncpg takes them.
 
@@ -302,7 +305,7 @@ class Supplied:
 
     def _append(self, data: Any) -> None:
         try:
-            piece = bytes(outside(memoryview, data))
+            piece = bytes(outside(_viewed, data))
         except TypeError:
             # It is asyncpg's to refuse.
             return

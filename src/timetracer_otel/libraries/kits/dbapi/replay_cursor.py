@@ -157,7 +157,7 @@ class ReplayCursor(ReplayObject):
 
     def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
-        return self._run(CursorCall(operation, parameters, many=True), partial(outside, through))
+        return self._run(CursorCall(operation, parameters, many=True), lambda real: outside(through, real))
 
     def callproc(self, *args: Any, **kwargs: Any) -> Any:
         """Answer the call of a stored procedure (PEP 249) from the cassette."""
