@@ -30,7 +30,7 @@ GUARDS = frozenset(
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
-        "guarded_generator.<locals>.guarded_generate _run_in_generator _deciding.<locals>.decided "
+        "guarded_generator.<locals>.guarded_generate _run_in_generator "
         "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call contain",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
