@@ -321,6 +321,32 @@ def values_that_come_one_by_one(database: Database) -> Any:
     return seen(found)
 
 
+class NotTakenError(Exception):
+    """An error of the app's own."""
+
+
+@on_sqlite3
+def row_factories_that_raise(database: Database) -> Any:
+    connection = database.connect()
+    items(database, connection, 4)
+
+    def factory(_: Any, row: tuple[Any, ...]) -> Any:
+        if row[0] == 3:
+            raise NotTakenError(row)
+        return list(row)
+
+    connection.row_factory = factory
+    select = "SELECT id, name FROM item WHERE id > ? ORDER BY id"
+    found: list[Any] = []
+    for after in range(4):
+        found.append(attempt(lambda after=after: connection.execute(select, (after,)).fetchone()))
+        found.append(attempt(lambda after=after: connection.execute(select, (after,)).fetchmany(2)))
+        found.append(attempt(lambda after=after: connection.execute(select, (after,)).fetchall()))
+        found.append(attempt(lambda after=after: list(connection.execute(select, (after,)))))
+    connection.close()
+    return seen(found)
+
+
 class Numbers:
     """Values that have a length and items, and no more."""
 

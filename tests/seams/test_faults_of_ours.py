@@ -60,6 +60,27 @@ def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     ],
 )
 def test_a_worker_meets_a_fault_of_ours_before_its_first_job(workload: str, mode: str, functions: str) -> None:
+    _tried(workload, mode, functions)
+
+
+def test_what_stands_for_a_server_always_answers() -> None:
+    _tried("asyncpg_direct", "replay", "calls/flow.py")
+
+
+@pytest.mark.parametrize(
+    ("workload", "functions"),
+    [
+        ("psycopg_direct", "psycopg/connection.py:waiting"),
+        ("psycopg2_direct", "psycopg2/copying.py:Copy.with_file"),
+        # It refuses new calls.
+        ("asyncpg_direct", "asyncpg/server.py:Server._event_of"),
+    ],
+)
+def test_a_new_call_of_a_driver_meets_a_fault_of_ours(workload: str, functions: str) -> None:
+    _tried(workload, "new", functions)
+
+
+def _tried(workload: str, mode: str, functions: str) -> None:
     command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--modes", mode, "--only", functions]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=550)
     assert tried.returncode == 0, tried.stdout + tried.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -136,8 +137,6 @@ def psycopg_direct_async(servers: Servers) -> list[str]:
 
 
 def psycopg2_direct(servers: Servers) -> list[str]:
-    import io
-
     import psycopg2  # type: ignore[import-untyped]
     from psycopg2.extras import RealDictCursor, execute_values  # type: ignore[import-untyped]
 
@@ -206,11 +205,32 @@ def asyncpg_direct(servers: Servers) -> list[str]:
             async with connection.transaction():
                 return await connection.execute(_TAKEN)
 
+        async def many() -> Any:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.executemany("INSERT INTO people (name) VALUES ($1)", [("Cem",), ("Dia",)])
+            await connection.executemany("INSERT INTO people (name) VALUES ($1)", ([name] for name in ("Eve", "Fay")))
+            await transaction.rollback()
+
+        async def copied() -> Any:
+            came: list[bytes] = []
+
+            async def sink(data: bytes) -> None:
+                came.append(data)
+
+            told = [await connection.copy_from_query("SELECT name FROM people ORDER BY id", output=sink)]
+            transaction = connection.transaction()
+            await transaction.start()
+            told.append(await connection.copy_records_to_table("people", records=[("Gil",)], columns=["name"]))
+            told.append(await connection.copy_to_table("people", source=io.BytesIO(b"Hal\n"), columns=["name"]))
+            await transaction.rollback()
+            return told, came
+
         async def pooled() -> Any:
             async with asyncpg.create_pool(f"postgresql://{servers.postgres}", min_size=1, max_size=1) as pool:
                 return await pool.fetchval("SELECT name FROM people ORDER BY id LIMIT 1")
 
-        found = [await seen_async(work) for work in (rows, prepared, by_cursor, taken, pooled)]
+        found = [await seen_async(work) for work in (rows, prepared, by_cursor, many, copied, taken, pooled)]
         return [*found, await seen_async(connection.close)]
 
     return asyncio.run(main())

@@ -25,6 +25,8 @@ _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<m
 GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
+        # What a miss is made of.
+        "exceptions.py": "ReplayMismatchError.__init__ ReplayMismatchError._lines",
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
@@ -56,6 +58,8 @@ GUARDS = frozenset(
         "libraries/aiosqlite/seams.py": "_Queued.__call__",
         # The app's own function.
         "libraries/asyncpg/internals.py": "app_password",
+        "libraries/asyncpg/call.py": "Supplied.take",
+        "libraries/asyncpg/seams.py": "_kept _noting_rows _noting_async _noting_pieces",
         "libraries/asyncpg/server.py": "Server.write Server.close Server._turn Server._answer Server._gone",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
@@ -82,7 +86,9 @@ GUARDS = frozenset(
         "libraries/mysqlclient/answer.py": "NotedResult.fetch_row NotedResult.discard NotedResult._end "
         "NotedResult.__getattr__ NotedResult.__del__",
         "libraries/sqlite3/answer.py": "_RecordingCursor.row_factory _RecordingCursor.close "
-        + " ".join(f"_Notes.{name}" for name in ("fetch", "took", "make_rows_by", "make_rows_by.<locals>.made")),
+        + " ".join(
+            f"_Notes.{name}" for name in ("fetch", "_refused", "took", "make_rows_by", "make_rows_by.<locals>.made")
+        ),
         "libraries/sqlite3/seams.py": "_register_converter.<locals>.begin.<locals>.converting",
         "libraries/psycopg/answer.py": "Heard.__call__",
         "libraries/psycopg/internals.py": "stand_in_class.<locals>.connect_gen",

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary, ref
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import Recording, begun
+from timetracer_otel.calls.flow import FAULT, Recording, begun
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.constants import EventType
 from timetracer_otel.libraries.asyncpg import internals, wire
 from timetracer_otel.libraries.asyncpg.answer import Answer, answer_of
@@ -276,20 +278,41 @@ class Received(_AsyncSite):
         return event.result.reply
 
 
+_viewed: Callable[[Any], Any] = memoryview
+
+
 class Supplied:
-    """The data of a COPY from the app, noted while asyncpg takes them."""
+    """The data of a COPY from the app, noted while asyncpg takes them.
+
+    Attributes:
+        faulted: Whether a fault of ours kept some of them from being noted.
+    """
+
+    faulted = False
 
     def __init__(self) -> None:
         self._kept = bytearray()
         self._size_bytes = 0
         self._hash = hashlib.sha256()
 
-    def append(self, data: bytes) -> None:
-        """The next piece."""
-        self._hash.update(data)
-        self._size_bytes += len(data)
+    def take(self, data: Any) -> None:
+        """The next piece. This is a guard: asyncpg gets the piece from the app."""
+        try:
+            self._append(data)
+        except Exception as fault:
+            self.faulted = True
+            faults.contain(f"{LIB}.copy", fault)
+
+    def _append(self, data: Any) -> None:
+        try:
+            piece = bytes(outside(_viewed, data))
+        except TypeError:
+            # It is asyncpg's to refuse.
+            return
+        self._hash.update(piece)
+        self._size_bytes += len(piece)
         if self._size_bytes <= _MOST_COMPARED:
-            self._kept += data
+            self._kept += piece
 
     def compared(self) -> dict[str, Any]:
         """What the data are compared by."""
@@ -299,6 +322,14 @@ class Supplied:
             return {"data": self._kept.decode()}
         except UnicodeDecodeError:
             return {"data": bytes(self._kept)}
+
+
+def _as_data(value: Any) -> Any:
+    """A bound value, with tuples in the place of asyncpg's records, which stand for composite types."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind(map(_as_data, value))
+    return tuple(map(_as_data, value)) if internals.is_record(value) else value
 
 
 class Exchange(_AsyncSite):
@@ -379,9 +410,9 @@ class Exchange(_AsyncSite):
         """The arguments, as far as they are known by now."""
         if self._args is not None:
             return self._args
-        made = arguments(CursorCall(self._statement, self._values, False, self._options), ())
-        if self.many is not None:
-            made["many"] = list(self.many)
+        is_many = self.many is not None
+        given = _as_data(self.many if is_many else self._values)
+        made = arguments(CursorCall(self._statement, given, is_many, self._options), ())
         if self.supplied is not None:
             made["parameters"] = self.supplied.compared()
         if self.portal:
@@ -553,6 +584,8 @@ class Exchange(_AsyncSite):
         found = Answer(self._noted, self._keeps_rows)
         types = self.target.types  # type: ignore[attr-defined]
         reply = answer_of(found, self._described, types, self._in_text, self._keeps_rows, self._changed)
+        if self.supplied is not None and self.supplied.faulted:
+            recording.not_replayable = FAULT
         if self.copied is not None:
             reply["copied"] = self.copied
         if self._error is not None:

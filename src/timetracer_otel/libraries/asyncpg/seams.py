@@ -10,7 +10,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, guarded_async, only, raising
@@ -35,7 +34,6 @@ from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.direct import held_by
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.owners import HELD, opening
-from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -326,7 +324,7 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         limit = given.get("limit")
         options = {"limit": limit} if limit and not portal else None
         return Exchange(
-            *(held, protocol, state.query, tuple(map(_as_data, given["args"]))),
+            *(held, protocol, state.query, tuple(given["args"])),
             options=options,
             state=state,
             portal=portal,
@@ -335,7 +333,7 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
     if method == "bind_execute_many" and state is not None:
         many: list[Any] = []
         if type(given["args"]) in (list, tuple):
-            many += map(_row, given["args"])
+            many += map(_kept, given["args"])
         elif isinstance(given["args"], Iterable):
             given["args"] = _noting_rows(given["args"], many)
         returns_rows = bool(given.get("return_rows"))
@@ -362,58 +360,39 @@ def _site(held: HeldConnection, protocol: Any, method: str, given: dict[str, Any
         elif given.get("reader") is not None:
             given["reader"] = _noting_pieces(given["reader"], sent)
         else:
-            sent.append(_bytes(given["data"]))
+            sent.take(given["data"])
         return Exchange(held, protocol, given["copy_stmt"], many=rows, supplied=sent if rows is None else None)
     return None
 
 
-def _as_data(value: Any) -> Any:
-    """A bound value, with tuples in the place of asyncpg's records, which stand for composite types."""
-    kind = type(value)
-    if kind is list or kind is tuple:
-        return kind(map(_as_data, value))
-    return tuple(map(_as_data, value)) if internals.is_record(value) else value
+# From here to the next function, nothing is made of the app's data: asyncpg takes them through these functions.
 
 
-def _row(values: Any) -> Any:
-    """The values of one row, for matching. What is no row is asyncpg's to refuse."""
-    if not hasattr(values, "__len__"):
-        return None
-    try:
-        return [plain_parameter(_as_data(value)) for value in values]
-    except Exception as fault:
-        faults.contain(f"{LIB}.row", fault)
-        return None
-
-
-def _bytes(data: Any) -> bytes:
-    """A copy of data. What is none is asyncpg's to refuse."""
-    try:
-        return bytes(memoryview(data))
-    except TypeError:
-        return b""
+def _kept(row: Any) -> Any:
+    """A row that the app may fill anew for the next one."""
+    return row.copy() if type(row) in (list, dict) else row
 
 
 def _noting_rows(rows: Any, noted: list[Any]) -> Iterator[Any]:
     for row in rows:
-        noted.append(_row(row))
+        noted.append(_kept(row))
         yield row
 
 
 async def _noting_async(rows: Any, noted: list[Any]) -> AsyncIterator[Any]:
     async for row in rows:
-        noted.append(_row(row))
+        noted.append(_kept(row))
         yield row
 
 
 async def _noting_pieces(pieces: Any, noted: Supplied) -> AsyncIterator[Any]:
     async for piece in pieces:
-        noted.append(_bytes(piece))
+        noted.take(piece)
         yield piece
 
 
 def _noting_data(sink: Any, noted: list[bytes]) -> Any:
-    return noting_async(f"{LIB}.copy", sink, before=lambda data: noted.append(_bytes(data)))
+    return noting_async(f"{LIB}.copy", sink, before=noted.append)
 
 
 def _recorded(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import Recording
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.constants import EventType
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier, text_of
@@ -86,7 +87,7 @@ class Copy:
     def with_file(self, cursor: Any) -> Any:
         """Make the call on a cursor; what the app's file gave is read again."""
         file = io.BytesIO(self.options["sent"]) if self.sends else self.file
-        return getattr(cursor, self._name)(**{**self._given, "file": file})
+        return outside(getattr(cursor, self._name), **{**self._given, "file": file})
 
     def as_written(self, piece: Any) -> Any:
         """A piece that came, as the app's file takes it."""

@@ -11,7 +11,7 @@ from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.guarded import Begin, Flow, only, raising
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.whose_error import outside, raise_for_app
-from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches
+from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SqliteConnection
@@ -27,6 +27,7 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import (
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, shape_of
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.libraries.kits.dbapi.values import plain_row
 from timetracer_otel.libraries.sqlite3.call import reaches_file
 from timetracer_otel.session import BaseSession
 
@@ -117,7 +118,20 @@ class _Notes(CursorNotes):
 
     def fetch(self, fetch: Any, *args: Any, **kwargs: Any) -> Any:
         self._rows.clear()
-        return super().fetch(fetch, *args, **kwargs)
+        try:
+            return super().fetch(fetch, *args, **kwargs)
+        except BaseException:
+            if self.factory is not None:
+                self._refused()
+            raise
+
+    def _refused(self) -> None:
+        """Note the row at which fetching raised: the app's factory may have done it, and does so in a replay."""
+        try:
+            if self.fetches is not None and self._rows:
+                self.fetches.refused_row = plain_row(self._rows[-1])
+        except Exception as fault:
+            self.give_up(fault)
 
     def took(self, how: str, rows: Any, asked: int | None) -> None:
         super().took(how, list(self._rows) if self.factory is not None else rows, asked)
@@ -227,6 +241,12 @@ class _ReplayCursor(ReplayCursor):
     def fetchall(self) -> Any:
         """All recorded rows that are left."""
         return self._made(super().fetchall())
+
+    def _given(self, answer: RecordedAnswer) -> Any:
+        if answer.refused_row is not None:
+            # The error of the app's factory may be of a class of the app's, which nobody but the factory makes.
+            answer.make = lambda row: self._made([row])
+        return super()._given(answer)
 
     def _made(self, rows: list[Any]) -> list[Any]:
         """The rows as the app wants them, where they were recorded before it got them."""

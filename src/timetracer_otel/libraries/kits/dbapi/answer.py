@@ -79,6 +79,8 @@ class Fetches:
     it raised."""
     state: Any = None
     """What the connection told of itself behind the statement (`Target.state_of`)."""
+    refused_row: tuple[Any, ...] | None = None
+    """The row at which fetching raised, where something of the app's made the rows, and may have raised."""
     unread: Any = None
     """The description as the driver gave it to us, until the library reads it."""
 
@@ -213,6 +215,10 @@ class Fetches:
                 made["final_rowcount"] = self._final_rowcount
             if self._error is not None:
                 made["fetch_error"] = self._error
+            if self.refused_row is not None:
+                # Among the rows, where its secrets are found.
+                made["rows"].append(list(self.refused_row))
+                made["refused"] = True
             if self._moves is not None:
                 made["moves"] = list(self._moves)
         return made
@@ -257,6 +263,10 @@ class RecordedAnswer:
     _moves: Sequence[Any] = ()
     _started_s = 0.0
     _times: Sequence[float] = ()
+    refused_row: tuple[Any, ...] | None = None
+    """The row at which fetching raised, where something of the app's made the rows, and may have raised."""
+    make: Callable[[tuple[Any, ...]], Any] = tuple
+    """Makes a row as the app wants it, of the values of such a row."""
 
     def __init__(self, event: DependencyEvent, session: ReplaySession, site: Site | None) -> None:
         reply = event.result.reply
@@ -276,6 +286,8 @@ class RecordedAnswer:
                 self._columns = _described(columns)
             if rows:
                 self._rows = restored_rows(rows)
+                if "refused" in reply:
+                    *self._rows, self.refused_row = self._rows
             if "row_class" in reply:
                 name, fields = reply["row_class"]
                 names = [column.name for column in self._columns or ()]
@@ -319,6 +331,8 @@ class RecordedAnswer:
             error: RecordedError | None = self.event.result.reply.get("fetch_error")
             if error is not None:
                 assert self._site is not None
+                if self.refused_row is not None:
+                    self.make(self.refused_row)
                 raise_for_app(rebuilt(self._site, self.event, self.session, error))
             asked = "all rows" if size is None else f"{size} more"
             raise self.session.refuse(

@@ -148,7 +148,7 @@ class ReplayCursor(ReplayObject):
 
     def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
-        return self._run(CursorCall(operation, parameters, many=True), through)
+        return self._run(CursorCall(operation, parameters, many=True), lambda real: outside(through, real))
 
     def callproc(self, *args: Any, **kwargs: Any) -> Any:
         """Answer the call of a stored procedure (PEP 249) from the cassette."""
@@ -242,7 +242,7 @@ class ReplayCursor(ReplayObject):
     def _call(self, method: str, call: CursorCall | None) -> Any:
         if call is None:
             raise_for_app(TypeError(f"{method}() was given no statement, or no values for it"))
-        return self._run(call, lambda real: getattr(real, method)(*call.args, **call.kwargs))
+        return self._run(call, lambda real: outside(getattr(real, method), *call.args, **call.kwargs))
 
     def _run(self, call: CursorCall, live: Callable[[Any], Any]) -> Any:
         if isinstance(self._answer, RecordingCursor):
@@ -312,7 +312,7 @@ class ReplayCursor(ReplayObject):
         if self._input_sizes is not None:
             outside(real.setinputsizes, *self._input_sizes[0], **self._input_sizes[1])
         try:
-            value = outside(live, real)
+            value = live(real)
         except Exception:
             if self._target.is_gone(connection):
                 self._connection.lose()
