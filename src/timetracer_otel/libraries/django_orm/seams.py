@@ -76,7 +76,7 @@ def _knows(session: BaseSession | None, wrapper: Any) -> None:
     connection = wrapper.connection
     held = held_by(connection)
     if isinstance(session, ReplaySession) and held is not None and held.replays(session):
-        internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
+        _told(wrapper).tell(session, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
     elif connection is not None and known_above(connection) is not (told := _told(wrapper)):
         let_know(connection, told)
 
