@@ -85,7 +85,7 @@ class AskedOnce:
         return found
 
     def tell(self, session: Any, asked: Mapping[str, Any]) -> None:
-        """Let Django know what it had asked when it was recorded. It may forget that, and ask again: so a replay tells it
+        """Let Django know what it had asked when it was recorded. It may forget that and ask again: a replay tells it
         once.
         """
         if not asked or (self._told_in is not None and self._told_in() is session):
