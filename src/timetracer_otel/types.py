@@ -340,7 +340,7 @@ class DependencyEvent(_ReadInPart):
         whether it is alive. An app whose connection is open needs no such call.
         """
         reply = self.result.reply
-        return self.event_type is EventType.DB_QUERY and isinstance(reply, dict) and bool(reply.get(SETS_UP))
+        return self.event_type is EventType.DB_QUERY and isinstance(reply, dict) and SETS_UP in reply
 
     @property
     def is_without_plugin(self) -> bool:

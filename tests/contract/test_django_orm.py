@@ -91,6 +91,11 @@ def test_enabling_is_harmless_when_repeated_and_undone() -> None:
         ("SELECT 's1_x1'", "SELECT 's2_x1'", False),
         ('TRUNCATE "b", "a" RESTART IDENTITY;', 'TRUNCATE "a", "b" RESTART IDENTITY;', True),
         ('TRUNCATE "a"', 'TRUNCATE "b"', False),
+        (
+            """UPDATE "sqlite_sequence" SET "seq" = 0 WHERE "name" IN ('b', 'a');""",
+            """UPDATE "sqlite_sequence" SET "seq" = 0 WHERE "name" IN ('a', 'b');""",
+            True,
+        ),
         ("EXPLAIN (VERBOSE true, ANALYZE true) SELECT 1", "EXPLAIN (ANALYZE true, VERBOSE true) SELECT 1", True),
         ("SELECT x IN ('true','null','false')", "SELECT x IN ('false','true','null')", True),
         ("SELECT x IN ('a','b')", "SELECT x IN ('b','a')", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import django
 import pytest
 
 from tests import forks
@@ -39,7 +40,7 @@ WAYS = {
         "postgresql",
         {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": {"server_side_binding": True}},
     ),
-    "postgresql, a pool": ("postgresql", {"OPTIONS": {"pool": True}}),
+    **({"postgresql, a pool": ("postgresql", {"OPTIONS": {"pool": True}})} if django.VERSION >= (5, 1) else {}),
     "postgresql by psycopg2": ("postgresql", {"ATOMIC_REQUESTS": True}),
     "postgresql by psycopg2, connections that stay": (
         "postgresql",

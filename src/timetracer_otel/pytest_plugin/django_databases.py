@@ -66,11 +66,17 @@ def _before_databases(item: pytest.Item) -> Callable[[], object] | None:
     marked = [each for each in items if each.get_closest_marker(_MARKER) is not None]
     if not marked:
         return None
-    # Connections that are opened now are those of the tests. These drivers take over none that was opened before.
+    # Connections that are opened now are those of the tests. Not every driver takes over one that was opened before,
+    # or tells where that goes to.
     plugins.enable_django_orm()
-    plugins.enable_sqlite3()
-    with suppress(PluginNotFoundError):
-        plugins.enable_psycopg2()
+    for enable in (
+        plugins.enable_mysqlclient,
+        plugins.enable_psycopg,
+        plugins.enable_psycopg2,
+        plugins.enable_sqlite3,
+    ):
+        with suppress(PluginNotFoundError):
+            enable()
     if len(marked) < len(items) or not all(map(_is_replayed, marked)):
         return None
     recording = TraceSession(TraceConfig())

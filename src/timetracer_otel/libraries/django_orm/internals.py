@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import ref
 
-__all__ = ["RELIED_UPON", "SETS_UP", "AskedOnce", "asking_property", "know", "name_for_tests", "wrapper_of"]
+__all__ = ["RELIED_UPON", "SETS_UP", "AskedOnce", "asking_property", "name_for_tests", "wrapper_of"]
 
 RELIED_UPON = {
     "django.db.backends.base.base": (
@@ -65,11 +65,12 @@ class AskedOnce:
         wrapper: Around the connection.
     """
 
-    __slots__ = ("_asked_in", "_places")
+    __slots__ = ("_asked_in", "_places", "_told_in")
 
     def __init__(self, wrapper: Any) -> None:
         self._places = ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features)))
         self._asked_in: dict[str, Callable[[], object]] = {}
+        self._told_in: Callable[[], object] | None = None
 
     def asked(self, name: str, session: Any) -> None:
         """Something is asked now, and this recording has the answer. A replay of it asks again."""
@@ -83,13 +84,17 @@ class AskedOnce:
                 found.pop(name, None)
         return found
 
-
-def know(wrapper: Any, asked: Mapping[str, Any]) -> None:
-    """Let Django know what it had asked when it was recorded."""
-    for names, kept in ((_OF_WRAPPER, vars(wrapper)), (_OF_FEATURES, vars(wrapper.features))):
-        for name in names:
-            if name in asked:
-                kept.setdefault(name, asked[name])
+    def tell(self, session: Any, asked: Mapping[str, Any]) -> None:
+        """Let Django know what it had asked when it was recorded. It may forget that and ask again: a replay tells it
+        once.
+        """
+        if not asked or (self._told_in is not None and self._told_in() is session):
+            return
+        self._told_in = ref(session)
+        for names, kept in self._places:
+            for name in names:
+                if name in asked:
+                    kept.setdefault(name, asked[name])
 
 
 def name_for_tests(creation: Any) -> str:

@@ -76,7 +76,7 @@ def _knows(session: BaseSession | None, wrapper: Any) -> None:
     connection = wrapper.connection
     held = held_by(connection)
     if isinstance(session, ReplaySession) and held is not None and held.replays(session):
-        internals.know(wrapper, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
+        _told(wrapper).tell(session, (recorded_facts(session, held.target) or {}).get(KNOWN_ABOVE, {}))
     elif connection is not None and known_above(connection) is not (told := _told(wrapper)):
         let_know(connection, told)
 
@@ -157,14 +157,12 @@ def _ensures(original: Function) -> Function:
 
 def _loads(original: Function) -> Function:
     """Django takes a loader that psycopg may have in C. That has nothing to ask where a connection stands in for one:
-    there, it is the one in Python, which psycopg has under the same name.
+    there, what makes the rows gives the one in Python.
     """
 
     def begin(_: BaseSession | None, oid: int, context: Any = None) -> AppStep | None:
-        held = held_by(getattr(context, "connection", None))
-        if held is None or not held.stands_in:
-            return None
-        return AppStep(importlib.import_module("psycopg.types.datetime").TimestamptzLoader, oid, context)
+        in_python = getattr(context, "in_python", None)
+        return AppStep(in_python(original), oid, context) if in_python is not None else None
 
     return guarded(_LIB, original, begin, outside=True)
 

@@ -447,6 +447,10 @@ def _by_python() -> tuple[Any, Any]:
 
         _lib = LIB
 
+        def in_python(self, cls: Any) -> Any:
+            """A class of loaders without code in C, for a loader of the app's that stands on another."""
+            return _in_python(cls)
+
         def load_row(self, row: int, make_row: Any) -> Any:
             """One row; None behind the last one, as psycopg 3.1 wants it."""
             return next(iter(self._self_rows(row, row + 1, make_row)), None)
