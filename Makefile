@@ -56,7 +56,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -148,6 +148,9 @@ fuzz-cassettes: $(STAMPS)/installed .venv-fuzz/stamps/fuzz ## hostile cassettes,
 	@$(CLEAN) .venv-fuzz/bin/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl
 	@$(CLEAN) nice .venv-fuzz/bin/python -m tests.fuzz.cassettes build/fuzz/corpus tests/fuzz/corpus \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -entropic_scale_per_exec_time=1 -timeout=100 -rss_limit_mb=1024 -artifact_prefix=build/fuzz/ -verbosity=0 -print_final_stats=1
+
+test-whole: ## as `make test`, and each case over every driver, client, server and framework that has it
+	@TEST_WHOLE=1 $(MAKE) --no-print-directory test
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed

@@ -22,7 +22,7 @@ H = TypeVar("H")
 FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 """Set by ``make fuzz``."""
 WHOLE = FUZZ or os.environ.get("TEST_WHOLE") == "1"
-"""Whether cases are run in every way that there is, and not shared: in ``make fuzz`` and ``make test-oldest``."""
+"""Whether cases are run in every way that there is, and not shared: in ``make test-whole`` and ``make fuzz``."""
 
 
 def examples(count: int, *suppressed: HealthCheck) -> settings:

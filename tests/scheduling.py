@@ -24,13 +24,10 @@ __all__ = ["LONG", "is_long", "is_spread", "make_scheduler", "scope_of"]
 LONG = (
     *("tests/contract/test_hash_seeds.py", "tests/docs/test_commands.py", "tests/faults/test_kill.py"),
     *("tests/faults/test_sigterm.py", "tests/hybrid/test_order_service.py", "tests/hybrid/test_interleavings.py"),
-    *(
-        "tests/lines/test_lines.py",
-        "tests/load/test_load.py",
-        "tests/process/test_jobs.py",
-        "tests/process/test_startup_calls.py",
-    ),
-    *("tests/tooling/test_skips.py", "tests/verify/test_verify.py", "tests/verify/test_verify_frameworks.py"),
+    *("tests/lines/test_django.py", "tests/lines/test_lines.py", "tests/lines/test_world.py"),
+    *("tests/load/test_load.py", "tests/planted/test_planted_secrets.py", "tests/process/test_jobs.py"),
+    *("tests/process/test_startup_calls.py", "tests/seams/test_faults_of_ours.py", "tests/tooling/test_skips.py"),
+    *("tests/verify/test_verify.py", "tests/verify/test_verify_django.py", "tests/verify/test_verify_frameworks.py"),
     "tests/verify/test_verify_jobs.py",
 )
 """Modules with a few tests that take many seconds each, or together."""

@@ -329,7 +329,7 @@ class AddingContract(Contract):
 class Shares:
     """Test classes that share their cases: each case is run by one of the classes that have it, which the seed draws.
 
-    The classes differ in one thing, such as the driver. In ``make fuzz``, ``make test-oldest`` and wherever
+    The classes differ in one thing, such as the driver. In ``make test-whole``, ``make fuzz`` and wherever
     ``TEST_WHOLE=1`` is set, every class runs all of its cases. An instance decorates the classes.
 
     Args:

@@ -1,7 +1,7 @@
 """Each process hashes text by a seed of its own, so sets have another order in it. No replay may depend on that.
 
 The contract's classes record and replay in one process. Here each side is a process of its own, under another seed.
-One library of each kind runs, with a sample of its cases, and in ``make fuzz`` all run with all.
+One library of each kind runs, with a sample of its cases, and in ``make test-whole`` all run with all.
 """
 
 from __future__ import annotations

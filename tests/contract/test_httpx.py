@@ -1,6 +1,6 @@
 """httpx and httpx2 keep the contract, each synchronous, under asyncio and under trio.
 
-Each case is run in one of these ways, which the seed draws, and in all of them in ``make fuzz``.
+Each case is run in one of these ways, which the seed draws, and in all of them in ``make test-whole``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The drivers of MySQL and MariaDB keep the contract where an app uses them itself.
 
-They share the cases: each case is run over one of them that has it, and over all of these in ``make fuzz``.
+They share the cases: each case is run over one of them that has it, and over all of these in ``make test-whole``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MongoDB clients keep the contract: pymongo, blocking and with asyncio, and Motor.
 
-Each case is run with one of them, which the seed draws, and with all of them in ``make fuzz``.
+Each case is run with one of them, which the seed draws, and with all of them in ``make test-whole``.
 """
 
 from __future__ import annotations

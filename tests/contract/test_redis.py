@@ -1,8 +1,8 @@
 """redis-py keeps the contract in all its ways of use.
 
 Each case is run with a synchronous and an asynchronous client. The flavours of one of these share the cases (they
-differ in the protocol, in what reads the replies, and whether these are decoded); in ``make fuzz`` each flavour runs
-all.
+differ in the protocol, in what reads the replies, and whether these are decoded); in ``make test-whole`` each
+flavour runs all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Subscriptions: messages come in order, in replay too, and looking in vain stays looking in vain.
 
-A test is run with a synchronous and an asynchronous client, over RESP2 and over RESP3; in ``make fuzz`` with each
-flavour of these.
+A test is run with a synchronous and an asynchronous client, over RESP2 and over RESP3; in ``make test-whole`` with
+each flavour of these.
 """
 
 from __future__ import annotations

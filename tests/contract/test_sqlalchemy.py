@@ -1,7 +1,7 @@
 """SQLAlchemy keeps the contract over every driver, also where calls are added to a cassette (``new_episodes``).
 
-PostgreSQL's drivers share the cases, and so do SQLite's: each case is run over one of them, and in ``make fuzz`` over
-all.
+PostgreSQL's drivers share the cases, and so do SQLite's: each case is run over one of them, and over all of them in
+``make test-whole``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SQLAlchemy keeps the contract over the drivers of MySQL and MariaDB, also where calls are added to a cassette.
 
-The four drivers share the cases: each case is run over one of them, and over all of them in ``make fuzz``.
+The four drivers share the cases: each case is run over one of them, and over all of them in ``make test-whole``.
 """
 
 from __future__ import annotations

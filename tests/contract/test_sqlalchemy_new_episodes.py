@@ -258,7 +258,7 @@ drivers = pytest.mark.parametrize("database", DRIVERS, indirect=True)
 PAIRS = (("sqlite", "aiosqlite"), ("psycopg", "psycopg2"), ("asyncpg", "psycopg_async"))
 
 
-# Each case over SQLite, and over a driver of PostgreSQL of either kind; over all of them in ``make fuzz``.
+# Each case over SQLite, and over a driver of PostgreSQL of either kind; over all of them in ``make test-whole``.
 @pytest.mark.sweep
 @pytest.mark.parametrize(
     ("case", "database"),

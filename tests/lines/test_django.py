@@ -1,6 +1,7 @@
 """Django's ORM in an app that knows nothing of us: the same bare, recorded, and replayed without its servers.
 
-Each run is a process of its own, with a hash seed of its own.
+Each run is a process of its own, with a hash seed of its own. SQLite and one server are tried, and all of them in
+``make test-whole``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.django_shop.serving import DATABASES, serving
+from tests.examples import drawn
 from tests.lines._runs import ROUNDS, Apps, unlike
+from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT
 from timetracer_otel.cassette import read_cassette
 
 pytestmark = pytest.mark.sweep
 
+_ALL = [*DATABASES, "postgresql by psycopg2"]
+_TRIED = drawn([_ALL[:1], _ALL[1:]], "Django's databases") if HAS_MARIADB and HAS_MYSQLCLIENT else _ALL
+
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize("database", [*DATABASES, "postgresql by psycopg2"])
+@pytest.mark.parametrize("database", _TRIED)
 def test_an_orm_sees_the_same_bare_recorded_and_replayed(database: str, number: int, tmp_path: Path) -> None:
     apps = Apps("django_orm", traced=True)
     database, _, driver = database.partition(" by ")

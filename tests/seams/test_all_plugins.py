@@ -97,6 +97,16 @@ def test_an_enabled_library_that_is_imported_behind_a_block_has_its_seams(librar
     assert module.first() == "first"
 
 
+def test_a_library_that_is_imported_and_disabled_inside_of_a_block_has_its_seams_as_long(library: str) -> None:
+    plugin = added(library)
+    plugin.enable()
+    with record("first.msgpack"):
+        module = importlib.import_module(library)
+        plugin.disable()
+        assert module.first() == "FIRST"
+    assert module.first() == "first"
+
+
 def test_a_plugin_that_is_switched_off_inside_of_a_block_awaits_nothing_behind_it(library: str) -> None:
     plugin = added(library)
     plugin.activate()

@@ -32,6 +32,7 @@ def test_help_names_every_command() -> None:
         "bench",
         "bench-quick",
         "fuzz",
+        "test-whole",
         "test-oldest",
         "test-newest",
         "docs",

@@ -101,8 +101,10 @@ def test_cases_with_one_name_and_other_functions_are_two(monkeypatch: pytest.Mon
     def way(function: Callable[[object], None], given: object) -> None:
         function(given)
 
-    runs = {"First": _nothing, "Second": other, "Third": partial(way, other)}
-    classes = [shares(type(name, (Contract,), {"cases": [Case("same", run)]})) for name, run in runs.items()]
+    runs: dict[str, Callable[[Any], Any]] = {"First": _nothing, "Second": other, "Third": partial(way, other)}
+    classes: list[type[Contract]] = [
+        shares(type(name, (Contract,), {"cases": [Case("same", run)]})) for name, run in runs.items()
+    ]
     for seed in map(str, range(20)):
         monkeypatch.setenv("TEST_SEED", seed)
         assert [len(shares.of(cls)) for cls in classes] in ([1, 1, 0], [1, 0, 1])

@@ -343,9 +343,8 @@ class Seams:
         instead: Makes other patches for a module whose patches failed: the ones that refuse calls in a replay.
         said: What the log says, besides the reason, about the consequences of a failure.
         knows: By package: the releases that the patches were tried with, such as ``3.12 to 3.14``.
-        needed: Whether the patches are needed although nobody called `install`. They are then applied in modules that
-            are imported, and `remove` leaves them. Asked in the thread that imports a module, so it must wait for
-            nobody.
+        needed: Whether a module that is imported gets its patches although nobody called `install`. Asked in the
+            thread that imports it, so it must wait for nobody.
     """
 
     def __init__(
@@ -392,7 +391,7 @@ class Seams:
             self.install_needed()
 
     def install_needed(self) -> None:
-        """Apply the patches in the modules that are imported, and hear of those that will be."""
+        """Apply the patches in the modules that are imported now; ``needed`` says whether in others later."""
         with self._lock:
             for name in self.modules:
                 module = sys.modules.get(name)
@@ -409,12 +408,15 @@ class Seams:
                     if name not in sys.modules:
                         wrapt.register_post_import_hook(self._imported, name)
 
-    def remove(self) -> None:
-        """Undo the patches, unless they are needed still; harmless when repeated."""
+    def leave_needed(self) -> None:
+        """Undo `install`, and leave the patches in where they are."""
         with self._lock:
             self._wanted = False
-            if self._needed():
-                return
+
+    def remove(self) -> None:
+        """Undo the patches; harmless when repeated."""
+        with self._lock:
+            self._wanted = False
             self._failed.clear()
             while self._installed:
                 self._undo(self._installed.popitem()[1])

@@ -52,7 +52,7 @@ class _Known(NamedTuple):
 
 _known = _Known()
 _joined: dict[int, LibraryPlugin] = {}
-"""By identity: the plugins whose seams sessions needed that are open, and some whose seams none needs."""
+"""By identity: the plugins whose seams are in for open sessions."""
 
 
 @dataclass
@@ -133,7 +133,7 @@ class LibraryPlugin:
             ),
             knows=self.knows,
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
-            needed=self._is_needed,
+            needed=self._joins,
         )
         scopes = [path.partition(":")[0] for path in self.instrumentors]
         plugin_names.register(self.name, self.group, scopes, self.captures)
@@ -248,14 +248,23 @@ class LibraryPlugin:
                 each for each in load_plugins() if isinstance(each, LibraryPlugin) and each.name in self.stands_on
             )
 
-    def _is_needed(self) -> bool:
+    def _joins(self) -> bool:
+        """Whether the seams of a module that is imported now are needed by an open session."""
         # First this: the end of the last session sees it, or this sees the end.
         _joined[id(self)] = self
+        return self._is_needed
+
+    @property
+    def _is_needed(self) -> bool:
         return self._takes_part and _sessions > 0
 
     def _remove_unused(self) -> None:
         if not self.is_wanted:
-            self._seams.remove()
+            if self._is_needed:
+                _joined[id(self)] = self
+                self._seams.leave_needed()
+            else:
+                self._seams.remove()
         self._rest_or_wake()
 
     def _rest_or_wake(self) -> None:
