@@ -46,8 +46,7 @@ def _attempt(original: Function) -> Function:
 
     def preloaded(attempt: Attempt, session: BaseSession, decode: bool) -> Flow:
         response = yield from flow(attempt, session)
-        yield AppStep(preload, response, decode)
-        return response
+        return (yield from preload(response, decode))
 
     return guarded(LIB, original, begin)
 
