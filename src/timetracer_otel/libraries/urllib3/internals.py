@@ -14,7 +14,7 @@ from urllib3.util.url import _encode_target, parse_url
 
 from timetracer_otel.calls.guarded import AppStep, Flow
 
-__all__ = ["asked_of", "attach", "count", "needs_tunnel", "new_connection", "preload", "url_of"]
+__all__ = ["asked_of", "attach", "count", "is_of_http1", "needs_tunnel", "new_connection", "preload", "url_of"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -46,6 +46,11 @@ def asked_of(
 def needs_tunnel(pool: Any) -> bool:
     """Whether a new connection of a pool needs a tunnel through its proxy."""
     return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
+
+
+def is_of_http1(connection: Any) -> bool:
+    """Whether a connection gives responses of `http.client`. Those of HTTP/2 cannot be read later."""
+    return not type(connection).__module__.startswith("urllib3.http2")
 
 
 def count(pool: Any) -> None:
