@@ -1,4 +1,4 @@
-"""Small servers of APIs whose clients stand on urllib3: Elasticsearch, Kubernetes, S3. They keep what they are given."""
+"""A small server of APIs whose clients stand on urllib3: Elasticsearch, Kubernetes, S3. It keeps what it is given."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, rest = parts.path.removeprefix("/").partition("/")
         {"es": self._elasticsearch, "k8s": self._kubernetes}.get(kind, self._s3)(rest)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _any
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815 - names of the base class
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The same in each run: errors of the Kubernetes client quote it."""
