@@ -40,6 +40,7 @@ _HTTP = {
     "aiohttp": ("AiohttpFlavour", ()),
     "http_client": ("HttpClientFlavour", ()),
     "urllib": ("UrllibFlavour", ()),
+    "urllib3": ("Urllib3Flavour", ()),
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 

@@ -80,7 +80,8 @@ def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path:
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
     mysql = ["pymysql"] if with_mysql else []
-    kinds = [["httpx", "requests", "aiohttp", "urllib"], ["redis", "sqlite", "direct sqlite3"], ["asyncpg", *mysql]]
+    http = ["httpx", "requests", "aiohttp", "urllib", "urllib3"]
+    kinds = [http, ["redis", "sqlite", "direct sqlite3"], ["asyncpg", *mysql]]
     others = drawn(kinds, "hash seeds")
     asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
     postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]

@@ -291,7 +291,16 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy", "urllib", "urllib3"}
+    assert captured.keys() == {
+        "httpx",
+        "requests",
+        "aiohttp",
+        "psycopg",
+        "psycopg2",
+        "sqlalchemy",
+        "urllib",
+        "urllib3",
+    }
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (

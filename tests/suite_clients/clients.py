@@ -45,6 +45,15 @@ CLIENTS = (
     Client("httpx", "httpx", ("tests",), ("--timeout", "60"), scope="block"),
     Client("requests", "requests", ("tests",), ("--timeout", "60"), scope="block", matched_without="ports"),
     Client(
+        "urllib3",
+        "urllib3",
+        ("test",),
+        # They bind the ports of their servers themselves, and count on how long those wait.
+        ("--timeout", "60"),
+        scope="block",
+        matched_without="ports",
+    ),
+    Client(
         "aiohttp",
         "aiohttp",
         (

@@ -115,6 +115,35 @@ def requests(servers: Servers) -> list[str]:
         ]
 
 
+def urllib3(servers: Servers) -> list[str]:
+    import urllib3
+
+    with urllib3.PoolManager(retries=urllib3.Retry(1, backoff_factor=0)) as pools:
+
+        def streamed() -> Any:
+            response = pools.request("GET", f"{servers.http}/items", preload_content=False)
+            return [*response.stream(6)]
+
+        def left() -> Any:
+            response = pools.request("GET", f"{servers.http}/users/2", preload_content=False)
+            found = response.read(4)
+            response.close()
+            return found
+
+        def posted(**body: Any) -> Any:
+            return pools.request("POST", f"{servers.http}/echo", **body).data
+
+        return [
+            seen(lambda: pools.request("GET", f"{servers.http}/users/1", fields={"token": "Zq8vT41xKw0p"}).data),
+            seen(lambda: posted(fields={"a": "1"}, encode_multipart=False)),
+            seen(lambda: posted(body=io.BytesIO(b"".join(_chunks())))),
+            seen(lambda: posted(body=_chunks(), headers=LENGTH)),
+            seen(streamed),
+            seen(left),
+            seen(lambda: pools.request("GET", servers.nothing).data).partition("object at")[0],
+        ]
+
+
 def aiohttp(servers: Servers) -> list[str]:
     import aiohttp
 
@@ -528,6 +557,7 @@ _CLIENTS = (
     httpx_sync,
     httpx_async,
     requests,
+    urllib3,
     aiohttp,
     sqlalchemy,
     sqlalchemy_async,

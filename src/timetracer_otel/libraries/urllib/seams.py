@@ -176,7 +176,8 @@ def _more_sent(exchange: Exchange, original: Function, connection: Any, data: An
     try:
         piece = memoryview(data)
     except TypeError:
-        return _noted(sending, AppStep(original, connection, teed_body(data, _Feeding(tap), "iso-8859-1")))
+        feeding: Any = _Feeding(tap)
+        return _noted(sending, AppStep(original, connection, teed_body(data, feeding, "iso-8859-1")))
     tap.noting(exchange.request.feed, piece if type(data) is not bytes else data)
     return sending
 
@@ -255,7 +256,7 @@ class _ConnectSeams(Patch):
 
     def __init__(self, base: type) -> None:
         super().__init__(base, "__init__", self._init)
-        self._base = base
+        self._base: Any = base
         self._patches: dict[type, Patch] = {}
         self._covered: set[type] = set()
         self._lock = threading.Lock()
@@ -287,7 +288,7 @@ class _ConnectSeams(Patch):
             self._covered.add(cls)
 
 
-def _with_subclasses(base: type) -> Iterator[type]:
+def _with_subclasses(base: Any) -> Iterator[type]:
     yield base
     for cls in base.__subclasses__():
         yield from _with_subclasses(cls)
@@ -297,11 +298,10 @@ def _connect(original: Function) -> Function:
     def begin(session: BaseSession, connection: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_left_alone(connection) or hooks.carries_telemetry() or is_logging():
             return None
-        is_replay = isinstance(session, ReplaySession)
-        if not (is_replay or records(LIB, session)):
+        if not (isinstance(session, ReplaySession) or records(LIB, session)):
             return None
         site = Connecting(AppStep(original, connection, *args, **kwargs), connection, session)
-        if not is_replay:
+        if not isinstance(session, ReplaySession):
             return flow(site, session)
         if replays(LIB, session, lambda: site.url):
             return _stood_in(site, connection, session)

@@ -14,12 +14,12 @@ from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http.request_bodies import joined, pieces_of, teed_body, whole_body
 from timetracer_otel.libraries.kits.urllib3.answer import recorded_http_response, urllib3_response
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
-from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines
-from timetracer_otel.libraries.urllib3.internals import attach, new_connection, url_of
+from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines, library_above
+from timetracer_otel.libraries.urllib3.internals import attach, count, needs_tunnel, new_connection, url_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, RecordedError, header_pairs
 
-__all__ = ["LIB", "Attempt"]
+__all__ = ["LIB", "Attempt", "Tunnel"]
 
 LIB = "urllib3"
 _ERRORS = HeldErrors(("urllib3",))
@@ -131,9 +131,15 @@ class Attempt(NotedBeneath):
             self._options["body"] = self._body
         return True
 
+    def before_again(self) -> Flow:
+        """The replay has asked the proxy for no tunnel."""
+        if needs_tunnel(self._pool):
+            yield from library_above.around(LIB, AppStep(self._pool._prepare_proxy, self._connection))
+
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         """The response as the pool makes one of a server's."""
         reply, options = event.result.reply, self._options
+        count(self._pool)
         original = recorded_http_response(
             self._method,
             event.result.status or 0,
@@ -161,6 +167,7 @@ class Attempt(NotedBeneath):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the pool that is asked now."""
+        count(self._pool)
         return _ERRORS.rebuilt(error, lambda each: with_stand_ins(each, self._live_object))
 
     def _live_object(self, kind: str) -> Any:
@@ -171,3 +178,18 @@ class Attempt(NotedBeneath):
     def pause(self, seconds: float) -> None:
         """Block for so many seconds."""
         time.sleep(seconds)
+
+
+class Tunnel(Attempt):
+    """An attempt that may end before it is made, since its proxy gives no tunnel: its connection is asked for one."""
+
+    may_disown = True
+
+    @property
+    def live(self) -> AppStep:
+        """The pool asks its proxy."""
+        return AppStep(self._send, self._pool, self._connection)
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether there is a tunnel: then the attempt is made through it."""
+        return not isinstance(outcome, BaseException)

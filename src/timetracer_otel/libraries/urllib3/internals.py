@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["attach", "new_connection", "preload", "url_of"]
+from urllib3.util.proxy import connection_requires_http_tunnel
+from urllib3.util.url import _encode_target, parse_url
+
+__all__ = ["asked_of", "attach", "count", "needs_tunnel", "new_connection", "preload", "url_of"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -27,6 +30,25 @@ def _origin(pool: Any) -> str:
     if host is not None and ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"{scheme}://{host}" if port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
+
+
+def asked_of(
+    pool: Any, method: str, url: str, body: Any = None, headers: Any = None, *_: Any, **__: Any
+) -> dict[str, Any]:
+    """What ``urlopen`` is asked for, in the words of the attempts that it makes through a tunnel."""
+    target = _encode_target(url) if url.startswith("/") else parse_url(url)._replace(fragment=None).url
+    options = {"body": body, "headers": pool.headers if headers is None else headers}
+    return {"method": method, "target": target, "options": options, "makes_responses": True}
+
+
+def needs_tunnel(pool: Any) -> bool:
+    """Whether a new connection of a pool needs a tunnel through its proxy."""
+    return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
+
+
+def count(pool: Any) -> None:
+    """Let a pool count a request that it makes, as ``_make_request`` does it."""
+    pool.num_requests += 1
 
 
 def preload(response: Any, decode: bool) -> None:

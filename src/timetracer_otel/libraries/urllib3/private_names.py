@@ -15,6 +15,8 @@ RELIED_UPON = (
     "urllib3.connectionpool:HTTPConnectionPool.urlopen",
     "urllib3.connectionpool:HTTPSConnectionPool._prepare_proxy",
     "urllib3.exceptions:HTTPError",
+    "urllib3.util.proxy:connection_requires_http_tunnel",
+    "urllib3.util.url:_encode_target",
     "urllib3.response:HTTPResponse._fp_bytes_read",
     "urllib3.response:HTTPResponse._original_response",
     "urllib3.response:HTTPResponse._request_url",

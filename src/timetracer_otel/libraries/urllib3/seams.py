@@ -9,11 +9,12 @@ from typing import Any
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
-from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
-from timetracer_otel.libraries.urllib3.call import LIB, Attempt
-from timetracer_otel.libraries.urllib3.internals import preload, url_of
+from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
+from timetracer_otel.libraries.urllib3.internals import asked_of, preload, url_of
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -22,6 +23,7 @@ __all__ = ["patches"]
 def patches(module: ModuleType) -> list[Patch]:
     """The patches of ``urllib3.connectionpool``."""
     return [
+        Patch(module.HTTPConnectionPool, "urlopen", _asking),
         Patch(module.HTTPConnectionPool, "_make_request", _attempt),
         Patch(module.HTTPSConnectionPool, "_prepare_proxy", _tunnel),
     ]
@@ -50,12 +52,35 @@ def _attempt(original: Function) -> Function:
     return guarded(LIB, original, begin)
 
 
-def _tunnel(original: Function) -> Function:
-    """A pool asks its proxy for a tunnel. A replay needs none."""
+_asked: CallAbove[dict[str, Any]] = CallAbove("urllib3-asked")
+"""What a pool with a proxy is asked for now: a tunnel that cannot be had is the outcome of an attempt."""
 
-    def begin(session: BaseSession, pool: Any, *_: Any) -> Done | None:
+
+def _asking(original: Function) -> Function:
+    def begin(session: BaseSession, pool: Any, *args: Any, **options: Any) -> Flow | None:
+        if getattr(pool, "proxy", None) is None or not records(LIB, session):
+            return None
+        return _asked.around(asked_of(pool, *args, **options), AppStep(original, pool, *args, **options))
+
+    return guarded(LIB, original, begin)
+
+
+def _tunnel(original: Function) -> Function:
+    """A pool asks its proxy for a tunnel. A replay needs none, and a recording notes the errors of asking."""
+
+    def begin(session: BaseSession, pool: Any, connection: Any) -> Any:
         if library_above.get() is not None or hooks.carries_telemetry():
             return None
-        return Done(None) if replays(LIB, session, lambda: url_of(pool, "/")) else None
+        if replays(LIB, session, lambda: url_of(pool, "/")):
+            return Done(None)
+        asked = _asked.get()
+        if asked is None or not records(LIB, session):
+            return None
+        if excludes is not None and excludes(url_of(pool, asked["target"])) is not None:
+            return None
+        return flow(Tunnel(original, pool, connection, **asked), session)
+
+    excluded = ExcludedUrls().of(LIB)
+    excludes = excluded.search if excluded is not None else None
 
     return guarded(LIB, original, begin)
