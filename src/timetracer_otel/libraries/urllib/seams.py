@@ -1,7 +1,7 @@
 """Where `http.client` is patched: what a connection sends, the response that it gives, and where it connects.
 
-A class of connections may have a ``connect`` of its own. Example: httplib2's connects through SOCKS proxies. The plugin
-finds such classes when it is switched on, and when a connection is made.
+A class of connections may have a ``connect`` of its own. Example: httplib2's connects through SOCKS proxies. The
+plugin finds such classes when it is switched on, and when a connection is made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from timetracer_otel.libraries.kits.http1.sent_requests import SentRequest
 from timetracer_otel.libraries.urllib.call import Connecting, Exchange
 from timetracer_otel.libraries.urllib.connections import (
     LIB,
-    StandIn,
     connection_above,
     exchanges,
     over,
