@@ -126,6 +126,14 @@ def urllib(servers: Servers) -> list[str]:
 
     connection = http.client.HTTPConnection(urlsplit(servers.http).netloc)
 
+    def kept(ask: Callable[[], Any]) -> Any:
+        # Where a request fails, the connection can be used no more.
+        try:
+            return ask()
+        except BaseException:
+            connection.close()
+            raise
+
     def asked(method: str, path: str, *given: Any) -> Any:
         connection.request(method, path, *given)
         return connection.getresponse().read()
@@ -152,10 +160,10 @@ def urllib(servers: Servers) -> list[str]:
     return [
         seen(lambda: opened("/users/1?token=Zq8vT41xKw0p")),
         seen(lambda: opened("/echo", b"a=1")),
-        seen(lambda: asked("POST", "/echo", _chunks(), LENGTH)),
-        seen(lambda: asked("GET", "/items")),
-        seen(in_steps),
-        seen(left),
+        seen(lambda: kept(lambda: asked("POST", "/echo", _chunks(), LENGTH))),
+        seen(lambda: kept(lambda: asked("GET", "/items"))),
+        seen(lambda: kept(in_steps)),
+        seen(lambda: kept(left)),
         seen(refused),
         seen(lambda: urlopen(servers.nothing)),
     ]
