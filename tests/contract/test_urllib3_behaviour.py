@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_urllib3, enable_urllib3
 
 FLAVOUR = Urllib3Flavour()
+http2: Any = importlib.import_module("urllib3.http2") if importlib.util.find_spec("urllib3.http2") else None
 
 
 class TestUrllib3(HttpBehaviour):
@@ -107,3 +110,23 @@ def test_new_calls_through_a_tunnel_are_added(upstream: Upstream, path: Path) ->
     upstream.stop()
     with replay(path):
         assert ask("a", "b") == [*first, b'{"n": 1}']
+
+
+if hasattr(http2, "inject_into_urllib3"):
+
+    def test_an_answer_by_http2_is_recorded_as_one_that_cannot_be_replayed(upstream: Upstream, path: Path) -> None:
+        def ask() -> list[Any]:
+            with urllib3.PoolManager(ca_certs=str(upstream.authority)) as pools:
+                response = pools.request("GET", upstream.url("/a", "h2"))
+                return [type(response).__name__, response.version, response.data]
+
+        http2.inject_into_urllib3()
+        try:
+            bare = ask()
+            with record(path):
+                assert ask() == bare
+        finally:
+            http2.extract_from_urllib3()
+        assert bare[:2] == ["HTTP2Response", 20]
+        (event,) = read_cassette(path).events
+        assert event.not_replayable == "its body comes from a HTTP2Response, not from http.client"

@@ -24,7 +24,8 @@ __all__ = ["URLLIB3_CASES", "case"]
 
 case = CaseList()
 URLLIB3_CASES = case.cases
-_HAS_REQUEST = hasattr(urllib3, "request") and callable(urllib3.request)
+_HAS_REQUEST = hasattr(urllib3.HTTPResponse, "json")
+"""Since 2.0. Before, `urllib3.request` is a module, which refuses to be called."""
 
 
 # The ways to call
@@ -310,3 +311,9 @@ async def heads_and_bodies_where_none_should_be(f: Urllib3Flavour) -> Any:
             empty.read(),
             observe_response(empty),
         ]
+
+
+@case(1)
+async def body_that_cannot_be_sent(f: Urllib3Flavour) -> Any:
+    with f.manager() as manager:
+        return tried(lambda: manager.request("POST", f.url("/echo"), body=object(), retries=False))

@@ -190,7 +190,7 @@ def urllib3(servers: Servers) -> list[str]:
         return [
             seen(lambda: pools.request("GET", f"{servers.http}/users/1", fields={"token": "Zq8vT41xKw0p"}).data),
             seen(lambda: posted(fields={"a": "1"}, encode_multipart=False)),
-            seen(lambda: posted(body=io.BytesIO(b"".join(_chunks())))),
+            seen(lambda: posted(body=io.BytesIO(b"".join(_chunks())), headers=LENGTH)),
             seen(lambda: posted(body=_chunks(), headers=LENGTH)),
             seen(streamed),
             seen(left),

@@ -11,11 +11,24 @@ from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
-from timetracer_otel.libraries.kits.http.request_bodies import joined, pieces_of, teed_body, whole_body
+from timetracer_otel.libraries.kits.http.request_bodies import (
+    is_stream,
+    joined,
+    pieces_of,
+    teed_body,
+    whole_body,
+)
 from timetracer_otel.libraries.kits.urllib3.answer import recorded_http_response, urllib3_response
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
 from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines, library_above
-from timetracer_otel.libraries.urllib3.internals import attach, count, needs_tunnel, new_connection, url_of
+from timetracer_otel.libraries.urllib3.internals import (
+    attach,
+    count,
+    is_of_http1,
+    needs_tunnel,
+    new_connection,
+    url_of,
+)
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, RecordedError, header_pairs
 
@@ -63,13 +76,13 @@ class Attempt(NotedBeneath):
         self.rule = options.get("retries")
         body = options.get("body")
         self._body = b"" if body is None else whole_body(body)
-        self.sends_stream = self._body is None
+        self.sends_stream = self._body is None and is_stream(body)
 
     @property
     def live(self) -> AppStep:
         """The pool's own function. A body that is to be read with the head is read behind it, so that it is noted."""
         options = self._options
-        if self._makes_responses and options.get("preload_content"):
+        if self._makes_responses and options.get("preload_content") and is_of_http1(self._connection):
             options = {**options, "preload_content": False}
         if self.sent is not None:
             options = {**options, "body": teed_body(options["body"], self.sent)}
@@ -79,7 +92,7 @@ class Attempt(NotedBeneath):
         """Note the headers, and get ready to note a body that is a stream."""
         self._limits = session.limits
         self._headers = self._header_items()
-        if self._body is None:
+        if self.sends_stream:
             self.sent = BodyTap(self._limits)
         elif self._body:
             self._limits.hold(len(self._body))

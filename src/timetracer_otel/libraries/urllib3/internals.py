@@ -12,7 +12,9 @@ from typing import Any
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.url import _encode_target, parse_url
 
-__all__ = ["asked_of", "attach", "count", "needs_tunnel", "new_connection", "preload", "url_of"]
+from timetracer_otel.calls.guarded import AppStep, Flow
+
+__all__ = ["asked_of", "attach", "count", "is_of_http1", "needs_tunnel", "new_connection", "preload", "url_of"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -46,22 +48,30 @@ def needs_tunnel(pool: Any) -> bool:
     return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
 
 
+def is_of_http1(connection: Any) -> bool:
+    """Whether a connection gives responses of `http.client`. Those of HTTP/2 cannot be read later."""
+    return not type(connection).__module__.startswith("urllib3.http2")
+
+
 def count(pool: Any) -> None:
     """Let a pool count a request that it makes, as ``_make_request`` does it."""
     pool.num_requests += 1
 
 
-def preload(response: Any, decode: bool) -> None:
-    """Read a body, as urllib3 (2.0 and newer) does it when it makes a response.
+def preload(response: Any, decode: bool) -> Flow:
+    """The steps that read a body, as urllib3 (2.0 and newer) does it when it makes a response.
 
-    At that time a response knows neither its pool nor its connection.
+    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is called:
+    a fault of ours would give the app the body in the place of the response.
     """
     held = response._pool, response._connection, response.retries
     response._pool = response._connection = response.retries = None
     try:
-        response._body = response.read(decode_content=decode)
+        body = yield AppStep(response.read, decode_content=decode)
     finally:
         response._pool, response._connection, response.retries = held
+    response._body = body
+    return response
 
 
 def attach(response: Any, pool: Any, connection: Any, retries: Any) -> None:

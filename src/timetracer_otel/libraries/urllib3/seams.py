@@ -14,7 +14,7 @@ from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
-from timetracer_otel.libraries.urllib3.internals import asked_of, preload, url_of
+from timetracer_otel.libraries.urllib3.internals import asked_of, is_of_http1, preload, url_of
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -40,14 +40,13 @@ def _attempt(original: Function) -> Function:
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
         attempt = Attempt(original, pool, connection, method, target, options, makes_responses)
-        if makes_responses and options.get("preload_content", True):
+        if makes_responses and options.get("preload_content", True) and is_of_http1(connection):
             return preloaded(attempt, session, options.get("decode_content", True))
         return flow(attempt, session)
 
     def preloaded(attempt: Attempt, session: BaseSession, decode: bool) -> Flow:
         response = yield from flow(attempt, session)
-        yield AppStep(preload, response, decode)
-        return response
+        return (yield from preload(response, decode))
 
     return guarded(LIB, original, begin)
 

@@ -10,7 +10,7 @@ import wrapt
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
 
-__all__ = ["joined", "pieces_of", "teed_body", "whole_body"]
+__all__ = ["is_stream", "joined", "pieces_of", "teed_body", "whole_body"]
 
 _BLOCK_BYTES = 16384
 """How much urllib3 and http.client take of a file at once."""
@@ -32,6 +32,11 @@ def whole_body(body: Any) -> bytes | None:
         return memoryview(body).tobytes()
     except TypeError:
         return None
+
+
+def is_stream(body: Any) -> bool:
+    """Whether a request body that was not given as a whole can be read. The client refuses what can not."""
+    return hasattr(body, "read") or hasattr(body, "__iter__") or hasattr(body, "__getitem__")
 
 
 def pieces_of(body: Any) -> Any:
