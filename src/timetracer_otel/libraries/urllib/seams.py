@@ -324,7 +324,7 @@ def _stood_in(site: Connecting, connection: Any, session: ReplaySession) -> Flow
 def _is_known(url: str, session: ReplaySession) -> bool:
     """Whether the cassette still has an answer of a server, given by the beginning of its URLs."""
     return any(
-        event.signature.lib == LIB and event.signature.url.startswith(url)
+        event.signature.lib == LIB and (event.signature.url or "").startswith(url)
         for event in session.get_unconsumed_events()
     )
 
