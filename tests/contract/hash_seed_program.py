@@ -38,9 +38,9 @@ _HTTP = {
     "httpx": ("HttpxFlavour", ("httpx", "sync")),
     "requests": ("RequestsFlavour", ()),
     "aiohttp": ("AiohttpFlavour", ()),
-    "urllib3": ("Urllib3Flavour", ()),
     "http_client": ("HttpClientFlavour", ()),
     "urllib": ("UrllibFlavour", ()),
+    "urllib3": ("Urllib3Flavour", ()),
 }
 """By library: the class of its flavour, and what it is made with. What a process does not run it does not import."""
 

@@ -8,6 +8,7 @@ import io
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -119,7 +120,8 @@ async def bodies_of_many_kinds(f: HttpClientFlavour) -> Any:
 async def files_and_iterables_that_are_sent(f: HttpClientFlavour) -> Any:
     connection = _connection(f)
     seen = []
-    for body in (io.BytesIO(b"0123456789"), io.StringIO("0123ä56789"), iter([b"01234", b"56789"])):
+    bodies: list[Any] = [io.BytesIO(b"0123456789"), io.StringIO("0123ä56789"), iter([b"01234", b"56789"])]
+    for body in bodies:
         connection.putrequest("PUT", "/echo")
         connection.putheader("Content-Length", "10")
         connection.endheaders()
@@ -143,7 +145,7 @@ async def real_file_is_uploaded_from_disk(f: HttpClientFlavour) -> Any:
 
 @case(2)
 async def request_of_http_1_0(f: HttpClientFlavour) -> Any:
-    connection = _connection(f)
+    connection: Any = _connection(f)
     connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
     seen = [_asked(connection, "GET", "/echo?1"), connection.sock is None, _asked(connection, "GET", "/echo?2")]
     connection.close()
@@ -184,9 +186,8 @@ async def steps_in_a_wrong_order(f: HttpClientFlavour) -> Any:
 
 @case(0)
 async def requests_that_are_none(f: HttpClientFlavour) -> Any:
-    seen = [
-        _try(lambda: _connection(f).request(*given)) for given in (("GET\n", "/"), ("GET", "/a b"), ("GET", "/é"))
-    ]
+    wrong = (("GET\n", "/"), ("GET", "/a b"), ("GET", "/é"))
+    seen = [_try(partial(_connection(f).request, *given)) for given in wrong]
     seen += [_try(lambda: _connection(f).request("GET", "/", headers={"A": "1\n2"}))]
     closed = _connection(f)
     closed.auto_open = 0
@@ -198,8 +199,8 @@ async def requests_that_are_none(f: HttpClientFlavour) -> Any:
 
 @case(2)
 async def connection_that_the_app_opens(f: HttpClientFlavour) -> Any:
-    connection = _connection(f)
-    seen = [connection.connect(), connection.sock.gettimeout(), isinstance(connection.sock, socket.socket)]
+    connection: Any = _connection(f)
+    seen: list[Any] = [connection.connect(), connection.sock.gettimeout(), isinstance(connection.sock, socket.socket)]
     connection.sock.settimeout(5)
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     seen += [connection.sock.gettimeout(), connection.sock.getpeername()[0]]
@@ -212,9 +213,8 @@ async def connection_that_the_app_opens(f: HttpClientFlavour) -> Any:
 async def connections_that_the_app_cannot_open(f: HttpClientFlavour) -> Any:
     refused = _connection(f, "refused")
     nowhere = http.client.HTTPConnection("name.invalid")
-    return [_try(each.connect) for each in (refused, nowhere)] + [
-        _try(lambda each=each: each.request("GET", "/")) for each in (refused, nowhere)
-    ]
+    seen = [_try(each.connect) for each in (refused, nowhere)]
+    return [*seen, *(_try(partial(each.request, "GET", "/")) for each in (refused, nowhere))]
 
 
 class _Own(http.client.HTTPConnection):

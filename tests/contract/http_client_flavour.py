@@ -81,7 +81,7 @@ class HttpClientSession:
 
     async def call(self, method: str, target: str, **options: Any) -> Observation:
         url = self._url(target)
-        history = []
+        history: list[Any] = []
         try:
             url, headers, body = prepared(method, url, options, self._options)
             for _ in range(21):
@@ -187,8 +187,8 @@ class HttpClientSession:
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
         trusts = self._options.get("trusts", True)
-        context = {"context": self.flavour.trusting()} if trusts else {}
-        connection = http.client.HTTPSConnection(host, port, timeout=timeout, **context)
+        context = self.flavour.trusting() if trusts else None
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
         if proxied:
             connection.set_tunnel(parts.hostname, parts.port, headers=self._proxy_headers())
         return connection

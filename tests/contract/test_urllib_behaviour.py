@@ -162,9 +162,8 @@ def test_a_request_whose_response_was_not_asked_for_has_none(upstream: Upstream,
         connection.request("POST", "/echo", b"1")
         with pytest.raises(ReplayMismatchError, match="did not ask for its response"):
             connection.getresponse()
-    with replay(path):
-        with pytest.raises(ReplayMismatchError, match="body"):
-            _connected(upstream).request("POST", "/echo", b"2")
+    with replay(path), pytest.raises(ReplayMismatchError, match="body"):
+        _connected(upstream).request("POST", "/echo", b"2")
 
 
 def test_reading_further_than_recorded_is_refused(upstream: Upstream, path: Path) -> None:
@@ -289,7 +288,8 @@ def test_a_class_that_is_made_within_a_replay_connects_nowhere(upstream: Upstrea
 # The handler leaves its connections to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
 def test_records_that_are_logged_by_http_are_no_calls_of_the_app(upstream: Upstream, path: Path) -> None:
-    logger = logging.Logger("over http")
+    logger = logging.getLogger("tests.over_http")
+    logger.propagate = False
     logger.addHandler(logging.handlers.HTTPHandler(urlsplit(upstream.url()).netloc, "/counter/logged"))
     with record(path) as recording:
         logger.warning("one")

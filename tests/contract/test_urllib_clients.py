@@ -1,5 +1,6 @@
-"""Clients above http.client, recorded, and replayed in another process with the server stopped: slack_sdk's, httplib2,
-and that of Google's APIs.
+"""Clients above http.client: slack_sdk's, httplib2, and that of Google's APIs.
+
+They are recorded, and replayed in another process with the server stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run in a process of its own: what an app does with one client above http.client.
 
-Usage: ``urllib_clients_program.py google|httplib2|slack bare|record|replay URL FOLDER``. Prints what the app saw, and in
-a replay the account.
+Usage: ``urllib_clients_program.py google|httplib2|slack bare|record|replay URL FOLDER``. Prints what the app saw, and
+in a replay the account.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from timetracer_otel.session import ReplaySession
 
 def google(url: str) -> list[Any]:
     """A service that is described by a document of the tests."""
-    import httplib2
-    from googleapiclient.discovery import build_from_document
-    from googleapiclient.errors import HttpError
-    from googleapiclient.http import MediaInMemoryUpload
+    import httplib2  # type: ignore[import-untyped]
+    from googleapiclient.discovery import build_from_document  # type: ignore[import-untyped]
+    from googleapiclient.errors import HttpError  # type: ignore[import-untyped]
+    from googleapiclient.http import MediaInMemoryUpload  # type: ignore[import-untyped]
 
     document = {
         "name": "shelf",
@@ -141,7 +141,9 @@ RUNS: dict[str, Callable[[str], list[Any]]] = {"google": google, "httplib2": htt
 
 def main(client: str, mode: str, url: str, folder: Path) -> None:
     cassette = folder / "cassette.msgpack"
-    scope: Any = {"bare": nullcontext, "record": lambda: record(cassette), "replay": lambda: replay(cassette)}[mode]()
+    scope: Any = nullcontext()
+    if mode != "bare":
+        scope = record(cassette) if mode == "record" else replay(cassette)
     with scope as session:
         found: dict[str, Any] = {"seen": RUNS[client](url)}
     if mode == "record":

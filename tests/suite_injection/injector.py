@@ -104,7 +104,7 @@ GUARDS = frozenset(
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator _meeting.<locals>.raw_connection "
         # What SQLAlchemy would do with the connection without us: the app's own call, which the guard makes.
         "_commit _rollback",
-        "libraries/kits/urllib3/answer.py": "_Connection.readinto",
+        "libraries/kits/http1/recorded_connections.py": "RecordedConnection.readinto",
         "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
         "libraries/kits/http1/file_bodies.py": " ".join(
             f"TeedFile.{name}"

@@ -115,6 +115,60 @@ def requests(servers: Servers) -> list[str]:
         ]
 
 
+def urllib(servers: Servers) -> list[str]:
+    import http.client
+    from urllib.parse import urlsplit
+    from urllib.request import Request, urlopen
+
+    def opened(path: str, body: Any = None, **headers: str) -> Any:
+        with urlopen(Request(f"{servers.http}{path}", body, headers)) as response:
+            return response.read()
+
+    connection = http.client.HTTPConnection(urlsplit(servers.http).netloc)
+
+    def kept(ask: Callable[[], Any]) -> Any:
+        # Where a request fails, the connection can be used no more.
+        try:
+            return ask()
+        except BaseException:
+            connection.close()
+            raise
+
+    def asked(method: str, path: str, *given: Any) -> Any:
+        connection.request(method, path, *given)
+        return connection.getresponse().read()
+
+    def in_steps() -> Any:
+        connection.putrequest("POST", "/echo")
+        connection.putheader("Content-Length", str(len(b"".join(_chunks()))))
+        connection.endheaders()
+        connection.send(io.BytesIO(b"".join(_chunks())))
+        return connection.getresponse().read()
+
+    def left() -> Any:
+        connection.connect()
+        connection.request("GET", "/users/2")
+        response = connection.getresponse()
+        found = response.read(4)
+        response.close()
+        connection.close()
+        return found
+
+    def refused() -> Any:
+        http.client.HTTPConnection(urlsplit(servers.nothing).netloc).connect()
+
+    return [
+        seen(lambda: opened("/users/1?token=Zq8vT41xKw0p")),
+        seen(lambda: opened("/echo", b"a=1")),
+        seen(lambda: kept(lambda: asked("POST", "/echo", _chunks(), LENGTH))),
+        seen(lambda: kept(lambda: asked("GET", "/items"))),
+        seen(lambda: kept(in_steps)),
+        seen(lambda: kept(left)),
+        seen(refused),
+        seen(lambda: urlopen(servers.nothing)),
+    ]
+
+
 def urllib3(servers: Servers) -> list[str]:
     import urllib3
 
@@ -557,6 +611,7 @@ _CLIENTS = (
     httpx_sync,
     httpx_async,
     requests,
+    urllib,
     urllib3,
     aiohttp,
     sqlalchemy,

@@ -99,6 +99,7 @@ class Exchange(NotedBeneath):
 
     @property
     def address(self) -> str | None:
+        """The URL."""
         return self.url
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:

@@ -1,4 +1,4 @@
-"""What a connection of `http.client` has as its socket in a replay, and which request each connection is busy with."""
+"""What a connection of `http.client` has as its socket in a replay, and the request that each connection makes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class StandIn(ReplayObject, socket.socket):
         self.answer: tuple[Iterator[bytes], Callable[[Exception], Exception]] | None = None
 
     def sendall(self, data: Any, *_: Any) -> None:
+        """Give the bytes to what notes them."""
         if self.sends_to is None:
             connection = self._connection()
             if connection is None:
@@ -64,33 +65,40 @@ class StandIn(ReplayObject, socket.socket):
         self.sends_to(piece)
 
     def send(self, data: Any, *_: Any) -> int:
+        """The same; all is sent at once."""
         self.sendall(data)
         return len(data)
 
     def makefile(self, *_: Any, **__: Any) -> Any:
+        """The file from which the response is read."""
         answer, self.answer = self.answer, None
         return io.BufferedReader(RecordedConnection(*answer)) if answer is not None else io.BytesIO()
 
     def settimeout(self, value: float | None) -> None:
+        """Keep the timeout."""
         self._timeout = None if value is None else float(value)
 
     def gettimeout(self) -> Any:
+        """The timeout, in seconds."""
         return float(self._timeout) if isinstance(self._timeout, (int, float)) else socket.getdefaulttimeout()
 
     def setblocking(self, flag: bool) -> None:
+        """Keep a timeout that means the same."""
         self._timeout = None if flag else 0.0
 
     def setsockopt(self, *_: Any) -> None:
-        pass
+        """Nothing: there is no connection that it could change."""
 
     def getpeername(self) -> Any:
+        """Host and port of the connection; the host is not looked up."""
         connection = self._connection()
         return None if connection is None else (connection.host, connection.port)
 
     def shutdown(self, how: int) -> None:
-        pass
+        """Nothing is open."""
 
     def close(self) -> None:
+        """Close it, and what the connection had before."""
         held, self.held = self.held, None
         if held is not None:
             held.close()

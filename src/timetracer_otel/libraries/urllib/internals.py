@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import http.client
 import sys
-from functools import lru_cache
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 __all__ = [
     "address_of",
@@ -27,10 +27,16 @@ __all__ = [
 _PORTS = {"http": 80, "https": 443}
 
 
-@lru_cache(256)
+_of_urllib3: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
 def is_of_urllib3(cls: type) -> bool:
     """Whether a class of connections is urllib3's, or derived of one. What these ask is urllib3's call."""
-    return any(base.__module__.partition(".")[0] == "urllib3" for base in cls.__mro__)
+    found = _of_urllib3.get(cls)
+    if found is None:
+        found = any(base.__module__.partition(".")[0] == "urllib3" for base in cls.__mro__)
+        _of_urllib3[cls] = found
+    return found
 
 
 def is_logging() -> bool:

@@ -25,9 +25,11 @@ class RecordedConnection(io.RawIOBase):
         self._error: Exception | None = None
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
+        """The next bytes of the present piece; a new piece is asked for where that is at its end."""
         if self._error is not None:
             raise self._error
         if not self._rest:
