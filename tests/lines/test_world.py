@@ -40,7 +40,7 @@ PLACES = {
     **dict.fromkeys(
         ("urllib.request", "http.client", "urllib3", "asyncio", "socket", "pycurl", "curl_cffi"), "upstream"
     ),
-    **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
+    **dict.fromkeys(("smtplib", "confluent_kafka", "oracledb"), "nobody"),
     "pyodbc": "mariadb",
 }
 """By library without a plugin: whom its lines ask."""
@@ -174,8 +174,8 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         servers.stop()
         # What nobody allowed is refused, though nobody is there; and the exporter goes on.
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
-        # Calls that are refused have no spans, but for those that gRPC has begun before it asks for a connection.
-        without_span = sum(event.is_observed_only and event.signature.lib != "grpc" for event in events)
+        # Calls that are refused have no spans.
+        without_span = sum(event.is_observed_only for event in events)
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.
         assert {name: replayed.pop(name, 0) for name in OF_DRIVERS} == OF_DRIVERS
@@ -301,7 +301,7 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     answered = [event for event in events if event.signature.lib == "redis"]
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
-    assert captured.keys() == {"httpx", "requests", "aiohttp", "psycopg", "psycopg2", "sqlalchemy"}
+    assert captured.keys() == {"httpx", "requests", "aiohttp", "grpc", "psycopg", "psycopg2", "sqlalchemy"}
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]
     assert replayed.account == (
@@ -385,7 +385,7 @@ def _check_what_a_recording_says(
 ) -> None:
     """It says once, at its end and in the commands, which libraries no replay answers."""
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
-    assert counts.keys() == {"grpc", "urllib3"}
+    assert counts.keys() == {"urllib3"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
     # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
     libraries = {_asked(line)[0] for line in recorded.seen}

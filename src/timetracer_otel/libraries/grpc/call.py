@@ -181,6 +181,8 @@ class CallSite(Site):
         self._host = internals.host_of(target)
         self._service, self._name = internals.method_of(method)
         self.streams = streams
+        self.answers_stream = False
+        """Whether the server sends a stream of messages."""
         self.live: Any = live
         self.metadata: Any = metadata
         self.exchange = Exchange()

@@ -6,6 +6,7 @@ and gRPC has its own functions while there is no session.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -29,6 +30,8 @@ __all__ = ["connectors", "patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
+_ANSWERS_STREAM = re.compile("(Unary|Stream)Stream")
+"""What stands in the names of classes whose calls get a stream."""
 
 
 def patches() -> list[Undoable]:
@@ -123,6 +126,7 @@ class _BlockingSite(CallSite):
 
     def __init__(self, core: _Core, start: Function, batches: list[tuple[Any, Any]], args: tuple[Any, ...]) -> None:
         super().__init__(internals.target_of(core.caller), args[1], core.streams, AppStep(start, *args), args[4])
+        self.answers_stream = bool(_ANSWERS_STREAM.search(type(core.caller).__name__))
         self._start = start
         self._batches = batches
         self._args = args
@@ -262,6 +266,7 @@ def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: 
     channel = core.channel
     live = AppStep(channel.call, method, deadline, *args)
     site = _AsyncSite(internals.text_of(channel.target), method, core.streams, live, core.metadata)
+    site.answers_stream = bool(_ANSWERS_STREAM.search(type(core.owner).__name__))
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
     # A new call is made once its message is known, by code that is awaited.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from timetracer_otel.libraries.grpc.wire import readable
+from timetracer_otel.libraries.grpc.wire import in_one_order, readable
 from timetracer_otel.redact.forms import CallForm
 
 __all__ = ["FORM", "FOUND_BY"]
@@ -19,10 +19,10 @@ class _Messages(CallForm):
     """Messages are trees of numbered fields: secrets are found in their texts, by their form."""
 
     def compared(self, args: Any) -> Any:
-        """The messages that were sent before the server answered, at most one."""
-        if type(args) is not dict or FOUND_BY not in args:
+        """The messages that were sent before the server answered, at most one; the entries of maps in one order."""
+        if type(args) is not dict or "messages" not in args:
             return args
-        return {**args, "messages": args["messages"][: args[FOUND_BY]]}
+        return {**args, "messages": [in_one_order(each) for each in args["messages"][: args.get(FOUND_BY)]]}
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
         """The messages."""
