@@ -26,8 +26,7 @@ def topics() -> list[Any]:
     subscriber = pubsub_v1.SubscriberClient()
     seen: list[Any] = []
     names = [publisher.topic_path("shop", name) for name in ("orders", "returns", "stock")]
-    for name in names:
-        seen.append(publisher.create_topic(name=name).name)
+    seen += [publisher.create_topic(name=name).name for name in names]
     try:
         publisher.create_topic(name=names[0])
     except AlreadyExists as error:
@@ -35,11 +34,11 @@ def topics() -> list[Any]:
     seen.append([topic.name for topic in publisher.list_topics(project="projects/shop")])
     subscription = subscriber.subscription_path("shop", "orders")
     seen.append(subscriber.create_subscription(name=subscription, topic=names[0]).topic)
-    for text in (b"one", b"two"):
-        seen.append(publisher.publish(names[0], text, kind="test").result(timeout=30))
+    seen += [publisher.publish(names[0], each, kind="test").result(timeout=30) for each in (b"one", b"two")]
     pulled = subscriber.pull(subscription=subscription, max_messages=10)
-    for each in pulled.received_messages:
-        seen.append([each.ack_id, each.message.data.decode(), dict(each.message.attributes)])
+    seen += [
+        [each.ack_id, each.message.data.decode(), dict(each.message.attributes)] for each in pulled.received_messages
+    ]
     subscriber.acknowledge(subscription=subscription, ack_ids=[each.ack_id for each in pulled.received_messages])
     try:
         publisher.publish(publisher.topic_path("shop", "nosuch"), b"x").result(timeout=30)
