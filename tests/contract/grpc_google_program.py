@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import sys
+import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -67,6 +68,8 @@ def streaming_pull() -> list[Any]:
     for text in (b"one", b"two"):
         publisher.publish(topic, text).result(timeout=30)
         seen.append(heard.get(timeout=30))
+    # What is not acknowledged when it ends is given back, by another call. A thread of the client's acknowledges.
+    time.sleep(1)
     pulling.cancel()
     pulling.result(timeout=30)
     publisher.stop()

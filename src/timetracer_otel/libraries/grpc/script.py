@@ -154,7 +154,8 @@ class Script:
         recorded = self._recorded
         assert recorded is not None
         if number < len(recorded.sent):
-            call = replace(self.site.call(), args={"messages": [decoded(message)]})
+            call = self.site.call()
+            call = replace(call, args={**call.args, "messages": [decoded(message)]})
             now = self.session.redacted(call).args["messages"][0]
             if in_one_order(now) != in_one_order(recorded.sent[number]):
                 raise self.session.refuse(recorded.event, f"message {number + 1} of the app is another one")

@@ -14,7 +14,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
 from timetracer_otel.calls.flow import Recording, flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
@@ -110,7 +110,17 @@ class _InPlaceOf:
         self._kind = kind
         self._name = name
         self._slot = vars(kind)[name]
-        self._ours = property(lambda caller: _Core(caller, self._slot.__get__(caller), streams), self._slot.__set__)
+        self._streams = streams
+        self._ours = property(self._found, self._slot.__set__)
+
+    def _found(self, caller: Any) -> Any:
+        # A guard (see `calls.guarded`): a fault of ours is a miss in a replay, and nothing while recording.
+        real = self._slot.__get__(caller)
+        try:
+            return _Core(caller, real, self._streams)
+        except Exception as fault:
+            contain(LIB, None, fault)
+            return real
 
     def apply(self) -> None:
         """Let ours be found; harmless when repeated."""
