@@ -1,7 +1,7 @@
 """The names of fields, where somebody has loaded the descriptors of a method's messages: the app's own stubs do.
 
-Messages tell no names. With these, a secret is found by its name as well, and a message is shown as its ``.proto`` has
-it. Nothing is loaded for that.
+Messages tell no names. With these, a secret is found by its name as well, and a message is shown as its ``.proto``
+has it. Nothing is loaded for that.
 """
 
 from __future__ import annotations
