@@ -120,7 +120,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
     (
         "base.settings",
-        "Groups (http, db, nosql, redis) or libraries that a replay answers; empty: all.",
+        "Groups (http, db, nosql, redis, rpc) or libraries that a replay answers; empty: all.",
     ): "text for users",
     ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
     ("constants", "REDIS"): "a kind of event; the cassette format has it",

@@ -100,10 +100,10 @@ def observed_event(eid: int, **times: Any) -> DependencyEvent:
         event_type=EventType.CUSTOM,
         start_offset_ms=times.pop("start_ms", 0.0),
         duration_ms=times.pop("took_ms", 1.0),
-        signature=EventSignature(lib="grpc", method="Reserve", url="stock:50051"),
+        signature=EventSignature(lib="pika", method="Reserve", url="stock:50051"),
         result=EventResult(status=0),
         span=SpanFacts(TRACE_ID, f"{eid:016x}", name="/stock.Stock/Reserve", kind="CLIENT", **times),
-        not_replayable="only observed: no plugin captures the calls of grpc",
+        not_replayable="only observed: no plugin captures the calls of pika",
     )
 
 

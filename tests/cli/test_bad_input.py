@@ -293,7 +293,7 @@ def test_a_name_with_control_characters_stays_on_its_line(run: Run) -> None:
 
 
 def test_a_plugin_that_only_the_cassette_knows_may_be_named(run: Run, tmp_path: Path) -> None:
-    done = run("replay", "good.msgpack", "--live", "grpc", "--", "touch", "ran")
+    done = run("replay", "good.msgpack", "--live", "pika", "--", "touch", "ran")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "ran").exists()
 

@@ -23,10 +23,10 @@ POST /checkout                                                        0.0    100
 │  └─ #3 httpx POST http://127.0.0.1:8001/token                      30.0      5.0        █               200           4 B
 ├─ retry
 │  └─ #4 httpx GET http://127.0.0.1:8001/slow                        80.0     15.0                  ███   ReadTimeout     -
-└─ #5 grpc Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
+└─ #5 pika Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
 
 #4 httpx:ReadTimeout: timed out
-#5 observed only: no plugin captures the calls of grpc
+#5 observed only: no plugin captures the calls of pika
 """  # noqa: E501
 
 
@@ -100,7 +100,7 @@ def test_show_is_the_head_and_the_call_tree(run: Run, stored: str, tmp_path: Pat
         "trace     0af7651916cd43dd8448eb211c80319c",
         f"file      checkout.msgpack ({size / 1024:.1f} KiB, complete)",
         "calls     5 (4 http.client, 1 custom); 1 observed only",
-        "no plugin grpc (1 call): a replay refuses them",
+        "no plugin pika (1 call): a replay refuses them",
         "policies  redaction default, request bodies always, response bodies always",
         "lost      nothing",
         "versions  httpx 0.28.1",

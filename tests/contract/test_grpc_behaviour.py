@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.wrappers_pb2 import StringValue
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -23,6 +24,7 @@ from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.plugins import disable_grpc, enable_grpc
+from timetracer_otel.report import event_detail
 from timetracer_otel.session import ReplaySession
 
 ROOT = Path(__file__).parents[2]
@@ -365,3 +367,61 @@ def test_enabling_is_harmless_when_repeated() -> None:
     enable_grpc()
     disable_grpc()
     disable_grpc()
+
+
+def _login_messages() -> tuple[Any, Any]:
+    """The messages of ``/shop.Stock/Echo``, in the pool of descriptors, as generated code would put them there."""
+    pool = descriptor_pool.Default()
+    made = descriptor_pb2.FileDescriptorProto(name="login_for_tests.proto", package="shop", syntax="proto3")
+    login = made.message_type.add(name="Login")
+    for number, name in enumerate(("user", "password"), 1):
+        login.field.add(name=name, number=number, type=9, label=1)
+    service = made.service.add(name="Stock")
+    service.method.add(name="Size", input_type=".shop.Login", output_type=".shop.Login")
+    service.method.add(name="Echo", input_type=".shop.Login", output_type=".shop.Login")
+    pool.Add(made) if hasattr(pool, "Add") else pool.AddSerializedFile(made.SerializeToString())
+    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Login"))
+    return kind, pool
+
+
+def test_secrets_are_found_by_the_names_of_fields(tmp_path: Path) -> None:
+    # In a process of its own, as a descriptor stays.
+    program = (
+        "import sys; from pathlib import Path; from tests.contract import test_grpc_behaviour as here; "
+        "here._with_names(Path(sys.argv[1]))"
+    )
+    done = forks.run("-c", program, str(tmp_path), env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def _with_names(folder: Path) -> None:
+    kind, _ = _login_messages()
+    secret = "tea-for-" + "two-Q7"
+    server = GrpcService()
+
+    def work() -> Any:
+        with grpc.insecure_channel(server.address) as channel:
+            call = channel.unary_unary("/shop.Stock/Echo", kind.SerializeToString, kind.FromString)
+            return call(kind(user="me", password=secret))
+
+    with record(folder / "x.msgpack"):
+        recorded = work()
+    server.close()
+    assert recorded.user == "<me>"
+    assert secret.encode() not in (folder / "x.msgpack").read_bytes()
+    (event,) = read_cassette(folder / "x.msgpack").events
+    text = "\n".join(event_detail(event))
+    assert "'user': 'me'" in text
+    assert secret not in text
+    with replay(folder / "x.msgpack") as session:
+        assert work().user == "<me>"
+    assert session.verdict().ok
+
+
+def test_a_message_without_names_is_shown_by_numbers(service: GrpcService, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"):
+        echoed(service.address, "tea")
+    (event,) = read_cassette(tmp_path / "x.msgpack").events
+    text = "\n".join(event_detail(event))
+    assert "5 bytes {1: 'tea'}" in text
+    assert "7 bytes {1: '<tea>'}" in text

@@ -38,7 +38,7 @@ MYSQL = [
 NOBODY = "127.0.0.2:9"
 PLACES = {
     **dict.fromkeys(("asyncio", "socket", "pycurl", "curl_cffi"), "upstream"),
-    **dict.fromkeys(("smtplib", "grpc", "confluent_kafka", "oracledb"), "nobody"),
+    **dict.fromkeys(("smtplib", "confluent_kafka", "oracledb"), "nobody"),
     "pyodbc": "mariadb",
 }
 """By library without a plugin: whom its lines ask."""
@@ -166,8 +166,8 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         servers.stop()
         # What nobody allowed is refused, though nobody is there; and the exporter goes on.
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
-        # Calls that are refused have no spans, but for those that gRPC has begun before it asks for a connection.
-        without_span = sum(event.is_observed_only and event.signature.lib != "grpc" for event in events)
+        # Calls that are refused have no spans.
+        without_span = sum(event.is_observed_only for event in events)
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.
         assert {name: replayed.pop(name, 0) for name in OF_DRIVERS} == OF_DRIVERS
@@ -292,14 +292,8 @@ def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter
     live, captured = world.live(bare, goes_out), _live(replayed)
     assert {library: captured.pop(library) for library in live} == live
     assert captured.keys() == {
-        "httpx",
-        "requests",
-        "aiohttp",
-        "psycopg",
-        "psycopg2",
-        "sqlalchemy",
-        "urllib",
-        "urllib3",
+        *("httpx", "requests", "aiohttp", "urllib", "urllib3", "grpc"),
+        *("psycopg", "psycopg2", "sqlalchemy"),
     }
     assert servers.take_hits() == every
     blocked = [line for line in bare.seen if (asked := _asked(line))[0] and not goes_out(*asked)]

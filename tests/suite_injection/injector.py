@@ -98,6 +98,20 @@ GUARDS = frozenset(
         + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/grpc/call.py": "Exchange.noting",
+        "libraries/grpc/seams.py": "_InPlaceOf._found",
+        "libraries/grpc/noted.py": "teed _heard "
+        + " ".join(f"NotedCall.{name}" for name in ("__init__", "operate", "next_event", "cancel"))
+        + " "
+        + " ".join(
+            f"NotedAsyncCall.{name}"
+            for name in (
+                *("__init__", "__getattr__", "__repr__", "_answer", "unary_unary", "stream_unary", "cancel"),
+                *("initiate_unary_stream", "initiate_stream_stream", "send_serialized_message", "send_receive_close"),
+                "receive_serialized_message",
+            )
+        ),
+        "libraries/grpc/readiness.py": "NotedSubscriber.__call__ NotedSubscriber.__eq__ NotedSubscriber.__hash__",
         "libraries/pymongo/seams.py": "_change.<locals>.change _change.<locals>.change_async _is_left_out",
         "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed _learning.<locals>.learn _learning.<locals>.learn_async",

@@ -38,12 +38,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.examples import seeded
+from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
+from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
@@ -73,7 +75,7 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
 _NEW = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
-    *("pymongo", "pymongo_async", "urllib", "urllib3"),
+    *("pymongo", "pymongo_async", "urllib", "urllib3", "grpc_blocking", "grpc_async"),
     *DIRECT,
     *DIRECT_MYSQL,
     *("pymysql_itself", "mysqlclient_itself"),
@@ -343,7 +345,7 @@ class Suite:
 
 
 @contextmanager
-def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool) -> Iterator[Servers]:
+def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
         upstream = subprocess.Popen(
@@ -362,6 +364,9 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool) ->
         mongo = Mongo() if with_mongo else None
         if mongo is not None:
             stack.callback(mongo.stop)
+        grpc = GrpcService() if with_grpc else None
+        if grpc is not None:
+            stack.callback(grpc.stop)
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -372,6 +377,7 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool) ->
             broker,
             mysql,
             mongo.url if mongo is not None else "",
+            grpc.address if grpc is not None else "",
         )
 
 
@@ -427,7 +433,8 @@ def _one(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
-        with running(folder, broker, with_mysql=name in MYSQL, with_mongo=name in MONGO) as servers:
+        kinds = {"with_mysql": name in MYSQL, "with_mongo": name in MONGO, "with_grpc": name in GRPC}
+        with running(folder, broker, **kinds) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:
                 suite.record(name)

@@ -22,6 +22,7 @@ class Servers:
         broker: The URL of a Redis server that is there in a replay, too. Jobs come from it.
         mysql: As ``postgres``, of a server of MariaDB.
         mongo: The URL of a server of MongoDB's protocol.
+        grpc: The address of a server of gRPC.
     """
 
     http: str
@@ -32,6 +33,7 @@ class Servers:
     broker: str = ""
     mysql: str = ""
     mongo: str = ""
+    grpc: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

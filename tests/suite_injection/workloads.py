@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.suite_injection import library
 from tests.suite_injection.direct import DIRECT
+from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
@@ -626,6 +627,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **POSTGRES,
     **MYSQL,
     **DIRECT,
+    **GRPC,
     **MONGO,
     **INCOMING,
     **JOBS,

@@ -83,26 +83,6 @@ def test_a_cursor_of_oracledb(connection: Any, found: str) -> None:
     assert all(each.is_open for each in connectors)
 
 
-@pytest.mark.parametrize(
-    ("target", "found"),
-    [
-        (b"stock:50051", "stock:50051"),
-        (b"dns:///stock:50051", "stock:50051"),
-        (b"dns://8.8.8.8/stock:50051", "stock:50051"),
-        (b"ipv4:10.0.0.1:50051", "10.0.0.1:50051"),
-        (b"unix:/run/stock.sock", "/run/stock.sock"),
-        (b"unix:///run/stock.sock", "/run/stock.sock"),
-        (b"unix-abstract:stock", "@stock"),
-    ],
-)
-def test_grpc(target: bytes, found: str) -> None:
-    module = ModuleType("grpc._channel")
-    module._UnaryUnaryMultiCallable = type("X", (), {"__call__": None, "future": len})  # type: ignore[attr-defined]
-    (connector,) = CLIENTS.connectors["grpc._channel"](module)
-    assert connector.name == "_UnaryUnaryMultiCallable.future"
-    assert connector.address((SimpleNamespace(_target=target),), {}) == found
-
-
 def test_confluent_kafka() -> None:
     of = "confluent_kafka.cimpl", "Producer.__init__", object()
     assert address(*of, {"bootstrap.servers": "a:9092,b:9092"}) == "a:9092,b:9092"

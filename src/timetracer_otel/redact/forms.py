@@ -85,6 +85,12 @@ class CallForm:
         """
         return ()
 
+    def displayed(self, args: Any, reply: Any) -> tuple[Any, Any]:
+        """Redacted arguments, and what else than a body was answered, as the tools show them: the same objects where
+        they can be read as they are.
+        """
+        return args, reply
+
     def likeness(self, args: Any) -> str | None:
         """The text that is compared to find the nearest recorded call; None where there is none."""
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
+from timetracer_otel.redact.forms import form_of
 from timetracer_otel.report.bodies import body_lines
 from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms, model_span
@@ -32,15 +33,17 @@ def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequenc
     lines += [f"  variable: {kind} {printable(text)}" for kind, text in variables]
     if event.path:
         lines.append("  inside " + printable(" > ".join(event.path)))
+    args = event.call.args if event.call is not None else None
+    args, reply = form_of(event.signature.lib).displayed(args, event.result.reply)
     if event.call is not None:
         lines.append("  request")
         lines += _headers(event.call.headers)
-        lines += _value("arguments", event.call.args)
+        lines += _value("arguments", args)
         lines += _indented(body_lines(event.call.body, event.call.headers, pretty))
     if event.call is not None or event.result.body is not None or event.result.headers:
         lines.append("  response" if event.result.status is None else f"  response {event.result.status}")
         lines += _headers(event.result.headers)
-        lines += _value("reply", event.result.reply)
+        lines += _value("reply", reply)
         lines += _indented(body_lines(event.result.body, event.result.headers, pretty))
     lines += _error(event.result.exception)
     model = model_span(event)

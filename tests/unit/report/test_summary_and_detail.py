@@ -29,7 +29,7 @@ def test_the_head_says_where_a_cassette_comes_from_and_what_is_in_it() -> None:
         "trace     0af7651916cd43dd8448eb211c80319c",
         "file      none (complete)",
         "calls     5 (4 http.client, 1 custom); 1 observed only",
-        "no plugin grpc (1 call): a replay refuses them",
+        "no plugin pika (1 call): a replay refuses them",
         "policies  redaction default, request bodies always, response bodies always",
         "lost      nothing",
         "versions  httpx 0.28.1",

@@ -15,10 +15,10 @@ POST /checkout                                                        0.0    100
 │  └─ #3 httpx POST http://127.0.0.1:8001/token                      30.0      5.0        █               200           4 B
 ├─ retry
 │  └─ #4 httpx GET http://127.0.0.1:8001/slow                        80.0     15.0                  ███   ReadTimeout     -
-└─ #5 grpc Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
+└─ #5 pika Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
 
 #4 httpx:ReadTimeout: timed out
-#5 observed only: no plugin captures the calls of grpc
+#5 observed only: no plugin captures the calls of pika
 """.splitlines()  # noqa: E501
 
 

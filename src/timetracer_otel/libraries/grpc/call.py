@@ -15,8 +15,9 @@ from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.libraries.grpc import internals
+from timetracer_otel.libraries.grpc.descriptors import types_of
 from timetracer_otel.libraries.grpc.internals import LIB
-from timetracer_otel.libraries.grpc.secrets import FOUND_BY
+from timetracer_otel.libraries.grpc.secrets import FOUND_BY, TYPES
 from timetracer_otel.libraries.grpc.wire import decoded, encoded
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
@@ -181,6 +182,8 @@ class CallSite(Site):
         self._host = internals.host_of(target)
         self._service, self._name = internals.method_of(method)
         self.streams = streams
+        self.answers_stream = False
+        """Whether the server sends a stream of messages."""
         self.live: Any = live
         self.metadata: Any = metadata
         self.exchange = Exchange()
@@ -202,6 +205,9 @@ class CallSite(Site):
         found_by = self._answered_early() if exchange.recording is not None else self.found_by
         if found_by is not None:
             args[FOUND_BY] = found_by
+        types = types_of(self._service, self._name)
+        if types is not None:
+            args[TYPES] = types
         # The folder of a socket differs from machine to machine.
         host = "" if self._host.startswith(("/", "@")) else self._host
         url = f"grpc://{host}/{self._service}"

@@ -17,12 +17,14 @@ from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.call import CallSite, Recorded, Said
 from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Operation
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY
-from timetracer_otel.libraries.grpc.wire import decoded
+from timetracer_otel.libraries.grpc.wire import decoded, in_one_order
 from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import DependencyEvent
 
 __all__ = ["Script"]
 
 _SOON_S: Final = 0.001
+_POLL_S: Final = 0.005
 _INTERNAL: Final = 13
 """The status that ends a call whose miss is raised elsewhere."""
 
@@ -50,6 +52,10 @@ class Script:
         self._over: tuple[int, Any, Any, Any] | None = None
         """How the call ended in this run, where it did not end as in the recording."""
         self._began_s = time.perf_counter()
+        self._before: list[DependencyEvent] = []
+        """The calls that the app began beside this one, in the order of their beginnings, until it makes them."""
+        self._held_since_s: float | None = None
+        """Since when a message waits for such calls."""
 
     def begun(self) -> Flow:
         """The call begins. Where the server spoke first in the recording, it is found now."""
@@ -93,8 +99,42 @@ class Script:
             made = yield from flow(site, session)
             if isinstance(made, Recorded):
                 self._recorded = made
+                if site.answers_stream:
+                    self._before = self._begun_beside(made.event)
             else:
                 self.instead = made
+
+    def _begun_beside(self, event: DependencyEvent) -> list[DependencyEvent]:
+        start_ms, session = event.start_offset_ms, self.session
+        return [
+            each
+            for each in session.events
+            if each.start_offset_ms > start_ms
+            and each.eid != event.eid
+            and each.not_replayable is None
+            and session.should_mock_plugin(each.signature.lib)
+        ]
+
+    def _is_held(self, said: Said) -> bool:
+        """Whether a message of a stream comes too early: the app has begun other calls before it in the recording,
+        and not yet in this run. Such a call may be what the message answers. Example: a subscriber gets what the same
+        app publishes. A call that the app does not make in this run is waited for only shortly.
+        """
+        recorded, session = self._recorded, self.session
+        assert recorded is not None
+        until_ms = recorded.event.start_offset_ms + said.at_ms
+        self._before = [each for each in self._before if not session.is_taken(each)]
+        if not any(each.start_offset_ms < until_ms for each in self._before):
+            self._held_since_s = None
+            return False
+        now_s = time.perf_counter()
+        if self._held_since_s is None:
+            self._held_since_s = now_s
+        if now_s - self._held_since_s > CANCEL_GRACE_S:
+            self._before = [each for each in self._before if each.start_offset_ms >= until_ms]
+            self._held_since_s = None
+            return False
+        return True
 
     def _is_recorded(self, fits: Any) -> bool:
         """Whether the recording has a call of this method that no call has taken yet."""
@@ -114,8 +154,10 @@ class Script:
         recorded = self._recorded
         assert recorded is not None
         if number < len(recorded.sent):
-            call = replace(self.site.call(), args={"messages": [decoded(message)]})
-            if self.session.redacted(call).args["messages"][0] != recorded.sent[number]:
+            call = self.site.call()
+            call = replace(call, args={**call.args, "messages": [decoded(message)]})
+            now = self.session.redacted(call).args["messages"][0]
+            if in_one_order(now) != in_one_order(recorded.sent[number]):
                 raise self.session.refuse(recorded.event, f"message {number + 1} of the app is another one")
         elif not self._ended_by(recorded.sent):
             raise self.session.refuse(recorded.event, f"the app sent no message {number + 1} when it was recorded")
@@ -144,7 +186,7 @@ class Script:
         if self._over is not None:
             return Operation(kind, (), None, self._over)
         said = self._next(kind, taken)
-        if said is None or not self._is_due(said):
+        if said is None or not self._is_due(said) or (kind == MESSAGE and self._is_held(said)):
             return None
         recorded = self._recorded
         assert recorded is not None
@@ -182,6 +224,8 @@ class Script:
                 wait_s = 0.0 if said is None else self._to_wait_s(said.at_ms)
                 if wait_s:
                     waits.append(wait_s)
+            if self._held_since_s is not None:
+                waits.append(_POLL_S)
             if MESSAGE in kinds and self._next(MESSAGE, self._taken) is None:
                 waits.append(self._began_s + recorded.until_ms / 1000 + CANCEL_GRACE_S - time.perf_counter())
             if self._is_beyond(kinds) is not None:

@@ -6,6 +6,7 @@ and gRPC has its own functions while there is no session.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
 from timetracer_otel.calls.flow import Recording, flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
@@ -29,6 +30,8 @@ __all__ = ["connectors", "patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
+_ANSWERS_STREAM = re.compile("(Unary|Stream)Stream")
+"""What stands in the names of classes whose calls get a stream."""
 
 
 def patches() -> list[Undoable]:
@@ -107,7 +110,17 @@ class _InPlaceOf:
         self._kind = kind
         self._name = name
         self._slot = vars(kind)[name]
-        self._ours = property(lambda caller: _Core(caller, self._slot.__get__(caller), streams), self._slot.__set__)
+        self._streams = streams
+        self._ours = property(self._found, self._slot.__set__)
+
+    def _found(self, caller: Any) -> Any:
+        # A guard (see `calls.guarded`): a fault of ours is a miss in a replay, and nothing while recording.
+        real = self._slot.__get__(caller)
+        try:
+            return _Core(caller, real, self._streams)
+        except Exception as fault:
+            contain(LIB, None, fault)
+            return real
 
     def apply(self) -> None:
         """Let ours be found; harmless when repeated."""
@@ -123,6 +136,7 @@ class _BlockingSite(CallSite):
 
     def __init__(self, core: _Core, start: Function, batches: list[tuple[Any, Any]], args: tuple[Any, ...]) -> None:
         super().__init__(internals.target_of(core.caller), args[1], core.streams, AppStep(start, *args), args[4])
+        self.answers_stream = bool(_ANSWERS_STREAM.search(type(core.caller).__name__))
         self._start = start
         self._batches = batches
         self._args = args
@@ -262,6 +276,7 @@ def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: 
     channel = core.channel
     live = AppStep(channel.call, method, deadline, *args)
     site = _AsyncSite(internals.text_of(channel.target), method, core.streams, live, core.metadata)
+    site.answers_stream = bool(_ANSWERS_STREAM.search(type(core.owner).__name__))
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
     # A new call is made once its message is known, by code that is awaited.

@@ -9,9 +9,11 @@ The format: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Tree", "decoded", "encoded", "readable"]
+__all__ = ["Tree", "decoded", "encoded", "in_one_order", "readable"]
 
 Tree: TypeAlias = "list[list[Any]] | str | bytes"
 """A list of fields, each a tag and its value: an integer (wire type 0), bytes (types 1 and 5), or a tree (type 2)."""
@@ -61,6 +63,30 @@ def readable(tree: Any) -> str:
     if not isinstance(tree, list):
         return repr(tree)
     return "{" + ", ".join(f"{tag >> 3}: {readable(value)}" for tag, value in tree) + "}"
+
+
+def in_one_order(tree: Any) -> Any:
+    """A tree with the entries of maps in the order of their keys: on the wire, they have the order of a hash table.
+
+    The entry of a map is a message with a key (field 1) and a value (field 2), and no two have the same key.
+    """
+    if not isinstance(tree, list):
+        return tree
+    fields = [[tag, in_one_order(value)] for tag, value in tree]
+    made: list[Any] = []
+    for _, group in groupby(fields, key=itemgetter(0)):
+        same = list(group)
+        keys = [repr(value[0]) for _, value in same if _is_entry(value)]
+        made += sorted(same, key=repr) if len(same) > 1 and len(same) == len(keys) == len(set(keys)) else same
+    return made
+
+
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and [tag >> 3 for tag, _ in value] in ([1], [1, 2])
+        and isinstance(value[0][1], (str, int, bytes))
+    )
 
 
 def _decoded(data: bytes, deepest: int) -> Tree:
