@@ -99,7 +99,7 @@ def values_given_one_by_one(database: Database) -> Any:
         cursor = connection.cursor()
         cursor.execute("SELECT name FROM item ORDER BY id")
         found.append(cursor.fetchall())
-    cursor.executemany(insert, rows("d", "e"))
+    found.append(attempt(_many, cursor, insert, rows("d", "e")))
     connection.commit()
     cursor.execute("SELECT name FROM item ORDER BY id")
     found.append(cursor.fetchall())

@@ -132,6 +132,28 @@ def rows_in_the_form_of_a_copy(database: Database) -> Any:
 
 
 @on_psycopg
+def another_connection_s_process(database: Database) -> Any:
+    first, second = database.connect(), database.connect()
+    processes = [connection.info.backend_pid for connection in (first, second)]
+    found = [len(set(processes)), first.execute("SELECT pg_terminate_backend(%s)", [processes[1]]).fetchall()]
+    found += [attempt(second.execute, "SELECT 1"), second.closed]
+    first.close()
+    second.close()
+    return seen(found)
+
+
+@on_psycopg
+def a_connection_closed_in_a_pipeline(database: Database) -> Any:
+    def closes() -> None:
+        connection = database.connect()
+        with connection.pipeline():
+            connection.execute("SELECT 1")
+            connection.close()
+
+    return seen([attempt(closes)])
+
+
+@on_psycopg
 def copied_out(database: Database) -> Any:
     connection = database.connect()
     items(database, connection, 3)

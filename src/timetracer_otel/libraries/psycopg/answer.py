@@ -10,6 +10,7 @@ from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.calls.whose_error import outside, raise_for_app
+from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -321,12 +322,14 @@ class StandIn(ReplayObject, called=("_encoding",)):
         self._active: Any = pq.TransactionStatus.ACTIVE
         self._sync, self._failing = pq.ExecStatus.PIPELINE_SYNC, pq.ExecStatus.FATAL_ERROR
         self._statuses = dict(facts.get("statuses", {}))
-        self.pending: deque[tuple[list[RecordedResult], Any]] = deque()
-        """Answers of a pipeline that psycopg has not fetched, each with what the connection told with it."""
+        self.pending: deque[tuple[list[RecordedResult] | Callable[[], TimetracerError], Any]] = deque()
+        """Answers of a pipeline that psycopg has not fetched, or what makes the refusal of one, each with what the
+        connection told with it.
+        """
         self.status, self._closed = pq.ConnStatus.OK, pq.ConnStatus.BAD
         self._transaction_status: Any = pq.TransactionStatus.IDLE
         self.server_version = facts.get("server_version", 0)
-        self.backend_pid = facts.get("backend_pid", 0)
+        self.backend_pid = facts.get("backend_pid", 0) if target.process is None else target.process
         self.user, self.db, self.host, self.hostaddr, self.port = (facts.get(name, b"") for name in _ADDRESS)
         self.password = self.options = b""
         if own is not None:
@@ -428,16 +431,22 @@ class StandIn(ReplayObject, called=("_encoding",)):
 
     def pipeline_sync(self) -> None:
         """An answer that tells that all before it was answered."""
+        if self.closed:
+            self._refuse_closed()
         self.pending.append(([RecordedResult({"status": int(self._sync)})], None))
 
     def send_flush_request(self) -> None:
         """Nothing: answers are there at once."""
+        if self.closed:
+            self._refuse_closed()
 
     def fetch_many(self) -> list[RecordedResult]:
         """The next answer of the pipeline; nothing where there is none."""
         if not self.pending:
             return []
         results, reply = self.pending.popleft()
+        if callable(results):
+            raise results()
         if reply is not None:
             before = self._transaction_status
             self.told(reply)
@@ -462,6 +471,7 @@ class StandIn(ReplayObject, called=("_encoding",)):
     def finish(self) -> None:
         """Close it."""
         self.status = self._closed
+        self.pending.clear()
         self.transaction_status = type(self.transaction_status).UNKNOWN
         for name in _TOLD:
             vars(self).pop(name, None)

@@ -65,6 +65,12 @@ class ServerTarget(Target):
         """What the connection was told when it was opened."""
         return self._facts
 
+    def process_of(self, connection: Any) -> int | None:
+        """As libpq has it: apps cancel or end another connection's process by it."""
+        # A replay that adds calls gives what answers, and opens a real one behind that.
+        real = getattr(connection, "real", None)
+        return int((connection if real is None else real.connection).pgconn.backend_pid)
+
     def connected(self, connection: Any) -> None:
         """Keep what libpq knows of the server by now."""
         told = connection.pgconn

@@ -147,8 +147,6 @@ class Execution(StatementSite):
     def result(self, recording: Recording) -> EventResult:
         """The results, with what the connection told behind them."""
         reply = self.answer.reply()
-        if self.answer.left:
-            recording.not_replayable = "the pipeline ended before there was an answer"
         if self._facts:
             reply["engine"] = self._facts
         return EventResult(reply=self.with_setup(reply))
@@ -296,16 +294,18 @@ def many(guard: Any, original: Function) -> Function:
     return guard(LIB, original, begin, outside=True)  # type: ignore[no-any-return]
 
 
-def _give_results(site: Execution, _: Any, __: Any, reply: dict[str, Any]) -> None:
-    if _is_queued(site, None, reply):
+def _give_results(site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]) -> None:
+    if _is_queued(site, event, session, None):
         return
     site.connection.told(reply)
     internals.set_results(site.cursor, recorded_results(reply), None)
 
 
-def _give_many(returning: bool, site: Execution, _: Any, __: Any, reply: dict[str, Any]) -> None:
+def _give_many(
+    returning: bool, site: Execution, event: DependencyEvent, session: ReplaySession, reply: dict[str, Any]
+) -> None:
     cursor = site.cursor
-    if _is_queued(site, returning, reply):
+    if _is_queued(site, event, session, returning):
         return
     site.connection.told(reply)
     internals.set_results(cursor, recorded_results(reply) if returning else [], returning)
@@ -313,11 +313,12 @@ def _give_many(returning: bool, site: Execution, _: Any, __: Any, reply: dict[st
         internals.set_message(cursor, reply["rowcount"], reply.get("statusmessage"))
 
 
-def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -> bool:
+def _is_queued(site: Execution, event: DependencyEvent, session: ReplaySession, returning: bool | None) -> bool:
     """In a pipeline: let psycopg fetch the answer when it asks for it."""
     pipeline = internals.in_pipeline(internals.connection_of(site.cursor))
     if pipeline is None:
         return False
+    reply: dict[str, Any] = event.result.reply
     cursor, stand_in = site.cursor, site.connection
     if returning is not None:
         internals.set_results(cursor, [], returning)
@@ -326,13 +327,20 @@ def _is_queued(site: Execution, returning: bool | None, reply: dict[str, Any]) -
         internals.queue(pipeline, None)
         stand_in.pending.append(([RecordedResult(reply["prepared"])], None))
     results = recorded_results(reply)
-    if returning and "prepared" not in reply and all(result.status not in _FAILING for result in results):
+    missing = reply.get("unanswered", 0)
+    is_whole = not missing and "prepared" not in reply
+    if returning and is_whole and all(result.status not in _FAILING for result in results):
         # psycopg fetches the rows of such a call at once.
         internals.set_results(cursor, results, returning)
         return True
-    for each in [[result] for result in results] if site.many else [results]:
+    for each in [[result] for result in results] if site.many else [results] if not missing else []:
         internals.queue(pipeline, cursor)
         stand_in.pending.append((each, reply))
+    for _ in range(missing):
+        # The recorded connection was closed before.
+        internals.queue(pipeline, cursor)
+        refusal = partial(session.refuse, event, "its answer, which never came in the recorded pipeline")
+        stand_in.pending.append((refusal, None))
     return True
 
 

@@ -14,7 +14,7 @@ from timetracer_otel.libraries.kits.dbapi.boundaries import answered_by
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite
 from timetracer_otel.libraries.kits.dbapi.connection_setup import claimed
 from timetracer_otel.libraries.kits.dbapi.derived import DerivedClass, Surface
-from timetracer_otel.libraries.kits.dbapi.direct import Held, connected, held_by, refused
+from timetracer_otel.libraries.kits.dbapi.direct import Held, begin_end, connected, held_by, refused
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import belongs_to
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import recording_cursor
@@ -118,6 +118,12 @@ def _cursor(session: BaseSession | None, connection: Any, /, *args: Any, **kwarg
     return AppStep(_Connection.cursor, connection, **{**given, "cursor_factory": kind})
 
 
+def _commit(session: BaseSession | None, connection: Any) -> Flow | None:
+    """Where it fails, the error tells of the connection."""
+    live = AppStep(_Connection.commit, connection)
+    return begin_end("COMMIT", partial(PlainSite, connection=connection), live, session, connection)
+
+
 def _two_phases(name: str, session: BaseSession | None, connection: Any, *args: Any) -> Flow | None:
     """A method of the two-phase commit, matched by the name of its transaction."""
     held = held_by(connection)
@@ -217,6 +223,7 @@ CONNECTIONS: Final = DerivedClass(
     wrapped=recording_cursor,
     methods={
         "__init__": _open,
+        "commit": _commit,
         "cursor": _cursor,
         "cancel": _cancel,
         "fileno": _wake,

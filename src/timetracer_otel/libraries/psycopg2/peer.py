@@ -123,6 +123,10 @@ class Peer(ReplayObject):
         if connection.closed or (connection.status, connection.get_transaction_status()) == (status, transaction):
             return
         self.ready(connection)
+        if (connection.status, status) == (extensions.STATUS_BEGIN, extensions.STATUS_READY):
+            # A transaction that ended by an error. No statement tells the driver so.
+            outside(extensions.connection.rollback, connection)
+            return
         outside(extensions.cursor.execute, extensions.cursor(connection), _STATE + _LETTERS.get(transaction, "I"))
 
     def wake(self) -> None:

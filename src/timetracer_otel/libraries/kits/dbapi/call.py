@@ -212,6 +212,7 @@ class ConnectSite(DatabaseSite):
         self.live: Any = live
         self._replayed = replayed
         self._number = 0
+        self._process: int | None = None
 
     def call(self) -> Call:
         """``CONNECT`` to the target, without arguments: a connection is known by its target alone."""
@@ -221,6 +222,7 @@ class ConnectSite(DatabaseSite):
         """The connection itself; what the database said of itself is noted with it."""
         self.let_go()
         self._number = number_of(recording.session, self.target)
+        self._process = self.target.process_of(value)
         recording.close()
         return value
 
@@ -233,7 +235,10 @@ class ConnectSite(DatabaseSite):
         """The facts of the database that were noted."""
         # Asked for now, and not in `returned`: the library learns about its server after the connection is there.
         facts = first_facts(recording.session, self._number, self.target)
-        return EventResult(reply=self.with_setup({"engine": facts} if facts else {}))
+        made: dict[str, Any] = {"engine": facts} if facts else {}
+        if self._process is not None:
+            made["process"] = self._process
+        return EventResult(reply=self.with_setup(made))
 
     def again(self) -> bool:
         """True: a connection may always be made for real."""
@@ -242,6 +247,8 @@ class ConnectSite(DatabaseSite):
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
         """A connection of the replay, with the recorded facts of the database."""
         self.target.let_others_run()
+        if event is not None:
+            self.target.process = (event.result.reply or {}).get("process")
         return self._replayed()
 
 

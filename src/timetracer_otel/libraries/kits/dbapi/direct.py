@@ -231,13 +231,13 @@ def _on_new_cursor(cursor_of: AppStep, name: str, args: tuple[Any, ...], kwargs:
 
 
 def begin_end(
-    method: str, kind: type[PlainSite], live: AppStep, session: BaseSession | None, connection: Any
+    method: str, kind: Callable[..., PlainSite], live: AppStep, session: BaseSession | None, connection: Any
 ) -> Flow | None:
     """The app ends the transaction of a connection.
 
     Args:
         method: COMMIT or ROLLBACK.
-        kind: The class of its site.
+        kind: Makes its site.
         live: Ends it for real.
         session: The current session.
         connection: The app's.
@@ -253,8 +253,7 @@ def begin_end(
     transaction = held.transactions.ended()
     if session is None or not held.target.takes_part(session):
         return None
-    # Where it fails, the error tells of the connection.
-    site = kind(held.target, method, live, connection, transaction=transaction)
+    site = kind(held.target, method, live, transaction=transaction)
     site.as_called = True
     return flow(site, session)
 

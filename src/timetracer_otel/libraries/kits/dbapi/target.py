@@ -63,6 +63,8 @@ class Target:
     """
     state_of: Callable[[Any], Any] | None = None
     """Gives what a connection tells of itself behind each statement, as plain data, where the app may ask for it."""
+    process: int | None = None
+    """The number of the server's process for this connection of a replay, where the recording has it."""
 
     def __init__(self, lib: str, url: str, dbapi: Any, database: str | None = None) -> None:
         self.lib = lib
@@ -141,6 +143,10 @@ class Target:
         """Attributes in which the driver's cursors differ from their class, and whether the cursors have them."""
         driver = known.by_package.get(self.driver)
         return driver.cursor_attributes if driver is not None else {}
+
+    def process_of(self, connection: Any) -> int | None:
+        """The number of the server's process for a connection, where apps name that process by it."""
+        return None
 
     def connected(self, connection: Any) -> None:
         """A real connection was opened, which nobody has set up yet."""
