@@ -37,7 +37,7 @@ MYSQL = [
 ]
 NOBODY = "127.0.0.2:9"
 PLACES = {
-    **dict.fromkeys(("asyncio", "socket", "pycurl", "curl_cffi"), "upstream"),
+    **dict.fromkeys(("asyncio", "socket", "tornado", "pycurl", "curl_cffi"), "upstream"),
     **dict.fromkeys(("smtplib", "confluent_kafka", "oracledb"), "nobody"),
     "pyodbc": "mariadb",
 }
@@ -378,7 +378,7 @@ def _check_what_a_recording_says(
 ) -> None:
     """It says once, at its end and in the commands, which libraries no replay answers."""
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
-    assert counts.keys() == {"grpc"}
+    assert counts.keys() == {"tornado"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
     # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
     libraries = {_asked(line)[0] for line in recorded.seen}

@@ -26,6 +26,7 @@ import pycurl  # type: ignore[import-untyped]
 import redis
 import requests
 import sqlalchemy as sa
+import tornado.httpclient
 import urllib3
 from curl_cffi import requests as curl_requests
 
@@ -122,6 +123,15 @@ def by_grpc() -> Any:
             return channel.unary_unary("/shop.Stock/Reserve")(b"", timeout=5)
     except grpc.RpcError as error:
         return [type(error).__name__, error.code()]
+
+
+@LINES.add
+def by_tornado() -> Any:
+    async def ask() -> Any:
+        answer = await tornado.httpclient.AsyncHTTPClient().fetch(f"{UPSTREAM}/users/20")
+        return answer.body
+
+    return asyncio.run(ask())
 
 
 @LINES.add
