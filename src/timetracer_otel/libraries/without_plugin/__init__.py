@@ -51,7 +51,8 @@ CLIENTS: Final = UncapturedClients(
             *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
-    seen_at_each_call=frozenset({"grpc", "oracledb", "psycopg"}),
+    # tornado opens a connection for each request.
+    seen_at_each_call=frozenset({"grpc", "oracledb", "psycopg", "tornado"}),
     connect_for_others=frozenset({"anyio", "aiohappyeyeballs", "trio", "gevent", "eventlet"}),
     verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),
