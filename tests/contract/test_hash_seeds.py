@@ -72,8 +72,7 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "pymongo": _mongo,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
-_WITHOUT_MARIADB = [["aiosqlite", "sqlite3"], ["asyncpg", "psycopg", "psycopg2"], ["pymongo"]]
-"""Those of each database."""
+_OF_ONE_DATABASE = [["aiosqlite", "sqlite3"], ["asyncpg", "psycopg", "psycopg2"]]
 _WITH_MARIADB = ["aiomysql", "asyncmy", "mysqlconnector", "pymysql", *(["mysqlclient"] if HAS_MYSQLCLIENT else [])]
 _MARKS = {
     **{name: [needs_mariadb] for name in _WITH_MARIADB},
@@ -85,7 +84,8 @@ def _together() -> list[Any]:
     """The drivers whose cases two processes run: one of each database; where all are run, each for itself."""
     if WHOLE:
         return [pytest.param([name], marks=_MARKS.get(name, ()), id=name) for name in DIRECT]
-    chosen = drawn(_WITHOUT_MARIADB, "direct")
+    others = DIRECT.keys() - _MARKS.keys() - {name for names in _OF_ONE_DATABASE for name in names}
+    chosen = [*drawn(_OF_ONE_DATABASE, "direct"), *sorted(others)]
     with_mariadb = drawn([_WITH_MARIADB], "direct, MariaDB")
     if HAS_MARIADB:
         return [pytest.param(chosen + with_mariadb, id="one of each database")]
