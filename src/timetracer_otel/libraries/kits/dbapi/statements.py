@@ -47,7 +47,7 @@ _OF_SETS = tuple(
     for pattern in (
         # Tables that are emptied at once, or whose numbers begin anew, options of EXPLAIN, and words of JSON where a
         # database has no type for it.
-        r"""\A(\s*UPDATE "sqlite_sequence" SET "seq" = 0 WHERE "name" IN \()('[^']+'(?:, '[^']+')+)(?=\))""",
+        r"""\A(\s*UPDATE "\w+" SET "seq" = 0 WHERE "name" IN \()('[^']+'(?:, '[^']+')+)(?=\))""",
         r'\A(\s*TRUNCATE\s+(?:TABLE\s+)?)("[^"]+"(?:,\s*"[^"]+")+)',
         r"\A(\s*EXPLAIN\s+\()(\w+ \w+(?:, \w+ \w+)+)(?=\))",
         r"\b(IN \()('(?:false|null|true)'(?:,'(?:false|null|true)'){2})(?=\))",
