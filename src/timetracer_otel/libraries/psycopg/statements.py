@@ -76,7 +76,8 @@ class Execution(StatementSite):
         self.held = held
         self.cursor: Any = cursor
         self.many = call.many
-        self.statement, self.values = call.statement, call.values
+        self.statement = call.statement
+        self.values: Any = call.values
         self._given_by = given
         self._stays_open = stays_open
         self._on_server_now = on_server

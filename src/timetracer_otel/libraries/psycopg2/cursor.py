@@ -188,8 +188,8 @@ def _sent(notes: _Notes) -> bytes:
     cursor, (name, args, kwargs) = notes.cursor, notes.ran
     given: list[Any] = [*args, *kwargs.values()]
     if name == "executemany" and len(given) > 1:
-        rows = given[1].seen if isinstance(given[1], RowsRead) else given[1]
-        given[1:] = rows[-1:]
+        rows = given.pop(1)
+        given[1:] = (rows.seen if isinstance(rows, RowsRead) else rows)[-1:]
     if name == "callproc":
         values = given[1] if len(given) > 1 else ()
         given = [" ".join(("SELECT * FROM", f"{given[0]}({','.join(['%s'] * len(values))})")), list(values)]
