@@ -319,7 +319,7 @@ class Suite:
             if not isinstance(seen, list):
                 self._note(f"{mode} {name} {place}", fault, str(seen))
                 continue
-            differing = _differing(plain, seen, is_new=mode == "new" and name not in _REFUSING)
+            differing = _differing(plain, seen, is_new=mode == "new", refuses=name in _REFUSING)
             if differing is not None:
                 self._note(f"{mode} {name} {place}", fault, _difference(plain, seen, differing))
 
@@ -459,16 +459,17 @@ def _one(options: argparse.Namespace) -> int:
     return 1 if new or mended else 0
 
 
-def _differing(plain: list[str], seen: list[str], *, is_new: bool) -> int | None:
+def _differing(plain: list[str], seen: list[str], *, is_new: bool, refuses: bool) -> int | None:
     """The first line that is neither what it was nor a miss; None without one.
 
     Where calls are new, lines behind a miss tell of a server on which something was not done. No fault may be there.
+    Where a driver refuses new calls, they may tell of a connection that was lost, and of no answer.
     """
     missed = False
     for index, (was, now) in enumerate(zip(plain, seen, strict=True)):
         if _MISS in now:
             missed = True
-        elif now != was and (not is_new or not missed or _FAULT in now):
+        elif now != was and not (is_new and missed and _FAULT not in now and (not refuses or "raised " in now)):
             return index
     return None
 

@@ -358,11 +358,16 @@ class Server(ReplayObject, asyncio.Transport):
 
     async def _answer(self, asked: Asked, kind: bytes) -> None:
         try:
-            self._came(asked, await self._answer_to(asked, kind))
-        except TimetracerError as miss:
-            self._refuse(asked, miss, not asked.is_open)
+            try:
+                self._came(asked, await self._answer_to(asked, kind))
+            except TimetracerError as miss:
+                self._refuse(asked, miss, not asked.is_open)
+            except Exception as fault:
+                self._failed_by(fault, not asked.is_open)
         except Exception as fault:
-            self._failed_by(fault, not asked.is_open)
+            # The client waits, and nothing else can be told to it.
+            asked.problem = refusal(LIB, asked.session, fault)
+            self._gone(None)
         except (GeneratorExit, asyncio.CancelledError):
             raise
         except BaseException as stop:
