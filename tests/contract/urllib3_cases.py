@@ -317,3 +317,24 @@ async def heads_and_bodies_where_none_should_be(f: Urllib3Flavour) -> Any:
 async def body_that_cannot_be_sent(f: Urllib3Flavour) -> Any:
     with f.manager() as manager:
         return tried(lambda: manager.request("POST", f.url("/echo"), body=object(), retries=False))
+
+
+@case(1)
+async def timeout_behind_a_proxy(f: Urllib3Flavour) -> Any:
+    async with f.open(proxy="proxy") as session:
+        return await session.call("GET", f.url("/slow/2000"), timeout={"read": 0.4})
+
+
+@case(2)
+async def timeouts_behind_a_proxy_that_are_tried_again(f: Urllib3Flavour) -> Any:
+    once = Retry(1, backoff_factor=0)
+    address = f"http://127.0.0.1:{f.upstream.port('proxy')}"
+    with urllib3.ProxyManager(address) as manager:
+        return tried(lambda: manager.request("GET", f.url("/slow/2000"), timeout=0.4, retries=once))
+
+
+@case(1)
+async def attempt_that_is_asked_for_directly(f: Urllib3Flavour) -> Any:
+    with connection_from_url(f.url("/")) as pool:
+        response: Any = pool._make_request(pool._get_conn(), "GET", "/echo")  # type: ignore[arg-type]
+        return [response.status, response.read()]

@@ -14,7 +14,18 @@ from urllib3.util.url import _encode_target, parse_url
 
 from timetracer_otel.calls.guarded import AppStep, Flow
 
-__all__ = ["asked_of", "attach", "count", "is_of_http1", "needs_tunnel", "new_connection", "preload", "url_of"]
+__all__ = [
+    "asked_of",
+    "attach",
+    "count",
+    "is_of_http1",
+    "let_reach_proxy",
+    "needs_tunnel",
+    "new_connection",
+    "preload",
+    "reached_proxy",
+    "url_of",
+]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -51,6 +62,16 @@ def needs_tunnel(pool: Any) -> bool:
 def is_of_http1(connection: Any) -> bool:
     """Whether a connection gives responses of `http.client`. Those of HTTP/2 cannot be read later."""
     return not type(connection).__module__.startswith("urllib3.http2")
+
+
+def reached_proxy(connection: Any) -> bool:
+    """Whether a connection had its proxy. If not, urllib3 (2.0 and newer) makes a `ProxyError` of an error."""
+    return getattr(connection, "_has_connected_to_proxy", False) is True
+
+
+def let_reach_proxy(connection: Any) -> None:
+    """Say so of a connection that is not connected."""
+    connection._has_connected_to_proxy = True
 
 
 def count(pool: Any) -> None:
