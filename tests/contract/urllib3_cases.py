@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,7 +60,7 @@ class _Managed(urllib3.PoolManager):
 
     count = 0
 
-    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
         self.count += 1
         kw["headers"] = {**(kw.get("headers") or {}), "X-Count": str(self.count)}
         return super().urlopen(method, url, redirect, **kw)
@@ -93,10 +94,10 @@ async def bodies_of_many_kinds(f: Urllib3Flavour) -> Any:
     half_read.seek(5)
     bodies = [b"bytes", bytearray(b"array"), "text", half_read, _Iterable(), iter([b"a", b"b"])]
     with f.manager() as manager:
-        seen = [tried(lambda body=body: manager.request("POST", f.url("/echo"), body=body)) for body in bodies]
+        seen = [tried(partial(manager.request, "POST", f.url("/echo"), body=body)) for body in bodies]
         for body in (b"bytes", io.BytesIO(b"file"), iter([b"a", b"", b"bc"])):
             call = {"body": body, "chunked": True}
-            seen.append(tried(lambda call=call: manager.urlopen("POST", f.url("/echo"), **call)))
+            seen.append(tried(partial(manager.urlopen, "POST", f.url("/echo"), **call)))
     return [seen, half_read.tell()]
 
 
@@ -222,7 +223,7 @@ async def decoding_that_is_chosen(f: Urllib3Flavour) -> Any:
 async def framings(f: Urllib3Flavour) -> Any:
     with f.manager() as manager:
         return [
-            tried(lambda path=path: manager.request("GET", f.url(f"/{path}")))
+            tried(partial(manager.request, "GET", f.url(f"/{path}")))
             for path in ("trailers", "until-close", "http10")
         ]
 

@@ -178,7 +178,7 @@ class Attempt(NotedBeneath):
         return response
 
     def record_error(self, error: BaseException) -> RecordedError:
-        """Pools and connections in an error are stood in for. Whether the proxy was reached decides what follows it."""
+        """Pools and connections in it are stood in for. Whether the proxy was reached decides what follows it."""
         recorded = _ERRORS.recorded(error)
         if reached_proxy(self._connection):
             recorded.attributes[_REACHED_PROXY] = True

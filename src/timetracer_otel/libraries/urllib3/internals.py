@@ -82,8 +82,8 @@ def count(pool: Any) -> None:
 def preload(response: Any, decode: bool) -> Flow:
     """The steps that read a body, as urllib3 (2.0 and newer) does it when it makes a response.
 
-    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is called:
-    a fault of ours would give the app the body in the place of the response.
+    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is
+    called: a fault of ours would give the app the body in the place of the response.
     """
     held = response._pool, response._connection, response.retries
     response._pool = response._connection = response.retries = None
