@@ -72,9 +72,9 @@ class Exchange(NotedBeneath):
     """Which one answers it."""
 
     def __init__(self, send: Function, connection: Any, data: Any, request: SentRequest) -> None:
-        self._send = send
-        self._connection = connection
-        self._data = data
+        self._send: Any = send
+        self._connection: Any = connection
+        self._data: Any = data
         self.request = request
         self._family = package_of(connection)
         self.url = url_of(connection, request.target)
@@ -121,7 +121,7 @@ class Exchange(NotedBeneath):
 
     def _let_go(self) -> None:
         # A connection is not kept alive by its recording.
-        self._send = self._connection = self._data = None  # type: ignore[assignment]
+        self._send = self._connection = self._data = None
         self.__dict__.pop("lend", None)
 
     def original_of(self, raw: Any) -> http.client.HTTPResponse | None:

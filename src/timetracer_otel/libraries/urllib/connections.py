@@ -55,7 +55,8 @@ class StandIn(ReplayObject, socket.socket):
                 raise_for_app(OSError(f"the connection of {self!r} is gone"))
             connection.sock = None
             connection.connect()
-            connection.sock.sendall(data)
+            made: Any = connection.sock
+            made.sendall(data)
             return
         try:
             piece = bytes(memoryview(data))
