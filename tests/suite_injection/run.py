@@ -69,7 +69,7 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
 _NEW = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
-    *("pymongo", "pymongo_async", "grpc_blocking", "grpc_async"),
+    *("pymongo", "pymongo_async"),
 }
 """Workloads whose calls are also tried as new ones of a replay: of each kind of client, one or two."""
 _PACED = {"functions", "requests", "asyncpg"}
