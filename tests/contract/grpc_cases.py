@@ -329,15 +329,16 @@ def a_future(flavour: Any) -> Any:
     with flavour.channel() as channel:
         call = stub(channel, "Echo").future(text("later"))
         call.add_done_callback(lambda done: heard.put(done.result().value))
-        slow = stub(channel, "Slow").future(text("0.3"))
-        begun = slow.add_callback(lambda: heard.put("callback"))
+        stream = stub(channel, "Endless")(text("until it is cancelled"))
+        begun = stream.add_callback(lambda: heard.put("callback"))
+        stream.cancel()
         found = [class_name(call), call.result(timeout=30).value, call.exception(), call.traceback()]
         wrong = stub(channel, "Fail").future(text("NOT_FOUND:no"))
         error = wrong.exception()
         return [
             *found,
             sorted([heard.get(timeout=30), heard.get(timeout=30)]),
-            [begun, slow.add_callback(list), slow.result().value],
+            [begun, stream.code().name, stream.is_active()],
             [call.done(), call.running(), call.cancelled(), call.cancel()],
             [class_name(error), error.code().name, error.details(), wrong.trailing_metadata() is not None],
         ]

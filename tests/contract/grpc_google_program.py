@@ -31,7 +31,7 @@ def topics() -> list[Any]:
     try:
         publisher.create_topic(name=names[0])
     except AlreadyExists as error:
-        seen.append([type(error).__name__, str(error), error.grpc_status_code.name])
+        seen.append([type(error).__name__, str(error), str(error.grpc_status_code)])
     seen.append([topic.name for topic in publisher.list_topics(project="projects/shop")])
     subscription = subscriber.subscription_path("shop", "orders")
     seen.append(subscriber.create_subscription(name=subscription, topic=names[0]).topic)
@@ -87,7 +87,7 @@ def documents() -> list[Any]:
         found.to_dict(),
         str(found.update_time),
         items.document("nosuch").get().exists,
-        [[each.id, sorted(each.to_dict().items())] for each in items.stream()],
+        [[each.id, sorted((each.to_dict() or {}).items())] for each in items.stream()],
     ]
 
 

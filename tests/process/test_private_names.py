@@ -34,6 +34,7 @@ NAMES = (*OF_ITS_API, *OF_ITS_SPANS, *OF_ITS_INSTRUMENTORS)
 
 OF_OTHERS = {
     "_channel": "a call of grpc",
+    "_status": "a call of its core",
     "_close": "a cursor of psycopg",
     "_data": "the environment of a process",
     "_live_spans": "a module of ours",

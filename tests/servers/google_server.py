@@ -61,7 +61,7 @@ def create_subscription(request: Any, context: Any) -> Any:
 
 def _taken(name: str, most: int) -> list[Any]:
     _, waiting = _subscriptions[name]
-    found = []
+    found: list[Any] = []
     while len(found) < most and not waiting.empty():
         message = waiting.get()
         found.append(pubsub.ReceivedMessage(ack_id=f"ack-{message.message_id}", message=message))

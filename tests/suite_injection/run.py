@@ -75,7 +75,7 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
 _NEW = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
-    *("pymongo", "pymongo_async", "urllib", "urllib3", "grpc_blocking", "grpc_async"),
+    *("pymongo", "pymongo_async", "urllib", "urllib3"),
     *DIRECT,
     *DIRECT_MYSQL,
     *("pymysql_itself", "mysqlclient_itself"),

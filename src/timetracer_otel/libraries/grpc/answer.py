@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from weakref import ref
 
 from timetracer_otel.calls.flow import run
-from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded import Flow, refusal
 from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps, judged
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -21,6 +21,9 @@ from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STA
 from timetracer_otel.libraries.grpc.script import Script
 
 __all__ = ["Answer", "AsyncAnswer"]
+
+_PATIENCE_S: Final = 5.0
+_FAILED: Final = (13, "There is no answer in the replay.", (), "")
 
 
 class Answer(ReplayObject):
@@ -104,9 +107,15 @@ class Answer(ReplayObject):
     def _changed_now(self, tag: Any) -> None:
         with self._changed:
             self._changed.notify_all()
-            if tag is not None and not self._delivers:
-                self._delivers = True
-                threading.Thread(target=self._deliver, name="timetracer-grpc", daemon=True).start()
+            if tag is None or self._delivers:
+                return
+            self._delivers = True
+        alive = threading.Event()
+        threading.Thread(target=self._deliver, args=(alive,), name="timetracer-grpc", daemon=True).start()
+        if not alive.wait(_PATIENCE_S):
+            # A fault of ours has ended the thread before it began.
+            self._met_fault(refusal(LIB, None, RuntimeError("a thread did not start")))
+            self._release()
 
     def _event(self) -> Event | None:
         """Operations that have ended; None where there are none."""
@@ -125,8 +134,9 @@ class Answer(ReplayObject):
         except ReplayMismatchError as miss:
             self._met_fault(miss)
 
-    def _deliver(self) -> None:
+    def _deliver(self, alive: threading.Event) -> None:
         """Tell gRPC which operations have ended, in a thread, as the core's own thread does it."""
+        alive.set()
         while True:
             try:
                 with self._changed:
@@ -139,8 +149,16 @@ class Answer(ReplayObject):
                         return
             except Exception as fault:
                 self._met_fault(judged(fault, self))
-                continue
+                self._release()
+                return
             event.tag(event)
+
+    def _release(self) -> None:
+        """Tell gRPC that everything has ended, where a fault of ours keeps us from telling how."""
+        due, self._due = self._due, []
+        for kinds, tag in due:
+            if tag is not None:
+                tag(Event(tuple(Operation(kind, (), None, _FAILED) for kind in kinds), tag))
 
 
 class AsyncAnswer(ReplayObject):
