@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timetracer_otel.cassette.sent_rows import decoded
 from timetracer_otel.libraries.asyncpg.cells import KnownTypes
-from timetracer_otel.libraries.asyncpg.columns import decoded
 from timetracer_otel.libraries.asyncpg.internals import Codecs
 from timetracer_otel.libraries.kits.dbapi.values import plain
 
