@@ -504,12 +504,14 @@ class Exchange(_AsyncSite):
         self._stop(held)
         chunks, self._chunks = self._chunks, None
         sizes = [len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()))]
+        if self._looked_at is not None:
+            sizes += map(len, self._looked_at.texts)
         if recording.session.limits.take(sum(sizes)):
             self._noted += chunks or ()
         else:
             limit_kb = recording.session.config.max_session_kb
             recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
-            self._noted, self.copied = [], None
+            self._noted, self.copied, self._looked_at = [], None, None
         if is_last or not self.portal:
             self.end()
             recording.close()
