@@ -179,6 +179,30 @@ def asyncpg_select(address: str, _: Path) -> Calls:
     return awaited(make)
 
 
+def asyncpg_direct(address: str, statement: str) -> Calls:
+    """A statement over a connection that the app has opened itself."""
+    import asyncpg
+
+    async def make() -> Callable[[], Awaitable[object]]:
+        connection = await asyncpg.connect(f"postgresql://{address}")
+        return lambda: connection.fetch(statement)
+
+    return awaited(make)
+
+
+def asyncpg_one(address: str, _: Path) -> Calls:
+    """`SELECT 1` by asyncpg itself."""
+    return asyncpg_direct(address, "SELECT 1")
+
+
+def asyncpg_rows(address: str, _: Path) -> Calls:
+    """A SELECT of a thousand rows of five columns, by asyncpg itself."""
+    columns = (
+        "n, 'name of ' || n AS name, n / 3.0::float8 AS price, now() + n * interval '1 ms' AS at, n % 2 = 0 AS even"
+    )
+    return asyncpg_direct(address, f"SELECT {columns} FROM generate_series(1, {ROWS}) AS n")
+
+
 def sqlite_rows(_: str, __: Path) -> Calls:
     """A SELECT of a thousand rows of five columns."""
     import sqlalchemy

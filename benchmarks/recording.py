@@ -31,6 +31,8 @@ import results
 from clients import (
     Calls,
     aiohttp_get,
+    asyncpg_one,
+    asyncpg_rows,
     httpx_get,
     psycopg_select_within,
     redis_get,
@@ -90,8 +92,10 @@ KINDS = (
     Kind("requests GET, 300 B", "http", requests_get, CALLS, Goal(0.4, None, 0.15)),
     Kind("aiohttp GET, 300 B", "http", aiohttp_get, CALLS, Goal(0.4, None, 0.15)),
     Kind("psycopg SELECT 1", "postgresql", psycopg_select_within, CALLS, Goal(0.6, None, 0.15)),
+    Kind("asyncpg SELECT 1", "postgresql", asyncpg_one, CALLS, Goal(0.6, None, 0.15)),
     Kind("Redis GET", "redis", redis_get, CALLS, Goal(0.6, None, 0.15)),
     Kind("sqlite SELECT, 1,000 rows of 5", "none", sqlite_rows, BULKY, Goal(None, 1.6, None)),
+    Kind("asyncpg SELECT, 1,000 rows of 5", "postgresql", asyncpg_rows, BULKY, Goal(None, 1.6, None)),
     Kind("Redis pipeline of 100", "redis", redis_pipeline, BULKY, Goal(None, 1.25, None)),
 )
 BODY_GOAL_MS = 1.5
@@ -135,7 +139,7 @@ def count(names: list[str], fewer: int) -> None:
     from opentelemetry import trace
 
     import timetracer_otel
-    from timetracer_otel.plugins import enable_aiohttp, enable_httpx, enable_redis, enable_requests, enable_sqlalchemy
+    from timetracer_otel import plugins
 
     kinds = [kind for kind in KINDS if kind.name in names]
     made = provider()
@@ -168,8 +172,8 @@ def count(names: list[str], fewer: int) -> None:
     for plugin in INSTRUMENTORS:
         instrument(plugin)
     each(contextlib.nullcontext, flushes=True)
-    for enable in (enable_httpx, enable_requests, enable_aiohttp, enable_sqlalchemy, enable_redis):
-        enable()
+    for plugin in INSTRUMENTORS:
+        getattr(plugins, f"enable_{plugin}")()
     with tempfile.TemporaryDirectory() as folder:
         each(lambda: timetracer_otel.record(Path(folder, "calls.msgpack")), flushes=True)
     os._exit(0)

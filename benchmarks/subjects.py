@@ -335,6 +335,7 @@ def _traced() -> Subject:
 
 INSTRUMENTORS = {
     "aiohttp": ("aiohttp_client", "AioHttpClientInstrumentor"),
+    "asyncpg": ("asyncpg", "AsyncPGInstrumentor"),
     "httpx": ("httpx", "HTTPXClientInstrumentor"),
     "redis": ("redis", "RedisInstrumentor"),
     "requests": ("requests", "RequestsInstrumentor"),

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.constants import SETS_UP, WITHOUT_PLUGIN, BodyEnd, EventType
 
@@ -45,6 +45,7 @@ __all__ = [
     "RequestSnapshot",
     "ResponseSnapshot",
     "Scrubbing",
+    "SentRows",
     "SessionMeta",
     "SpanFacts",
     "TracePlugin",
@@ -89,6 +90,31 @@ class HeaderMap(dict[str, str]):
             by_name.setdefault(name, []).append(value)
         for name, all_of_it in by_name.items():
             self[name] = ", ".join(all_of_it)
+
+
+@dataclass(slots=True)
+class SentRows:
+    """Rows as a server sent them, in place of lists of values, until their event is read.
+
+    Attributes:
+        types: Of the columns, by their numbers in PostgreSQL.
+        number: How many rows there are.
+        data: The rows, each a message ``DataRow`` of PostgreSQL's protocol 3.0.
+        texts: What may hold a secret among the values: the texts of each column in one, with ``APART`` between them.
+        raw: The same of bytes.
+    """
+
+    APART: ClassVar[str] = "\0"
+    """No text of PostgreSQL holds it."""
+
+    types: Sequence[int]
+    number: int
+    data: bytes
+    texts: Sequence[str] = ()
+    raw: Sequence[bytes] = ()
+
+    def __len__(self) -> int:
+        return self.number
 
 
 _MOST_NAMES = 1024

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
+import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -18,7 +20,7 @@ from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_asyncpg, disable_sqlalchemy, enable_asyncpg, enable_sqlalchemy
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import ReplaySession, TraceSession
 
 
 @pytest.fixture
@@ -86,6 +88,173 @@ def test_an_event_is_a_statement_with_its_values_and_rows(url: str, tmp_path: Pa
     assert [column[0] for column in event.result.reply["description"]] == ["id", "name", "sizes"]
     assert event.result.reply["rows"] == [[7, "tea", [1, 2]]]
     assert event.result.reply["status"] == "SELECT 1"
+
+
+MANY = "FROM generate_series(1, 40) AS n"
+AS_SENT = {
+    "no value is NULL": f"SELECT n, 'name ' || n AS name, n * 0.5::float8 AS price, n % 2 = 0 AS even {MANY}",
+    "values are NULL": f"SELECT nullif(n, 3) AS n, nullif('x' || n, 'x4') AS t, nullif(n, 9)::float8 {MANY}",
+    "all values are NULL": f"SELECT NULL::text AS t, NULL::int8 AS i, NULL::bytea AS b {MANY}",
+    "texts beyond ASCII": f"SELECT 'tée ' || n AS name, '' AS empty {MANY}",
+    "large numbers": f"SELECT 10000000000 + n AS number, n AS small {MANY}",
+    "bytes": f"SELECT convert_to('data ' || n, 'utf8') AS data {MANY}",
+    "days and times": f"SELECT 'today'::date + n AS day, now() AS at, now()::timestamp, 'infinity'::date {MANY}",
+    "infinite times": "SELECT 'infinity'::timestamptz AS a, '-infinity'::timestamp AS b",
+    "one row": "SELECT 1",
+    "no column": f"SELECT {MANY}",
+    "other messages between the rows": f"SELECT n, told(n) AS told {MANY}",
+}
+APART = {
+    "the last time of Python": "SELECT '9999-12-31 23:59:59.999999+00'::timestamptz AS at",
+    "a type that only asyncpg decodes": f"SELECT n * 1.1 AS number, '[1,5)'::int4range AS range {MANY}",
+    "no row": "SELECT 1 WHERE false",
+}
+
+
+async def _told(connection: Any, statement: str, options: dict[str, Any] | None = None) -> Any:
+    told: list[str] = []
+    await connection.execute(
+        "CREATE OR REPLACE FUNCTION pg_temp.told(n int) RETURNS text AS $$ BEGIN "
+        "IF n % 7 = 0 THEN RAISE NOTICE 'row %', n; END IF; RETURN 'row' || n; END $$ LANGUAGE plpgsql"
+    )
+    connection.add_log_listener(lambda _, message: told.append(message.message))
+    rows = await connection.fetch(statement.replace("told(", "pg_temp.told("), **(options or {}))
+    await asyncio.sleep(0)
+    values = [dict(row) for row in rows]
+    return values, [list(map(type, row.values())) for row in rows], list(map(type, rows)), told
+
+
+def _sent_rows(file: Path) -> list[int]:
+    """The numbers of rows that stand in a file as they were sent."""
+    found: list[int] = []
+
+    def extension(code: int, data: bytes) -> Any:
+        if code == 24:
+            found.append(int.from_bytes(data[:4], "big"))
+        return None
+
+    for _ in msgpack.Unpacker(io.BytesIO(file.read_bytes()), ext_hook=extension, strict_map_key=False):
+        pass
+    return found
+
+
+@pytest.mark.parametrize(("what", "statement"), [*AS_SENT.items(), *APART.items()])
+def test_rows_stand_in_the_cassette_as_they_were_sent(
+    postgres: Postgres, url: str, tmp_path: Path, what: str, statement: str
+) -> None:
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            return await _told(connection, statement)
+        finally:
+            await connection.close()
+
+    file = tmp_path / "x.msgpack"
+    with record(file) as recording:
+        recorded = asyncio.run(work())
+    assert _sent_rows(file) == ([len(recorded[0])] if what in AS_SENT and "between" not in what else [])
+    rows = [[*row.values()] for row in recorded[0]]
+    assert isinstance(recording, TraceSession)
+    for events in (read_cassette(file).events, recording.events):
+        if what != "a type that only asyncpg decodes":
+            found = events[-1].result.reply["rows"]
+            if what != "the last time of Python":
+                assert found == rows
+    postgres.stop()
+    try:
+        with replay(file):
+            assert asyncio.run(work()) == recorded
+    finally:
+        postgres.start()
+
+
+@pytest.mark.parametrize("builtin", [False, True])
+def test_rows_for_codecs_of_the_app_are_taken_apart(url: str, tmp_path: Path, builtin: bool) -> None:
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        if builtin:
+            await connection.set_builtin_type_codec("int4", schema="pg_catalog", codec_name="oid")
+        else:
+            await connection.set_type_codec("text", schema="pg_catalog", encoder=str, decoder=lambda text: [text])
+        rows = await connection.fetch("SELECT 'a'::text AS t, -1 AS n")
+        await connection.close()
+        return list(map(tuple, rows))
+
+    with record(tmp_path / "x.msgpack"):
+        recorded = asyncio.run(work())
+    assert recorded == [("a", 2**32 - 1) if builtin else (["a"], -1)]
+    assert _sent_rows(tmp_path / "x.msgpack") == []
+    with replay(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == recorded
+
+
+def test_rows_of_a_class_of_the_app_are_taken_apart(url: str, tmp_path: Path) -> None:
+    class Row(asyncpg.Record):  # type: ignore[misc,unused-ignore]
+        def __getitem__(self, key: Any) -> Any:
+            raise AssertionError("the app's method is called")
+
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        rows = await connection.fetch("SELECT 'a' AS t, 5 AS n", record_class=Row)
+        await connection.close()
+        return list(map(type, rows)), [tuple(row.values()) for row in rows]
+
+    with record(tmp_path / "x.msgpack"):
+        recorded = asyncio.run(work())
+    assert _sent_rows(tmp_path / "x.msgpack") == []
+    with replay(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == recorded == ([Row], [("a", 5)])
+
+
+SECRETS = {
+    "a secret by its form": ("SELECT 'ghp_' || repeat('a1B2', 9) AS t, 'x' AS u", "ghp_" + "a1B2" * 9),
+    "a secret in JSON": ("""SELECT '{"password": "hunter2-hunter2-x"}'::json AS t, 'x' AS u""", "hunter2-hunter2-x"),
+    "a secret column": ("SELECT 'hunter2-hunter2-x' || '' AS password, 'x' AS u", "hunter2-hunter2-x"),
+    "a secret among bytes": ("SELECT convert_to('ghp_' || repeat('a1B2', 9), 'utf8') AS t", "ghp_" + "a1B2" * 9),
+}
+
+
+@pytest.mark.parametrize("redact", ["default", "strict", "off"])
+@pytest.mark.parametrize("what", SECRETS)
+def test_secrets_are_found_in_rows_as_they_were_sent(
+    url: str, tmp_path: Path, what: str, redact: Literal["default", "strict", "off"]
+) -> None:
+    statement, secret = SECRETS[what]
+
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        rows = await connection.fetch(f"{statement} FROM generate_series(1, 20)")
+        await connection.close()
+        return [list(row.values()) for row in rows]
+
+    file = tmp_path / "x.msgpack"
+    with record(file, redact=redact):
+        recorded = asyncio.run(work())
+    rows = read_cassette(file).events[-1].result.reply["rows"]
+    assert (secret in repr(rows)) == (redact == "off")
+    assert _sent_rows(file) == ([20] if redact == "off" else [])
+    with replay(file):
+        replayed = asyncio.run(work())
+    assert redact != "off" or replayed == recorded
+    assert [list(map(type, row)) for row in replayed] == [list(map(type, row)) for row in recorded]
+
+
+def test_a_secret_that_is_found_later_is_replaced_in_rows_as_they_were_sent(url: str, tmp_path: Path) -> None:
+    secret = "hunter2-hunter2-x"
+
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        first = await connection.fetch(f"SELECT 'see ' || 'hunter2-' || 'hunter2-x' AS t, n {MANY}")
+        await connection.fetch("SELECT $1::text AS password", secret)
+        await connection.close()
+        return first
+
+    with record(tmp_path / "x.msgpack"):
+        asyncio.run(work())
+    first, *_ = (
+        event for event in read_cassette(tmp_path / "x.msgpack").events if event.signature.method == "SELECT"
+    )
+    assert secret not in repr(first.result.reply["rows"])
 
 
 def test_secret_columns_are_redacted_and_come_back_in_their_types(url: str, tmp_path: Path) -> None:

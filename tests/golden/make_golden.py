@@ -34,6 +34,7 @@ from timetracer_otel.types import (
     RequestSnapshot,
     ResponseSnapshot,
     Scrubbing,
+    SentRows,
     SessionMeta,
     SpanFacts,
 )
@@ -215,10 +216,32 @@ def golden_renamed() -> Cassette:
     )
 
 
+def golden_sent() -> Cassette:
+    """One with rows as PostgreSQL sent them."""
+    cassette = golden()
+    first = cassette.events[0]
+    return replace(cassette, events=[replace(first, result=replace(first.result, reply={"rows": SENT}))])
+
+
+SENT = SentRows(
+    [23, 25, 16, 1184, 701],
+    2,
+    bytes.fromhex(
+        "4400000034 0005 00000004 00000007 00000005 74c3a96521 00000001 01 00000008 0000000000000001"
+        "00000008 3ff8000000000000 440000001a 0005 ffffffff ffffffff ffffffff ffffffff ffffffff"
+    ),
+)
+SENT_VALUES = [
+    [7, "tée!", True, dt.datetime(2000, 1, 1, 0, 0, 0, 1, dt.timezone.utc), 1.5],
+    [None, None, None, None, None],
+]
+
+
 def write_all(folder: Path) -> None:
     """Write every golden file of this version into a folder."""
     cassette = golden()
     save_cassette(golden_renamed(), folder / "v1-renamed.msgpack")
+    save_cassette(golden_sent(), folder / "v1-sent-rows.msgpack")
     save_cassette(cassette, folder / "v1.msgpack")
     save_cassette(cassette, folder / "v1.msgpack.gz", CompressionType.GZIP)
     save_cassette(cassette, folder / "v1.msgpack.zst", CompressionType.ZSTD)

@@ -387,6 +387,7 @@ _OF_CODE: Final = {
     21: (_TEXT_OBJECT, 4, 0),
     22: (360, 4, 130),
     23: (480, 4, 0),
+    24: (360, 16, 0),
 }
 """What an extension type costs beside the objects that stand in it: for itself, for each byte of its payload (which
 is copied and checked), and for each item of the array in it. Those that take long to make cost more than their

@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette.scan import Unencodable
-from timetracer_otel.types import HeaderMap, HeaderPairs, RecordedError
+from timetracer_otel.cassette.sent_rows import decode_sent, encode_sent
+from timetracer_otel.types import HeaderMap, HeaderPairs, RecordedError, SentRows
 
 __all__ = [
     "EXTENSIONS",
@@ -324,5 +325,6 @@ EXTENSIONS: Final = (
     ),
     Extension(HEADERS_CODE, HeaderMap, _encode_headers, _decode_headers),
     Extension(23, RecordedError, _encode_error, _decode_error),
+    Extension(24, SentRows, encode_sent, decode_sent),
 )
 """Every extension type of format version 1."""

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Any, Final
 
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap, RecordedError, SentRows
 
 __all__ = ["MAX_DEPTH", "NATIVE", "Survey", "Unencodable", "check_levels", "children"]
 
@@ -51,6 +51,7 @@ _KNOWN: Final = (
         ipaddress.IPv6Interface,
         ipaddress.IPv6Network,
         range,
+        SentRows,
         uuid.UUID,
     }
 )

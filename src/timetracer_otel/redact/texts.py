@@ -14,9 +14,18 @@ from typing import Any, Final
 from timetracer_otel.redact.content_encoding import PACKED, OpaqueError
 from timetracer_otel.redact.msgpacked import MSGPACK
 from timetracer_otel.redact.nested import inflated
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap, RecordedError, SentRows
 
-__all__ = ["APART", "OpenNames", "collect", "gives_in_single_quotes", "gives_quoted", "joined", "may_be_documents"]
+__all__ = [
+    "APART",
+    "OpenNames",
+    "collect",
+    "gives_in_single_quotes",
+    "gives_quoted",
+    "joined",
+    "may_be_documents",
+    "texts_of_numbers",
+]
 
 _SHORTEST_TEXT: Final = 6
 _LONGEST_NAME: Final = 40
@@ -120,6 +129,9 @@ def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | N
         is_open = _collect_items(tuple(value), texts, raw, names)
     elif kind is bytearray or kind is memoryview:
         raw.append(bytes(value))
+    elif kind is SentRows:
+        texts += chain.from_iterable([text.split(SentRows.APART) for text in value.texts])
+        raw += value.raw
     elif kind is RecordedError:
         for part in (value.message, value.args, value.attributes, value.cause, value.unfaithful):
             is_open = collect(part, texts, raw, names) and is_open
@@ -163,8 +175,7 @@ def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenN
     elif kinds == _RAW:
         raw += items
     elif kinds == _NUMBER:
-        if max(items) > _SMALLEST_NUMBER:
-            texts += [str(item) for item in items if item > _SMALLEST_NUMBER]
+        texts += texts_of_numbers(items)
     elif not kinds <= _WITHOUT_TEXT:
         is_open = True
         for item in items:
@@ -175,6 +186,11 @@ def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenN
                 is_open = False
         return is_open
     return True
+
+
+def texts_of_numbers(items: Collection[int]) -> list[str]:
+    """The large ones of numbers as texts: a number may be a secret."""
+    return [str(item) for item in items if item > _SMALLEST_NUMBER] if max(items) > _SMALLEST_NUMBER else []
 
 
 def joined(texts: list[str], raw: list[bytes]) -> bytes:

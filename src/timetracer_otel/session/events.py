@@ -15,6 +15,7 @@ from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.cassette.boundaries import noted_boundary, span_of_boundary
+from timetracer_otel.cassette.sent_rows import with_listed_rows
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, WITHOUT_PLUGIN, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -291,6 +292,7 @@ class EventMaker:
             book: The secrets of the recording.
         """
         call, result, span, path, is_open = notes
+        with_listed_rows(result)
         rules = self.rules if is_open is None else _NO_RULES
         redactor, signer = (rules, _signer(rules)) if book is None else (book.redactor, book.signer)
         if is_open is not None and span is not None and is_open[3] is not None:

@@ -21,7 +21,7 @@ from timetracer_otel.redact.texts import APART, collect, may_be_documents
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.gathered_texts import MOST_BYTES
 from timetracer_otel.session.secret_book import SecretBook
-from timetracer_otel.types import Call, EventResult, HeaderMap, HeaderPairs, SpanFacts
+from timetracer_otel.types import Call, EventResult, HeaderMap, HeaderPairs, SentRows, SpanFacts
 
 __all__ = ["NotedCall", "OpenCall", "OpenCalls", "all_open"]
 
@@ -119,6 +119,9 @@ class OpenCalls:
                 size += len(body.data)
             if call.body:
                 size += len(call.body)
+            reply = result.reply
+            if type(reply) is dict and type(rows := reply.get("rows")) is SentRows:
+                size += len(rows.data)
             if size > MOST_BYTES or len(batch) >= _MOST_CALLS:
                 yield batch, *self._opened(batch, attributes)
                 batch, size = [], 0

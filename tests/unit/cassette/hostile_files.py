@@ -108,6 +108,13 @@ def _many_headers(count: int) -> bytes:
     return _extension(22, _array(b"\xc4\x00\xc4\x00" * count, 2 * count))
 
 
+def _sent_rows(count: int, types: list[int], cell: bytes) -> bytes:
+    cells = cell * len(types)
+    row = b"D" + (len(cells) + 6).to_bytes(4, "big") + len(types).to_bytes(2, "big") + cells
+    head = count.to_bytes(4, "big") + len(types).to_bytes(2, "big")
+    return _extension(24, head + b"".join(oid.to_bytes(4, "big") for oid in types) + row * count)
+
+
 def _random_tokens(mib: int) -> bytes:
     chance = random.Random(7)
     tokens = [b"\xcc\xff", b"\xa2ab", b"\x90", b"\xc4\x02ab", b"\xcb" + bytes(8), b"\x81\xa1a\xc0", b"\x00"]
@@ -130,6 +137,12 @@ def hostile_files(mib: int = 1 << 20) -> dict[str, Callable[[], bytes]]:
         "zeros, packed by gzip": lambda: gzip.compress(
             _with(b"\xc6" + (16 * mib).to_bytes(4, "big") + bytes(16 * mib))
         ),
+        "rows as they were sent, of short texts": lambda: _with(_sent_rows(mib // 2, [25], b"\0\0\0\2ab")),
+        "rows as they were sent, of many short texts": lambda: _with(
+            _sent_rows(mib // 500, [25] * 1000, b"\0\0\0\2ab")
+        ),
+        "rows as they were sent, of no columns": lambda: _with(_sent_rows(mib // 2, [], b"")),
+        "rows as they were sent, packed by zstd": lambda: _zstd(_with(_sent_rows(mib // 2, [16], b"\0\0\0\1\0"))),
         "maps within maps": lambda: _with(_array(b"\x81\xc0\x80" * (mib), mib)),
         "empty maps": lambda: _with(_array(b"\x80" * (2 * mib), 2 * mib)),
         "empty arrays": lambda: _with(_array(b"\x90" * (2 * mib), 2 * mib)),

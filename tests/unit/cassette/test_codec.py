@@ -27,7 +27,7 @@ from timetracer_otel.cassette.codec import pack_map
 from timetracer_otel.cassette.costs import Account, OwnCosts, TooDenseError
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap, RecordedError, SentRows
 
 ZONES = st.one_of(
     st.none(),
@@ -127,6 +127,7 @@ def test_a_reader_spends_no_more_on_a_value_than_its_writer_reckoned(value: Any)
         [""] * 1000,
         [RecordedError("a.B", "c", (1, "d"), {"e": [1]}, cause=RecordedError("f.G", ""))] * 100,
         [HeaderMap([(b"a", b""), (b"b", b"c")])] * 100,
+        [SentRows([25], 1, b"D\0\0\0\x0e\0\1\0\0\0\4text")] * 100,
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -187,7 +188,7 @@ def test_every_type_of_the_specification_round_trips(name: str) -> None:
 
 
 def test_the_golden_values_use_every_extension_type_that_is_specified() -> None:
-    assert len({row.code for row in EXTENSIONS}) == len({row.kind for row in EXTENSIONS}) == len(EXTENSIONS) == 23
+    assert len({row.code for row in EXTENSIONS}) == len({row.kind for row in EXTENSIONS}) == len(EXTENSIONS) == 24
 
 
 def test_plain_data_is_plain_msgpack_that_anybody_reads() -> None:

@@ -48,6 +48,11 @@ def test_golden_files_read_as_what_was_written(name: str) -> None:
     assert same(replace(found, path=None), EXPECTED)
 
 
+def test_rows_as_a_server_sent_them_are_read_as_values() -> None:
+    (event,) = read_cassette(GOLDEN / "v1-sent-rows.msgpack").events
+    assert same(event.result.reply, {"rows": make_golden.SENT_VALUES})
+
+
 def test_what_later_recorders_say_is_read_and_older_files_say_nothing_of_it() -> None:
     found, older = read_cassette(GOLDEN / "v1-renamed.msgpack"), read_cassette(GOLDEN / "v1.msgpack")
     assert same(replace(found, path=None), make_golden.golden_renamed())

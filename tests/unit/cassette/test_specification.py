@@ -11,7 +11,7 @@ from timetracer_otel.cassette import codec, compression, costs, frames, model, s
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.cassette.tables import Table
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap, RecordedError, SentRows
 
 TEXT = (Path(__file__).parents[3] / "docs" / "cassette-format.md").read_text(encoding="utf-8")
 TABLES = {name: table for name, table in vars(model).items() if isinstance(table, Table)}
@@ -32,7 +32,7 @@ def test_every_extension_code_is_specified_with_its_type() -> None:
     ):
         rows |= dict(zip(map(int, codes.split(", ")), kinds.split(", "), strict=codes.count(",") > 0))
     assert set(rows) == {row.code for row in EXTENSIONS}
-    names = {HeaderMap: "headers", RecordedError: "error"}
+    names = {HeaderMap: "headers", RecordedError: "error", SentRows: "rows as sent"}
     for row in EXTENSIONS:
         assert names.get(row.kind, row.kind.__name__) in rows[row.code]
 

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from timetracer_otel.cassette import pack, unpack
+from timetracer_otel.cassette.sent_rows import decoded
+from timetracer_otel.libraries.asyncpg import wire
 from timetracer_otel.libraries.asyncpg.cells import KnownTypes
-from timetracer_otel.libraries.asyncpg.columns import decoded
 from timetracer_otel.libraries.asyncpg.internals import Codecs
 from timetracer_otel.libraries.kits.dbapi.values import plain
+from timetracer_otel.types import SentRows
 
 _OIDS = (16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1042, 1043, 1082, 1114, 1184, 2950)
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc).replace(tzinfo=None)
@@ -46,6 +49,19 @@ def test_a_column_is_decoded_as_asyncpg_decodes_it(oid: int, cells: list[bytes |
             repr(list(map(plain, row))) for row in Codecs(()).values([oid], rows)
         ]
         assert KnownTypes().as_cells([oid], [[value] for value in found]) == rows
+
+
+@pytest.mark.parametrize("oid", _OIDS)
+@given(cells=st.one_of(_of_one_width, st.lists(_days), st.lists(_moments), st.lists(_cells, max_size=5)))
+def test_rows_as_they_were_sent_have_the_values_that_asyncpg_makes(oid: int, cells: list[bytes | None]) -> None:
+    rows = [[cell] for cell in cells]
+    try:
+        expected = [list(map(plain, row)) for row in Codecs(()).values([oid], rows)]
+    except Exception:
+        # Then the app got none either.
+        return
+
+    assert repr(unpack(pack(SentRows([oid], len(rows), b"".join(map(wire.row, rows)))))) == repr(expected)
 
 
 @pytest.mark.parametrize(

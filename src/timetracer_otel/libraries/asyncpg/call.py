@@ -18,7 +18,7 @@ from timetracer_otel.calls.flow import FAULT, Recording, begun
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.constants import EventType
 from timetracer_otel.libraries.asyncpg import internals, wire
-from timetracer_otel.libraries.asyncpg.answer import Answer, answer_of
+from timetracer_otel.libraries.asyncpg.answer import Answer, LookedAt, answer_of
 from timetracer_otel.libraries.asyncpg.cells import KnownTypes
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, DatabaseSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.direct import Held
@@ -132,7 +132,9 @@ class HeldConnection(Held):
         server: What stands for the server in a replay; None for a real connection.
     """
 
-    __slots__ = ("chunks", "connection", "described", "heard_by", "in_text", "portals", "rest", "server")
+    __slots__ = (
+        *("chunks", "connection", "described", "has_codecs", "heard_by", "in_text", "portals", "rest", "server"),
+    )
 
     def __init__(self, target: Database, connection: Any, server: Any = None) -> None:
         super().__init__(target, raise_made_already, stands_in=server is not None)
@@ -150,6 +152,8 @@ class HeldConnection(Held):
         """By name of a prepared statement: its columns by name and type, and the types of its parameters."""
         self.in_text: set[int] = set()
         """The types that the app's own codecs get as text."""
+        self.has_codecs = False
+        """Whether the app has codecs of its own."""
 
     def came(self, protocol: Any, data: bytes) -> None:
         """The server sent something."""
@@ -359,6 +363,8 @@ class Exchange(_AsyncSite):
     """The data of a COPY to the app, as that gets it."""
     _args: dict[str, Any] | None = None
     _chunks: list[bytes] | None = None
+    _looked_at: LookedAt | None = None
+    """What may hold a secret in the rows; None where they cannot be kept as they were sent."""
     _error: RecordedError | None = None
     _recording: Recording | None = None
     _began_s = 0.0
@@ -496,6 +502,10 @@ class Exchange(_AsyncSite):
         oids = {*parameters, *(oid for _, oid in columns)}
         self._changed = self.target.types.changed(oids)  # type: ignore[attr-defined]
 
+    def _types(self) -> list[int]:
+        """Those of the columns."""
+        return [oid for _, oid in self._described[0]] if self._described is not None else []
+
     def _stop(self, held: HeldConnection) -> None:
         if self._chunks is not None and held.chunks is self._chunks:
             held.chunks = None
@@ -511,6 +521,9 @@ class Exchange(_AsyncSite):
         if self.portal:
             self._recording = recording
             held.portals[self.portal] = self
+        elif self._keeps_rows and self.many is None and not held.has_codecs:
+            rows = internals.rows_in(value)
+            self._looked_at = LookedAt.of(self._types(), rows) if rows else None
         self.fetched(held, recording, bool(self.portal) and internals.is_last(value))
         if held.portals and not protocol.is_in_transaction():
             held.let_go()
@@ -522,12 +535,14 @@ class Exchange(_AsyncSite):
         self._stop(held)
         chunks, self._chunks = self._chunks, None
         sizes = [len(chunk) + PIECE_BYTES for chunk in (*(chunks or ()), *(self.copied or ()))]
+        if self._looked_at is not None:
+            sizes += map(len, self._looked_at.texts)
         if recording.session.limits.take(sum(sizes)):
             self._noted += chunks or ()
         else:
             limit_kb = recording.session.config.max_session_kb
             recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
-            self._noted, self.copied = [], None
+            self._noted, self.copied, self._looked_at = [], None, None
         if is_last or not self.portal:
             self.end()
             recording.close()
@@ -581,7 +596,7 @@ class Exchange(_AsyncSite):
 
     def result(self, recording: Recording) -> EventResult:
         """What the server answered."""
-        found = Answer(self._noted, self._keeps_rows)
+        found = Answer(self._noted, self._keeps_rows, self._types(), self._looked_at)
         types = self.target.types  # type: ignore[attr-defined]
         reply = answer_of(found, self._described, types, self._in_text, self._keeps_rows, self._changed)
         if self.supplied is not None and self.supplied.faulted:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
-from timetracer_otel.libraries.asyncpg.columns import decoded
+from timetracer_otel.cassette.sent_rows import decoded
 from timetracer_otel.libraries.asyncpg.internals import Codecs
 from timetracer_otel.libraries.asyncpg.wire import Cells
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain, restored_rows

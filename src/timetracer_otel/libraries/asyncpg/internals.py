@@ -30,9 +30,11 @@ __all__ = [
     "is_in_doubt",
     "is_internal",
     "is_last",
+    "is_plain_record",
     "is_record",
     "is_reset",
     "protocol_of",
+    "rows_in",
     "settings_of",
     "stand_in",
     "state_of",
@@ -111,6 +113,12 @@ def is_record(value: Any) -> bool:
     return core is not None and isinstance(value, core.Record)
 
 
+def is_plain_record(row: Any) -> bool:
+    """Whether a row is a record of asyncpg's, and of no class of the app's."""
+    core = sys.modules.get("asyncpg")
+    return core is not None and type(row) is core.Record
+
+
 def is_reset(connection: Any, statement: str) -> bool:
     """Whether a pool cleans up behind its user by this statement."""
     if connection is None:
@@ -163,6 +171,12 @@ def built_in_type(name: str) -> int | None:
 def state_of(prepared: Any) -> Any:
     """What asyncpg knows of a prepared statement."""
     return prepared._state
+
+
+def rows_in(answer: Any) -> Sequence[Any] | None:
+    """The rows in the answer to a statement; None where it has none."""
+    rows = answer[0] if isinstance(answer, tuple) else answer
+    return rows if type(rows) is list else None
 
 
 def is_last(answer: Any) -> bool:

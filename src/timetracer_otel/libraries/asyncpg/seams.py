@@ -61,6 +61,7 @@ def patches(module: ModuleType) -> list[Undoable]:
         Staying(Patch(connection, "_introspect_types", _types)),
         Staying(Patch(connection, "_introspect_type", _type)),
         Staying(Patch(connection, "set_type_codec", _codec)),
+        Staying(Patch(connection, "set_builtin_type_codec", _builtin_codec)),
         Staying(Patch(opened, "_cancel", _cancel)),
         Patch(connection, "_prepare", _prepare),
         *(Patch(protocol, method, partial(_request, method)) for method in internals.GIVEN),
@@ -236,6 +237,7 @@ def _codec(original: Function) -> Function:
         schema = options.get("schema", "public")
 
         def note(_: Any) -> None:
+            held.has_codecs = True
             names = held.target.types.by_name  # type: ignore[attr-defined]
             oid = names.get(f"{schema}.{typename}", [internals.built_in_type(typename.lower())])[0]
             if options.get("format", "text") == "text":
@@ -246,6 +248,17 @@ def _codec(original: Function) -> Function:
         return _Learned(note)
 
     return guarded_async(LIB, original, begin, outside=True)
+
+
+def _builtin_codec(original: Function) -> Function:
+    """The app chooses another codec of asyncpg's for a type."""
+
+    def note(_: Any, connection: Any, *__: Any) -> None:
+        held = _held(connection)
+        if held is not None:
+            held.has_codecs = True
+
+    return noting_async(f"{LIB}.codec", original, note)
 
 
 def _cancel(original: Function) -> Function:

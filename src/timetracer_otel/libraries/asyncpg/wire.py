@@ -12,7 +12,9 @@ __all__ = [
     "bound_values",
     "cells_of",
     "command_complete",
+    "end_of_rows",
     "error",
+    "is_end",
     "message",
     "messages",
     "parameters",
@@ -29,6 +31,9 @@ Cells = Sequence["bytes | None"]
 
 _HEAD: Final = Struct("!cI")
 _LENGTH: Final = Struct("!i")
+_ROW: Final = ord("D")
+_BEHIND_ROWS: Final = (b"C", b"s")
+"""The messages that say whether these were all rows."""
 _NULL: Final = b"\xff\xff\xff\xff"
 
 
@@ -37,9 +42,9 @@ def message(kind: bytes, body: bytes = b"") -> bytes:
     return _HEAD.pack(kind, len(body) + 4) + body
 
 
-def messages(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the body of each message that is whole."""
-    at, size = 0, len(data)
+def messages(data: bytes, at: int = 0) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of the body of each message that is whole, of those that begin there."""
+    size = len(data)
     head = _HEAD.unpack_from
     while size - at >= _HEAD.size:
         kind, length = head(data, at)
@@ -48,6 +53,24 @@ def messages(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at + _HEAD.size, end
         at = end
+
+
+def end_of_rows(data: bytes, at: int) -> tuple[int, int]:
+    """How many rows stand there, and where they end."""
+    number, size, length_of = 0, len(data), _LENGTH.unpack_from
+    while at + _HEAD.size <= size and data[at] == _ROW:
+        (length,) = length_of(data, at + 1)
+        at += 1 + length
+        number += 1
+    return number, at
+
+
+def is_end(data: bytes, at: int) -> bool:
+    """Whether the message stands there that follows the rows of an answer, and no row behind it."""
+    if data[at : at + 1] not in _BEHIND_ROWS:
+        return False
+    behind = list(messages(data, at))
+    return behind[-1][2] == len(data) and all(kind != b"D" for kind, _, _ in behind) if behind else False
 
 
 def texts(body: bytes) -> list[str]:

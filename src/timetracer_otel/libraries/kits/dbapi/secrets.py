@@ -21,7 +21,7 @@ from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import CallForm, declare_group
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import DependencyEvent, EventResult
+from timetracer_otel.types import DependencyEvent, EventResult, SentRows
 
 __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 
@@ -266,10 +266,13 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     return {**reply, "rows": redacted}
 
 
+_ROWS: Final = frozenset({list, tuple, SentRows})
+
+
 def _secret_columns(reply: dict[str, Any], statement: str, redactor: Redactor) -> tuple[tuple[int, str], ...]:
     """The secret columns of the rows in a result: where each stands, and its name."""
     columns, rows = reply.get("description"), reply.get("rows")
-    if not redactor.active or type(rows) not in (list, tuple) or not rows or not _is_listed(columns):
+    if not redactor.active or type(rows) not in _ROWS or not rows or not _is_listed(columns):
         return ()
     return _secret_positions(statement, tuple([str(column[0]) for column in columns]), redactor.rules_by_name)
 
