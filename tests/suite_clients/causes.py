@@ -69,7 +69,7 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a body that is read at once has not been read yet when urllib3 logs how much of it is left": (
             "test_debug_log",
         ),
-        "a tunnel that timed out is answered where the attempt is made, and urllib3 wraps the error otherwise there": (
+        "a tunnel that timed out is answered where the attempt is made, where urllib3 wraps it otherwise": (
             "test_tunneling_proxy_request_timeout",
         ),
         "another test has loaded `ssl` anew, so that its errors are of other classes": (
