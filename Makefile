@@ -56,7 +56,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-urllib3 suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -125,6 +125,10 @@ suite-clients: ## the clients' own tests: traced only, recorded, replayed (an ho
 	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed
 	@$(CLEAN) .venv-clients/bin/python tests/suite_clients/run.py $(CLIENTS) $(if $(CLIENTS),,--write docs/client-suites.md)
 
+suite-urllib3: ## urllib3's own tests, as suite-clients (20 minutes; in .venv-urllib3)
+	@$(MAKE) --no-print-directory VENV=.venv-urllib3 GROUP=urllib3-suite .venv-urllib3/stamps/installed
+	@$(CLEAN) .venv-urllib3/bin/python tests/suite_clients/run.py urllib3 --write docs/urllib3-suite.md
+
 suite-drivers: ## the own tests of drivers of databases, as suite-clients (half an hour; psycopg's with PSYCOPG=its checkout)
 	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed
 	@$(CLEAN) .venv-clients/bin/python tests/suite_clients/run.py --drivers $(if $(PSYCOPG),--source psycopg=$(PSYCOPG)) --write docs/driver-suites.md
@@ -180,7 +184,7 @@ dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its 
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .venv-transports .venv-clients .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .venv-transports .venv-clients .venv-urllib3 .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without

@@ -43,7 +43,7 @@ def elasticsearch(url: str) -> Any:
 
 
 def kubernetes(url: str) -> Any:
-    from kubernetes import client, watch
+    from kubernetes import client, watch  # type: ignore[import-untyped]
 
     where = client.Configuration(host=f"{url}/k8s")
     with client.ApiClient(where) as api:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,7 +60,7 @@ class _Managed(urllib3.PoolManager):
 
     count = 0
 
-    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
         self.count += 1
         kw["headers"] = {**(kw.get("headers") or {}), "X-Count": str(self.count)}
         return super().urlopen(method, url, redirect, **kw)
@@ -93,10 +94,10 @@ async def bodies_of_many_kinds(f: Urllib3Flavour) -> Any:
     half_read.seek(5)
     bodies = [b"bytes", bytearray(b"array"), "text", half_read, _Iterable(), iter([b"a", b"b"])]
     with f.manager() as manager:
-        seen = [tried(lambda body=body: manager.request("POST", f.url("/echo"), body=body)) for body in bodies]
+        seen = [tried(partial(manager.request, "POST", f.url("/echo"), body=body)) for body in bodies]
         for body in (b"bytes", io.BytesIO(b"file"), iter([b"a", b"", b"bc"])):
             call = {"body": body, "chunked": True}
-            seen.append(tried(lambda call=call: manager.urlopen("POST", f.url("/echo"), **call)))
+            seen.append(tried(partial(manager.urlopen, "POST", f.url("/echo"), **call)))
     return [seen, half_read.tell()]
 
 
@@ -222,7 +223,7 @@ async def decoding_that_is_chosen(f: Urllib3Flavour) -> Any:
 async def framings(f: Urllib3Flavour) -> Any:
     with f.manager() as manager:
         return [
-            tried(lambda path=path: manager.request("GET", f.url(f"/{path}")))
+            tried(partial(manager.request, "GET", f.url(f"/{path}")))
             for path in ("trailers", "until-close", "http10")
         ]
 
@@ -317,3 +318,24 @@ async def heads_and_bodies_where_none_should_be(f: Urllib3Flavour) -> Any:
 async def body_that_cannot_be_sent(f: Urllib3Flavour) -> Any:
     with f.manager() as manager:
         return tried(lambda: manager.request("POST", f.url("/echo"), body=object(), retries=False))
+
+
+@case(1)
+async def timeout_behind_a_proxy(f: Urllib3Flavour) -> Any:
+    async with f.open(proxy="proxy") as session:
+        return await session.call("GET", f.url("/slow/2000"), timeout={"read": 0.4})
+
+
+@case(2)
+async def timeouts_behind_a_proxy_that_are_tried_again(f: Urllib3Flavour) -> Any:
+    once = Retry(1, backoff_factor=0)
+    address = f"http://127.0.0.1:{f.upstream.port('proxy')}"
+    with urllib3.ProxyManager(address) as manager:
+        return tried(lambda: manager.request("GET", f.url("/slow/2000"), timeout=0.4, retries=once))
+
+
+@case(1)
+async def attempt_that_is_asked_for_directly(f: Urllib3Flavour) -> Any:
+    with connection_from_url(f.url("/")) as pool:
+        response: Any = pool._make_request(pool._get_conn(), "GET", "/echo")  # type: ignore[arg-type]
+        return [response.status, response.read()]

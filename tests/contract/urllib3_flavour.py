@@ -39,7 +39,7 @@ class Urllib3Flavour(HttpFlavour):
     def __init__(self) -> None:
         self._originals = _seams()
 
-    def manager(self, **options: Any) -> urllib3.PoolManager:
+    def manager(self, **options: Any) -> Any:
         """The library's own manager, which trusts the tests' certificates."""
         return urllib3.PoolManager(**{**self._trust(), **options})
 

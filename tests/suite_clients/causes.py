@@ -34,6 +34,51 @@ _SQLITE3: Mapping[str, tuple[str, ...]] = {
 }
 
 CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "urllib3": {
+        "the test looks at what its server got, or waits for it, and a replay asks no server": (
+            "test_socketlevel.py",
+            "test_socks.py",
+            "test_chunked_transfer.py",
+            "TestConnectionPoolTimeouts",
+        ),
+        "a replay does not connect, so urllib3 does not warn, writes no key log, and checks no certificate": (
+            "test_unverified_ssl",
+            "test_ssl_unverified_with_ca_certs",
+            "test_https_timeout",
+            "test_tunnel[h11]",
+            "test_ssl_wrong_system_time",
+            "test_set_ssl_version_to_tls_version",
+            "test_sslkeylogfile",
+            "test_http2_probe",
+            "test_no_ssl.py",
+        ),
+        "the test looks at the socket of a connection, and a replay has none": (
+            "test_socket_timeout_updated_on_reuse",
+            "test_keepalive_close",
+            "test_shutdown_on_connection",
+            "test_nagle",
+            "test_is_verified_http",
+        ),
+        "HTTP/2 is recorded as what cannot be replayed": ("test_simple[h2]",),
+        "the port of the test's server is another one than in the recording": (
+            "test_too_many_redirects",
+            "test_cross_host_redirect_remove_headers",
+            "test_https_headers_forwarding",
+        ),
+        "the present time stands in the query": ("test_redirect_after",),
+        "a body that is read at once has not been read yet when urllib3 logs how much of it is left": (
+            "test_debug_log",
+        ),
+        "a tunnel that timed out is answered where the attempt is made, where urllib3 wraps it otherwise": (
+            "test_tunneling_proxy_request_timeout",
+        ),
+        "another test has loaded `ssl` anew, so that its errors are of other classes": (
+            "test_hostname_checks_common_name_respected",
+            "test_https_proxy_tls_error",
+            "test_proxy_https_target_tls_error",
+            "TestHTTPSProxyVerification",
+        ),
+    },
     "sqlite3": _SQLITE3,
     "sqlite3-memory": _SQLITE3,
     "psycopg": {

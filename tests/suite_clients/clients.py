@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-__all__ = ["CLIENTS", "DRIVERS", "Client"]
+__all__ = ["APART", "CLIENTS", "DRIVERS", "Client"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Client:
         server: The server that is started for it. It is stopped before the replay.
         variables: What its tests read from the environment. ``{host}`` and ``{database}`` are those of the server.
         matched_without: What a replay leaves out where it compares: ports, where the tests' own servers have another
-            one in each run, or URLs, where the names of files do.
+            one in each run; every port, where queries and bodies have them, too; or URLs, where the names of files
+            do.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Client:
     source: Literal["sdist", "python", "given"] = "sdist"
     server: Literal["", "redis", "postgres"] = ""
     variables: Mapping[str, str] = field(default_factory=dict)
-    matched_without: Literal["", "ports", "urls"] = ""
+    matched_without: Literal["", "ports", "every port", "urls"] = ""
 
 
 _SQL_OPTIONS = ("--timeout", "120")
@@ -44,15 +45,6 @@ _SQL_OPTIONS = ("--timeout", "120")
 CLIENTS = (
     Client("httpx", "httpx", ("tests",), ("--timeout", "60"), scope="block"),
     Client("requests", "requests", ("tests",), ("--timeout", "60"), scope="block", matched_without="ports"),
-    Client(
-        "urllib3",
-        "urllib3",
-        ("test",),
-        # They bind the ports of their servers themselves, and count on how long those wait.
-        ("--timeout", "60"),
-        scope="block",
-        matched_without="ports",
-    ),
     Client(
         "aiohttp",
         "aiohttp",
@@ -212,3 +204,17 @@ DRIVERS = (
         variables={"PGHOST": "{host}", "PGUSER": "postgres", "PGDATABASE": "{database}"},
     ),
 )
+
+APART = (
+    Client(
+        "urllib3",
+        "urllib3",
+        ("test",),
+        ("--timeout", "60"),
+        scope="block",
+        # Many of them connect by themselves, beneath all pools; so does what asks which versions of TLS there are.
+        variables={"TIMETRACER_UNCAPTURED": "live"},
+        matched_without="every port",
+    ),
+)
+"""Clients whose tests want an environment of their own."""

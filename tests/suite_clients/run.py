@@ -35,7 +35,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 from tests.servers.postgres import Postgres  # noqa: E402 - the project is no package of the environment
 from tests.servers.redis import RedisServer  # noqa: E402
 from tests.suite_clients.causes import CAUSES  # noqa: E402
-from tests.suite_clients.clients import CLIENTS, DRIVERS, Client  # noqa: E402
+from tests.suite_clients.clients import APART, CLIENTS, DRIVERS, Client  # noqa: E402
 
 MODES = ("traced", "record", "replay")
 SEED = os.environ.get("TEST_SEED") or str(random.randrange(2**32))
@@ -265,7 +265,8 @@ def main() -> None:
     """Run, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--drivers", action="store_true", help="the drivers of databases, not the clients of servers")
-    names = ", ".join(client.name for client in (*CLIENTS, *DRIVERS))
+    every = (*CLIENTS, *DRIVERS, *APART)
+    names = ", ".join(client.name for client in every)
     parser.add_argument("clients", nargs="*", help=f"any of {names}; all clients, or all drivers, where left out")
     parser.add_argument("--write", type=Path, help="the file for the results")
     parser.add_argument("--keep", type=Path, help="a folder for sources, cassettes and logs")
@@ -280,7 +281,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     given = {name: Path(folder).resolve() for name, _, folder in (each.partition("=") for each in options.source)}
-    clients = [client for client in (*CLIENTS, *DRIVERS) if client.name in options.clients]
+    clients = [client for client in every if client.name in options.clients]
     clients = clients or list(DRIVERS if options.drivers else CLIENTS)
     for client in [each for each in clients if each.source == "given" and each.name not in given]:
         print(f"{client.name}: left out, since no --source {client.name}=FOLDER names its tests", flush=True)
@@ -290,7 +291,8 @@ def main() -> None:
         work = partial(compared, folder=top, options=options.pytest.split(), given=given)
         results = list(at_once.map(work, clients))
     if options.write:
-        options.write.write_text((drivers_page if options.drivers else clients_page)(results))
+        page = urllib3_page if clients == list(APART) else drivers_page if options.drivers else clients_page
+        options.write.write_text(page(results))
     if any(result.lost("record") for result in results):
         raise SystemExit(1)
 
@@ -355,15 +357,43 @@ def drivers_page(results: list[Result]) -> str:
         "",
     ]
     for result in results:
-        lines += [f"### {result.client.name}", ""]
-        groups: dict[str, Counter[str]] = {}
-        for name in result.lost("replay"):
-            groups.setdefault(cause_of(result, name), Counter())[short(name)] += 1
-        for cause, names in sorted(groups.items(), key=lambda group: -group[1].total()):
-            times = ", ".join(f"`{name}`" + (f" ({number})" if number > 1 else "") for name, number in names.items())
-            lines.append(f"- {names.total()}: {cause}: {times}")
-        lines.append("")
+        lines += [f"### {result.client.name}", "", *by_cause(result, "replay"), ""]
     return "\n".join(lines)
+
+
+def urllib3_page(results: list[Result]) -> str:
+    """``docs/urllib3-suite.md``."""
+    lines = [
+        "# urllib3's own tests",
+        "",
+        "<!-- Made by make suite-urllib3. -->",
+        "",
+        "`make suite-urllib3` runs urllib3's own tests, from its source distribution, three times: with",
+        "OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. The servers are",
+        "those of the tests themselves. What is asked of a pool is answered from the cassette. A connection that a",
+        "test makes by itself, beneath all pools, is made for real (`TIMETRACER_UNCAPTURED=live`). A test that fails",
+        "while recording is recorded once",
+        "more, by itself, since many count on how long something takes.",
+        "",
+        *numbers(results, "client"),
+    ]
+    for result in results:
+        if result.lost("record"):
+            lines += ["## Tests that pass traced and not while recording", "", *by_cause(result, "record"), ""]
+        lines += ["## Tests that pass traced and not in replay", "", *by_cause(result, "replay"), ""]
+    return "\n".join(lines)
+
+
+def by_cause(result: Result, mode: str) -> list[str]:
+    """The tests that are lost in a mode, a line for each cause."""
+    groups: dict[str, Counter[str]] = {}
+    for name in result.lost(mode):
+        groups.setdefault(cause_of(result, name, mode), Counter())[short(name)] += 1
+    lines = []
+    for cause, names in sorted(groups.items(), key=lambda group: -group[1].total()):
+        times = ", ".join(f"`{name}`" + (f" ({number})" if number > 1 else "") for name, number in names.items())
+        lines.append(f"- {names.total()}: {cause}: {times}")
+    return lines
 
 
 def numbers(results: list[Result], what: str) -> list[str]:
@@ -388,12 +418,12 @@ def short(name: str) -> str:
     return name.partition("[")[0].rpartition("::")[2]
 
 
-def cause_of(result: Result, name: str) -> str:
-    """Why a test is lost in the replay, as somebody found out; or what happened, where nobody did."""
+def cause_of(result: Result, name: str, mode: str = "replay") -> str:
+    """Why a test is lost in a mode, as somebody found out; or what happened, where nobody did."""
     for cause, parts in CAUSES.get(result.client.name, {}).items():
         if any(part in name for part in parts):
             return cause
-    return kind_of(result.text("replay", name))
+    return kind_of(result.text(mode, name))
 
 
 def kind_of(text: str) -> str:

@@ -25,8 +25,10 @@ from timetracer_otel.libraries.urllib3.internals import (
     attach,
     count,
     is_of_http1,
+    let_reach_proxy,
     needs_tunnel,
     new_connection,
+    reached_proxy,
     url_of,
 )
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -36,6 +38,7 @@ __all__ = ["LIB", "Attempt", "Tunnel"]
 
 LIB = "urllib3"
 _ERRORS = HeldErrors(("urllib3",))
+_REACHED_PROXY = "timetracer.reached_proxy"
 
 
 class Attempt(NotedBeneath):
@@ -82,7 +85,7 @@ class Attempt(NotedBeneath):
     def live(self) -> AppStep:
         """The pool's own function. A body that is to be read with the head is read behind it, so that it is noted."""
         options = self._options
-        if self._makes_responses and options.get("preload_content") and is_of_http1(self._connection):
+        if self._makes_responses and options.get("preload_content", True) and is_of_http1(self._connection):
             options = {**options, "preload_content": False}
         if self.sent is not None:
             options = {**options, "body": teed_body(options["body"], self.sent)}
@@ -175,13 +178,19 @@ class Attempt(NotedBeneath):
         return response
 
     def record_error(self, error: BaseException) -> RecordedError:
-        """Pools and connections in an error are stood in for."""
-        return _ERRORS.recorded(error)
+        """Pools and connections in it are stood in for. Whether the proxy was reached decides what follows it."""
+        recorded = _ERRORS.recorded(error)
+        if reached_proxy(self._connection):
+            recorded.attributes[_REACHED_PROXY] = True
+        return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the pool that is asked now."""
         count(self._pool)
-        return _ERRORS.rebuilt(error, lambda each: with_stand_ins(each, self._live_object))
+        error = with_stand_ins(error, self._live_object)
+        if error.attributes.pop(_REACHED_PROXY, False):
+            let_reach_proxy(self._connection)
+        return _ERRORS.rebuilt(error, lambda each: each)
 
     def _live_object(self, kind: str) -> Any:
         if kind == "connection":

@@ -14,7 +14,18 @@ from urllib3.util.url import _encode_target, parse_url
 
 from timetracer_otel.calls.guarded import AppStep, Flow
 
-__all__ = ["asked_of", "attach", "count", "is_of_http1", "needs_tunnel", "new_connection", "preload", "url_of"]
+__all__ = [
+    "asked_of",
+    "attach",
+    "count",
+    "is_of_http1",
+    "let_reach_proxy",
+    "needs_tunnel",
+    "new_connection",
+    "preload",
+    "reached_proxy",
+    "url_of",
+]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -53,6 +64,16 @@ def is_of_http1(connection: Any) -> bool:
     return not type(connection).__module__.startswith("urllib3.http2")
 
 
+def reached_proxy(connection: Any) -> bool:
+    """Whether a connection had its proxy. If not, urllib3 (2.0 and newer) makes a `ProxyError` of an error."""
+    return getattr(connection, "_has_connected_to_proxy", False) is True
+
+
+def let_reach_proxy(connection: Any) -> None:
+    """Say so of a connection that is not connected."""
+    connection._has_connected_to_proxy = True
+
+
 def count(pool: Any) -> None:
     """Let a pool count a request that it makes, as ``_make_request`` does it."""
     pool.num_requests += 1
@@ -61,8 +82,8 @@ def count(pool: Any) -> None:
 def preload(response: Any, decode: bool) -> Flow:
     """The steps that read a body, as urllib3 (2.0 and newer) does it when it makes a response.
 
-    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is called:
-    a fault of ours would give the app the body in the place of the response.
+    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is
+    called: a fault of ours would give the app the body in the place of the response.
     """
     held = response._pool, response._connection, response.retries
     response._pool = response._connection = response.retries = None
