@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 from aiobotocore.session import get_session
@@ -161,7 +161,7 @@ def typed(value: Any) -> Any:
     return [kind, repr(value)]
 
 
-def main(mode: str, folder: Path, redact: str) -> None:
+def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
     OLDER.update(sts=client("sts"), s3=client("s3"))
     enable_botocore()
     enable_aiohttp()
@@ -181,4 +181,4 @@ def main(mode: str, folder: Path, redact: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], Path(sys.argv[2]), "off" if sys.argv[3] == "off" else "default")

@@ -822,11 +822,11 @@ class ReplaySession(BaseSession):
         if among is None:
             return Among("asked", self._asked_of, (asked,))
         what = among.what
-        return Among(
-            ("asked", among.name),
-            lambda event: (self._asked_of(event), what(event)),
-            [(asked, wanted) for wanted in among.wanted],
-        )
+
+        def both(event: DependencyEvent) -> Hashable:
+            return self._asked_of(event), what(event)
+
+        return Among(("asked", among.name), both, [(asked, wanted) for wanted in among.wanted])
 
     def _asked_of(self, event: DependencyEvent) -> Asked:
         rules, call = self._rules or EVERYTHING, event.signature
