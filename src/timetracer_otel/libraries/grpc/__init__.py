@@ -1,4 +1,4 @@
-"""grpcio (1.60 and later): calls of blocking and asyncio channels, of all four kinds.
+"""grpcio (1.85): calls of blocking and asyncio channels, of all four kinds.
 
 The seam is where a channel asks gRPC's core, which is written in C, for a call. Interceptors, serializers, futures,
 iterators, callbacks and errors of gRPC stand above it, and run for real in a replay. See ``docs/grpc.md``.
@@ -41,7 +41,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     connectors=dict.fromkeys(CONNECTING, _connectors),
     form=FORM,
     rests=True,
-    knows={"grpc": "1.60 to 1.85"},
+    knows={"grpc": "1.85"},
     instrumentors=(
         "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient",
         "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorClient",

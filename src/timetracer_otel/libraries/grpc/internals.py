@@ -1,4 +1,4 @@
-"""Private names of grpcio (1.60 to 1.85): the core's calls and events, and the classes of calls that stand on them.
+"""Private names of grpcio (1.85): the core's calls and events, and the classes of calls that stand on them.
 
 The core is ``grpc._cython.cygrpc``. A blocking channel asks it for a call by a batch of *operations* (send a message,
 receive one, receive the status), and hears of their ends by *events*. An asyncio channel asks it for an ``_AioCall``,

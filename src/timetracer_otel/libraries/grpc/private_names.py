@@ -35,6 +35,7 @@ RELIED_UPON: Final = (
     "grpc._channel:_MultiThreadedRendezvous._next",
     "grpc.aio._channel:Channel.get_state",
     "grpc.aio._channel:Channel.wait_for_state_change",
+    "grpc._cython.cygrpc:AioChannel.target",
     "grpc._cython.cygrpc:AioRpcStatus",
     "grpc._cython.cygrpc:EOF",
     "grpc._cython.cygrpc:SendMessageOperation._message",
