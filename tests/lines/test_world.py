@@ -166,13 +166,12 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
         servers.stop()
         # What nobody allowed is refused, though nobody is there; and the exporter goes on.
         closed = world.run("replay", servers, **traced, TIMETRACER_UNCAPTURED="refuse")
-        # Calls that are refused have no spans.
-        without_span = sum(event.is_observed_only for event in events)
         replayed = received()
         # SQLAlchemy reaches no driver in a replay.
         assert {name: replayed.pop(name, 0) for name in OF_DRIVERS} == OF_DRIVERS
         assert all(exported.pop(name) for name in OF_DRIVERS)
-        assert exported.total() - replayed.total() == without_span
+        # A call of tornado's has a span although it is refused: the span does not say where the call goes.
+        assert exported.total() == replayed.total()
     blocked = sum(bool(_asked(line)[0]) for line in bare.seen) + world.blocked_steps()
     assert closed.account == f"{captured} hit, 0 missed, 0 unused, 0 live, {blocked} blocked"
     for line, seen in bare.seen.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
+import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,6 +39,11 @@ _of_one_width = st.sampled_from((1, 2, 4, 8, 16)).flatmap(
 )
 
 
+def _plain(value: Any) -> Any:
+    # asyncpg has a class of its own, which makes no difference here: a replay makes it anew of the bytes.
+    return uuid.UUID(int=value.int) if isinstance(value, uuid.UUID) else plain(value)
+
+
 @pytest.mark.parametrize("oid", _OIDS)
 @examples(40)
 @given(cells=st.one_of(_of_one_width, st.lists(_days), st.lists(_moments), st.lists(_cells, max_size=5)))
@@ -46,17 +53,18 @@ def test_a_column_is_decoded_as_asyncpg_decodes_it(oid: int, cells: list[bytes |
     if found is not None and cells:
         rows = [[cell] for cell in cells]
         assert [repr([value]) for value in found] == [
-            repr(list(map(plain, row))) for row in Codecs(()).values([oid], rows)
+            repr(list(map(_plain, row))) for row in Codecs(()).values([oid], rows)
         ]
         assert KnownTypes().as_cells([oid], [[value] for value in found]) == rows
 
 
 @pytest.mark.parametrize("oid", _OIDS)
+@examples(40)
 @given(cells=st.one_of(_of_one_width, st.lists(_days), st.lists(_moments), st.lists(_cells, max_size=5)))
 def test_rows_as_they_were_sent_have_the_values_that_asyncpg_makes(oid: int, cells: list[bytes | None]) -> None:
     rows = [[cell] for cell in cells]
     try:
-        expected = [list(map(plain, row)) for row in Codecs(()).values([oid], rows)]
+        expected = [list(map(_plain, row)) for row in Codecs(()).values([oid], rows)]
     except Exception:
         # Then the app got none either.
         return
