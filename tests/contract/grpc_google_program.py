@@ -66,9 +66,13 @@ def streaming_pull() -> list[Any]:
     pulling = subscriber.subscribe(subscription, callback=hear)
     seen = []
     for text in (b"one", b"two"):
+        # Threads of the client's send by the clock, and tell nobody. One gives more time for what it finds in work
+        # when it begins, another acknowledges what it finds done, several messages at once. So that each run sends
+        # the same, a message comes when these threads rest.
+        time.sleep(0.5)
         publisher.publish(topic, text).result(timeout=30)
         seen.append(heard.get(timeout=30))
-    # What is not acknowledged when it ends is given back, by another call. A thread of the client's acknowledges.
+    # What is not acknowledged when it ends is given back, by another call.
     time.sleep(1)
     pulling.cancel()
     pulling.result(timeout=30)

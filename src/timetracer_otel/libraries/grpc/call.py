@@ -26,6 +26,12 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["CallSite", "Exchange", "Recorded", "Said"]
 
 _NO_LIMITS: Final = BodyLimits()
+_HEARTBEATS: Final = frozenset({("google.pubsub.v1.Subscriber", "StreamingPull")})
+"""Calls whose client sends empty messages behind its first one, only to keep the call open.
+
+Its thread sends them by the clock: the first one goes out or not, as this thread starts after the call or before.
+So they are not noted, and no answer stands behind them.
+"""
 
 
 class Said(NamedTuple):
@@ -60,6 +66,8 @@ class Exchange:
     """Notes what the two sides of a call say. Nothing of it may reach the app, so `noting` contains faults."""
 
     limits: BodyLimits = _NO_LIMITS
+    has_heartbeats: bool = False
+    """Whether the app sends empty messages that ask for nothing."""
     began_s: float = field(default_factory=time.perf_counter)
     sent: list[bytes] = field(default_factory=list)
     closed: bool = False
@@ -98,12 +106,19 @@ class Exchange:
             elif kind == internals.CLOSE:
                 self.closed = True
 
-    def sends(self, message: bytes | None) -> None:
-        """The app sends a message. Where it could not be made, an asyncio channel sends an empty one."""
+    def sends(self, message: bytes | None) -> bool:
+        """The app sends a message. Where it could not be made, an asyncio channel sends an empty one.
+
+        Returns:
+            Whether it was noted: a heartbeat is not.
+        """
         message = message or b""
+        if not message and self.has_heartbeats and self.sent:
+            return False
         keeps = self._keeps(message)
         self.sent_in_part = self.sent_in_part or not keeps
         self.sent.append(message if keeps else b"")
+        return True
 
     def closes(self) -> None:
         """The app sends no more."""
@@ -181,12 +196,13 @@ class CallSite(Site):
     def __init__(self, target: str, method: Any, streams: bool, live: AppStep | None, metadata: Any = ()) -> None:
         self._host = internals.host_of(target)
         self._service, self._name = internals.method_of(method)
+        self._has_heartbeats = (self._service, self._name) in _HEARTBEATS
         self.streams = streams
         self.answers_stream = False
         """Whether the server sends a stream of messages."""
         self.live: Any = live
         self.metadata: Any = metadata
-        self.exchange = Exchange()
+        self.exchange = Exchange(has_heartbeats=self._has_heartbeats)
         self.found_by: int | None = None
         """In a replay: how many messages the call is found by; None for all."""
         self.begins_again = False
@@ -194,7 +210,7 @@ class CallSite(Site):
 
     def observe(self, session: TraceSession) -> None:
         """Note what is said within the limits of the recording."""
-        self.exchange = Exchange(session.limits)
+        self.exchange = Exchange(session.limits, self._has_heartbeats)
 
     def call(self) -> Call:
         """The call with the messages of the app, as trees."""

@@ -52,10 +52,14 @@ class Script:
         self._over: tuple[int, Any, Any, Any] | None = None
         """How the call ended in this run, where it did not end as in the recording."""
         self._began_s = time.perf_counter()
+        self._lags_s = 0.0
+        """How much later than in the recording, at most, a message was taken."""
         self._before: list[DependencyEvent] = []
         """The calls that the app began beside this one, in the order of their beginnings, until it makes them."""
+        self._awaited = 0
+        """How many such calls the next message waits for."""
         self._held_since_s: float | None = None
-        """Since when a message waits for such calls."""
+        """Since when a message waits for such calls, and the app makes none of them."""
 
     def begun(self) -> Flow:
         """The call begins. Where the server spoke first in the recording, it is found now."""
@@ -70,7 +74,8 @@ class Script:
     def sent(self, message: bytes | None) -> Flow:
         """The app sends a message."""
         exchange = self.site.exchange
-        exchange.sends(message)
+        if not exchange.sends(message):
+            return
         number = len(exchange.sent)
         if self._recorded is not None:
             self._compare(number - 1, exchange.sent[-1])
@@ -118,18 +123,21 @@ class Script:
     def _is_held(self, said: Said) -> bool:
         """Whether a message of a stream comes too early: the app has begun other calls before it in the recording,
         and not yet in this run. Such a call may be what the message answers. Example: a subscriber gets what the same
-        app publishes. A call that the app does not make in this run is waited for only shortly.
+        app publishes. A call that the app does not make in this run is waited for only shortly, from the last one on
+        that it made: the app may be slower than in the recording.
         """
         recorded, session = self._recorded, self.session
         assert recorded is not None
         until_ms = recorded.event.start_offset_ms + said.at_ms
         self._before = [each for each in self._before if not session.is_taken(each)]
-        if not any(each.start_offset_ms < until_ms for each in self._before):
+        awaited = sum(each.start_offset_ms < until_ms for each in self._before)
+        if not awaited:
             self._held_since_s = None
             return False
         now_s = time.perf_counter()
-        if self._held_since_s is None:
+        if self._held_since_s is None or awaited < self._awaited:
             self._held_since_s = now_s
+        self._awaited = awaited
         if now_s - self._held_since_s > CANCEL_GRACE_S:
             self._before = [each for each in self._before if each.start_offset_ms >= until_ms]
             self._held_since_s = None
@@ -177,8 +185,15 @@ class Script:
                 return None
             taken += operation.received is not None
             made.append(operation)
+        if taken > self._taken and self._recorded is not None:
+            at_s = self._began_s + self._recorded.messages[taken - 1].at_ms / 1000
+            self._lags_s = max(self._lags_s, time.perf_counter() - at_s)
         self._taken = taken
         return tuple(made)
+
+    def _until_s(self, recorded: Recorded) -> float:
+        """How long the app may take to cancel a call that it cancelled when it was recorded."""
+        return self._began_s + recorded.until_ms / 1000 + self._lags_s + CANCEL_GRACE_S
 
     def _operation(self, kind: Any, taken: int) -> Operation | None:
         if kind not in _ANSWERS:
@@ -227,7 +242,7 @@ class Script:
             if self._held_since_s is not None:
                 waits.append(_POLL_S)
             if MESSAGE in kinds and self._next(MESSAGE, self._taken) is None:
-                waits.append(self._began_s + recorded.until_ms / 1000 + CANCEL_GRACE_S - time.perf_counter())
+                waits.append(self._until_s(recorded) - time.perf_counter())
             if self._is_beyond(kinds) is not None:
                 waits.append(0.0)
         return max(min(waits), _SOON_S) if waits else None
@@ -253,8 +268,7 @@ class Script:
                     f"the server answered after {beyond.after} steps of the app, which took "
                     f"{self.site.exchange.steps}",
                 )
-            until_s = self._began_s + recorded.until_ms / 1000 + CANCEL_GRACE_S
-            if self._next(MESSAGE, self._taken) is None and time.perf_counter() >= until_s:
+            if self._next(MESSAGE, self._taken) is None and time.perf_counter() >= self._until_s(recorded):
                 raise self.session.refuse(
                     recorded.event, "the app cancelled it there when it was recorded, or the recording ended"
                 )
