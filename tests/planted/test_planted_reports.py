@@ -87,7 +87,10 @@ class TestVerify:
             [sys.executable, "-c", f"raise SystemExit({said!r})"],
         )
         assert done.returncode == 1, done.stdout
-        assert "Its output:\n    token: " in done.stderr
+        # OpenTelemetry may have something to say before it, of a newer SQLAlchemy.
+        lines = done.stderr.splitlines()
+        told = [line for line in lines if not line.endswith("so nothing can be instrumented.")]
+        assert told[told.index("Its output:") + 1].startswith("    token: ")
         assert found_in((done.stdout + done.stderr).encode()) == []
 
 
