@@ -18,6 +18,7 @@ from aiohttp.connector import BaseConnector
 from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
 from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
+from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
 
 __all__ = ["AiohttpFlavour", "AiohttpSession", "observe_failure", "observe_response", "tried"]
 
@@ -41,6 +42,8 @@ _FEATURES = frozenset(
 
 class AiohttpFlavour(HttpFlavour):
     """aiohttp under asyncio."""
+
+    switches = enable_aiohttp, disable_aiohttp
 
     def __init__(self) -> None:
         self.lib: Any = aiohttp
@@ -87,16 +90,6 @@ class AiohttpFlavour(HttpFlavour):
         from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 
         return AioHttpClientInstrumentor()
-
-    def enable(self) -> None:
-        from timetracer_otel.plugins import enable_aiohttp
-
-        enable_aiohttp()
-
-    def disable(self) -> None:
-        from timetracer_otel.plugins import disable_aiohttp
-
-        disable_aiohttp()
 
 
 class AiohttpSession:

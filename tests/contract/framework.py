@@ -29,10 +29,12 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
+from tests.contract.format_page import keys_of_replies
 from tests.contract.observation import differences
 from tests.examples import WHOLE, shared
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.constants import EventType
 from timetracer_otel.session import ReplaySession
 
 __all__ = [
@@ -174,6 +176,8 @@ class Run:
     """The calls that were kept: what was called, and the class of the error that it ended in."""
     not_replayable: list[str] = field(default_factory=list)
     """Why calls that were kept cannot be replayed."""
+    reply_keys: set[tuple[str, str]] = field(default_factory=set)
+    """What stands in replies of databases: plugins, each with a key."""
     misses: list[Any] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
@@ -227,6 +231,8 @@ class Runs:
         _same(self.bare[case.name].observation(), recorded.observation())
         if case.calls is not None:
             assert len(recorded.events) == case.calls, "number of recorded events"
+        unnamed = recorded.reply_keys - keys_of_replies()
+        assert not unnamed, f"docs/cassette-format.md, 'Replies of databases', does not name {sorted(unnamed)}"
 
     def check_adding(self, case: Case) -> None:
         """So does a run that adds its calls to an empty cassette (``new_episodes``)."""
@@ -265,6 +271,12 @@ class Runs:
             kept = read_cassette(cassette).events if cassette else []
             run.events = [(event.signature.method, event.result.error_type) for event in kept]
             run.not_replayable = [event.not_replayable for event in kept if event.not_replayable is not None]
+            run.reply_keys = {
+                (event.signature.lib, key)
+                for event in kept
+                if event.event_type is EventType.DB_QUERY and type(event.result.reply) is dict
+                for key in event.result.reply
+            }
         except Exception as error:
             run.error = error
         return run

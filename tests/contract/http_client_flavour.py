@@ -17,6 +17,7 @@ from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
 from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
+from timetracer_otel.plugins import disable_urllib, enable_urllib
 
 __all__ = ["HttpClientFlavour", "HttpClientSession", "observe_response", "observe_stream", "observe_jar", "prepared"]
 
@@ -27,6 +28,7 @@ class StdlibFlavour(HttpFlavour):
     """What the two ways of use share."""
 
     plugin = "urllib"
+    switches = enable_urllib, disable_urllib
     asynchronous = False
 
     def __init__(self) -> None:
@@ -39,16 +41,6 @@ class StdlibFlavour(HttpFlavour):
         from opentelemetry.instrumentation.urllib import URLLibInstrumentor
 
         return URLLibInstrumentor()
-
-    def enable(self) -> None:
-        from timetracer_otel.plugins import enable_urllib
-
-        enable_urllib()
-
-    def disable(self) -> None:
-        from timetracer_otel.plugins import disable_urllib
-
-        disable_urllib()
 
     def timeout(self, timeout: Any) -> Any:
         """The one number that there is, for a neutral ``timeout``."""

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import anyio
 
@@ -95,6 +95,7 @@ class HttpFlavour(Flavour):
 
     Attributes:
         plugin: The plugin's name.
+        switches: Enable the plugin, and disable it.
         features: What the client can do; a case may need some of them.
         asynchronous: Whether calls are awaited.
         upstream: The servers; set while cases run.
@@ -102,6 +103,7 @@ class HttpFlavour(Flavour):
 
     recording = adding = replaying = {"redact": "off"}  # noqa: RUF012
     plugin: str
+    switches: ClassVar[tuple[Callable[[], None], Callable[[], None]]]
     features: frozenset[str]
     asynchronous: bool
     upstream: Upstream
@@ -114,6 +116,12 @@ class HttpFlavour(Flavour):
     @abstractmethod
     def instrumentor(self) -> Any:
         """OpenTelemetry's instrumentor of the library (a singleton)."""
+
+    def enable(self) -> None:
+        self.switches[0]()
+
+    def disable(self) -> None:
+        self.switches[1]()
 
     def start(self, folder: Path) -> None:
         self.upstream = Upstream(folder)

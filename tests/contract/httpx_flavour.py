@@ -15,6 +15,7 @@ from tests.contract.framework import each, settle
 from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
 from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
+from timetracer_otel.plugins import disable_httpx, enable_httpx
 
 __all__ = ["HttpxFlavour", "HttpxSession", "observe_failure", "observe_request", "observe_response"]
 
@@ -30,6 +31,8 @@ class HttpxFlavour(HttpFlavour):
     Attributes:
         lib: The library's module.
     """
+
+    switches = enable_httpx, disable_httpx
 
     def __init__(self, library: str, way: str) -> None:
         self.lib: Any = _import(library)
@@ -104,16 +107,6 @@ class HttpxFlavour(HttpFlavour):
         if not hasattr(instrumentation, name):
             pytest.skip(f"this release of OpenTelemetry's instrumentations does not know {self.lib.__name__}")
         return getattr(instrumentation, name)()
-
-    def enable(self) -> None:
-        from timetracer_otel.plugins import enable_httpx
-
-        enable_httpx()
-
-    def disable(self) -> None:
-        from timetracer_otel.plugins import disable_httpx
-
-        disable_httpx()
 
 
 class HttpxSession:

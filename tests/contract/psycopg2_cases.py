@@ -55,6 +55,44 @@ def what_psycopg2_refuses(database: Database) -> Any:
     return seen(found)
 
 
+class _OwnError(Exception):
+    """Of the app's own: no cassette makes it again."""
+
+
+class _Thing:
+    def __init__(self, part: str) -> None:
+        self.part = part
+
+
+class _Quoting:
+    def __init__(self, thing: _Thing) -> None:
+        if thing.part == "whole":
+            raise _OwnError("no adapter")
+        self._part = thing.part
+
+    def getquoted(self) -> bytes:
+        raise _OwnError(f"not quoted: {self._part}")
+
+
+@on_psycopg2
+def adapters_that_raise(database: Database) -> Any:
+    extensions.register_adapter(_Thing, _Quoting)
+    try:
+        connection = database.connect()
+        cursor = connection.cursor()
+        found: list[Any] = []
+        for part in ("whole", "first", "second"):
+            found += [attempt(cursor.execute, "SELECT %s", [_Thing(part)]), connection.get_transaction_status()]
+            found.append(attempt(cursor.executemany, "SELECT %s", [[_Thing(part)]]))
+            connection.rollback()
+        cursor.execute("SELECT 1")
+        found += cursor.fetchall()
+        connection.close()
+    finally:
+        del extensions.adapters[_Thing, extensions.ISQLQuote]
+    return seen(found)
+
+
 @on_psycopg2
 def a_commit_that_fails(database: Database) -> Any:
     connection = database.connect()

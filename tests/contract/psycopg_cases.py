@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import rows, sql
+from psycopg.adapt import Dumper
 from psycopg.types.json import Jsonb
 from psycopg.types.range import Range
 
@@ -39,6 +40,39 @@ class Item:
 
     def __repr__(self) -> str:
         return f"Item({self.shown})"
+
+
+class _OwnError(Exception):
+    """Of the app's own: no cassette makes it again."""
+
+
+class _Dumping(Dumper):
+    def dump(self, obj: Item) -> bytes:
+        raise _OwnError(f"not dumped: {obj}")
+
+
+@on_psycopg
+def dumpers_that_raise(database: Database) -> Any:
+    connection = database.connect()
+    connection.adapters.register_dumper(Item, _Dumping)
+    found: list[Any] = []
+    for number in range(2):
+        values = [Item(number, "a", 1)]
+        found += [attempt(connection.execute, "SELECT %s", values), connection.info.transaction_status.name]
+        found.append(attempt(connection.cursor().executemany, "SELECT %s", [values]))
+        connection.rollback()
+    found += connection.execute("SELECT 1").fetchall()
+    connection.close()
+
+    async def waiting() -> Any:
+        async with await database.connect(kind=psycopg.AsyncConnection) as other:
+            other.adapters.register_dumper(Item, _Dumping)
+            try:
+                await other.execute("SELECT %s", [Item(3, "b", 1)])
+            except _OwnError as error:
+                return str(error)
+
+    return seen([*found, run_async(waiting())])
 
 
 @on_psycopg

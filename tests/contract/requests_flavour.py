@@ -14,6 +14,7 @@ from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
 from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
+from timetracer_otel.plugins import disable_requests, enable_requests
 
 __all__ = ["RequestsFlavour", "RequestsSession", "observe_failure", "observe_request", "observe_response", "steady"]
 
@@ -41,6 +42,7 @@ class RequestsFlavour(HttpFlavour):
 
     name = "requests-sync"
     plugin = "requests"
+    switches = enable_requests, disable_requests
     features = _FEATURES
     asynchronous = False
 
@@ -93,16 +95,6 @@ class RequestsFlavour(HttpFlavour):
         from opentelemetry.instrumentation.requests import RequestsInstrumentor
 
         return RequestsInstrumentor()
-
-    def enable(self) -> None:
-        from timetracer_otel.plugins import enable_requests
-
-        enable_requests()
-
-    def disable(self) -> None:
-        from timetracer_otel.plugins import disable_requests
-
-        disable_requests()
 
 
 class RequestsSession:

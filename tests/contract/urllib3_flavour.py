@@ -17,6 +17,7 @@ from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
 from tests.contract.observation import attempt, class_name, observe_error, plain
 from tests.contract.requests_flavour import observe_raw, steady
 from timetracer_otel import ReplayMismatchError
+from timetracer_otel.plugins import disable_urllib3, enable_urllib3
 
 __all__ = ["Urllib3Flavour", "Urllib3Session", "observe_failure", "observe_response", "tried"]
 
@@ -33,6 +34,7 @@ class Urllib3Flavour(HttpFlavour):
 
     name = "urllib3"
     plugin = "urllib3"
+    switches = enable_urllib3, disable_urllib3
     features = _FEATURES
     asynchronous = False
 
@@ -77,16 +79,6 @@ class Urllib3Flavour(HttpFlavour):
         from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 
         return URLLib3Instrumentor()
-
-    def enable(self) -> None:
-        from timetracer_otel.plugins import enable_urllib3
-
-        enable_urllib3()
-
-    def disable(self) -> None:
-        from timetracer_otel.plugins import disable_urllib3
-
-        disable_urllib3()
 
 
 class Urllib3Session:

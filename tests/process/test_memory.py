@@ -92,8 +92,13 @@ def _by_sqlalchemy(_: str, __: str) -> None:
     engine.dispose()
 
 
+# redis-py 5.0.0 keeps an error of the server in the frame that raises it. The server of the tests knows no CLIENT
+# SETINFO, by which the client says what it is.
+_SAYS: dict[str, Any] = {"lib_name": None, "lib_version": None} if redis.__version__ == "5.0.0" else {}
+
+
 def _by_redis(_: str, url: str) -> None:
-    with redis.Redis.from_url(url) as client:
+    with redis.Redis.from_url(url, **_SAYS) as client:
         client.set("a", "b")
         assert client.get("a") == b"b"
         assert client.pipeline().get("a").set("a", "c").execute() == [b"b", True]

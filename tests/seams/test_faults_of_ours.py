@@ -20,6 +20,8 @@ from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
+from tests.suite_injection.run import ADDING
+from tests.suite_injection.workloads import WORKLOADS
 from timetracer_otel import record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
@@ -49,6 +51,12 @@ def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "16"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=550)
     assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def test_the_page_on_safety_says_in_how_many_workloads_that_is_tried() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "safety.md").read_text("utf-8")
+    assert f"one at a time, in {len(WORKLOADS)} workloads:" in page
+    assert f"(`new_episodes`), in {len(ADDING & WORKLOADS.keys())} of the workloads |" in page
 
 
 @pytest.mark.parametrize(

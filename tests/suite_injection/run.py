@@ -73,7 +73,7 @@ _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
 _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
-_NEW = {
+ADDING = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
     *("pymongo", "pymongo_async", "urllib", "urllib3"),
     *DIRECT,
@@ -438,7 +438,7 @@ def _one(options: argparse.Namespace) -> int:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:
                 suite.record(name)
-            if "new" in options.modes and name in _NEW:
+            if "new" in options.modes and name in ADDING:
                 suite.add(name)
             kept = suite.keep(name) if "replay" in options.modes else None
         if kept is not None:

@@ -6,6 +6,7 @@ pickle and no import by name: bytes from a stranger build values, and run nothin
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import struct
 from collections.abc import Callable, Sequence
@@ -18,10 +19,12 @@ from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,un
 
 from timetracer_otel.cassette.costs import OwnCosts, at_most
 from timetracer_otel.cassette.extensions import (
+    DATETIME_CODE,
     EXTENSIONS,
     HEADERS_CODE,
     TUPLE_CODE,
     check_hashes,
+    clock_items_of,
     header_parts_of,
 )
 from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, NATIVE, Survey, Unencodable, children
@@ -347,6 +350,12 @@ class _Packing:
             payload = self._flat.pack(flat)
             self.own.add_headers(len(flat), len(payload))
             return _ext_type((HEADERS_CODE, payload))
+        if kind is dt.datetime:
+            # Rows may have one each.
+            items = clock_items_of(value)
+            payload = self._flat.pack(items)
+            self.own.add_datetime(items[1] if len(items) > 1 else None, payload)
+            return _ext_type((DATETIME_CODE, payload))
         return self._other_extension(value)
 
     def _other_extension(self, value: Any) -> Any:

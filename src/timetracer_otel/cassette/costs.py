@@ -211,6 +211,12 @@ class OwnCosts:
         """The same for so many tuples, which have so many items in all, and so many bytes as their payloads."""
         self.spent += _OF_TUPLE[0] * number + _OF_TUPLE[1] * size + _OF_TUPLE[2] * items
 
+    def add_datetime(self, zone: object, payload: bytes) -> None:
+        """The same for one time; of its zone it is told what stands in the payload, None where that has none."""
+        self.spent += _OF_DATETIME + _OF_DATETIME_BYTE * len(payload)
+        if type(zone) is str:
+            self.spent += _of_new_zone(payload, self._zones)
+
     def add_surveyed(self, items: int, containers: int, pairs: int, size: int, costs: int) -> None:
         """Add an object, all of which is known now.
 
@@ -393,13 +399,16 @@ _OF_CODE: Final = {
 is copied and checked), and for each item of the array in it. Those that take long to make cost more than their
 memory. See `timetracer_otel.cassette.extensions`."""
 _OF_MSGPACK: Final = frozenset({2, 3, 4, 6, 8, 9, 20, 22, 23})
-_ZONED: Final = frozenset({6, 8})
+_DATETIME: Final = 6
+_ZONED: Final = frozenset({_DATETIME, 8})
 _HEADERS: Final = 22
-_WITHIN: Final = {6: 512, 8: 512, 9: 320, 20: 320, _HEADERS: 64}
+_WITHIN: Final = {_DATETIME: 512, 8: 512, 9: 320, 20: 320, _HEADERS: 64}
 """A bound of what stands in the payload, of those that hold a few values of which a `Survey` does not know."""
 
 
 _OF_TUPLE: Final = _OF_CODE[2]
+_OF_DATETIME: Final = _OF_CODE[_DATETIME][0] + _WITHIN[_DATETIME]
+_OF_DATETIME_BYTE: Final = _OF_CODE[_DATETIME][1]
 _OF_HEADERS: Final = _OF_CODE[_HEADERS][0] + _WITHIN[_HEADERS]
 _OF_HEADER_BYTE: Final = _OF_CODE[_HEADERS][1]
 _OF_HEADER_ITEM: Final = _OF_CODE[_HEADERS][2] + _BYTES_OBJECT + _ITEM

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import re
 import struct
 import uuid
 from collections.abc import Callable
@@ -19,16 +18,19 @@ from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.sent_rows import decode_sent, encode_sent
+from timetracer_otel.cassette.zones import ZONE_KEY, plain_zone
 from timetracer_otel.types import HeaderMap, HeaderPairs, RecordedError, SentRows
 
 __all__ = [
     "EXTENSIONS",
+    "DATETIME_CODE",
     "HEADERS_CODE",
     "TUPLE_CODE",
     "Extension",
     "Pack",
     "Unpack",
     "check_hashes",
+    "clock_items_of",
     "escaped_text",
     "header_parts_of",
 ]
@@ -37,9 +39,6 @@ Pack = Callable[[Any], bytes]
 """Packs a part of a payload."""
 Unpack = Callable[[bytes], Any]
 """Unpacks a payload that is itself msgpack, one level deeper."""
-
-_ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*", re.ASCII)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 
 
 class Extension(NamedTuple):
@@ -127,11 +126,9 @@ def _items_of_set(payload: bytes, unpack: Unpack, what: str) -> list[Any]:
 
 
 def _encode_zone(zone: dt.tzinfo) -> Any:
-    if type(zone) is dt.timezone:
-        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]
-        return [offset // _MICROSECOND, *name]
-    if type(zone) is ZoneInfo and zone.key and _ZONE_KEY.fullmatch(zone.key):
-        return zone.key
+    plain = plain_zone(zone)
+    if plain is not None:
+        return plain
     kind = type(zone)
     raise Unencodable(f"its time zone is a {kind.__module__}.{kind.__qualname__}, no timezone and no named ZoneInfo")
 
@@ -140,20 +137,29 @@ def _decode_zone(zone: Any) -> dt.tzinfo | None:
     if zone is None:
         return None
     if type(zone) is str:
-        _require(_ZONE_KEY.fullmatch(zone) is not None, "a time zone")
+        _require(ZONE_KEY.fullmatch(zone) is not None, "a time zone")
         return ZoneInfo(zone)
     _require(type(zone) is list and len(zone) in (1, 2) and type(zone[0]) is int, "a time zone")
     offset_us, *name = cast("list[Any]", zone)
     return dt.timezone(dt.timedelta(microseconds=offset_us), *name)
 
 
-def _encode_clock(value: dt.datetime | dt.time, pack: Pack) -> bytes:
+def clock_items_of(value: dt.datetime | dt.time) -> list[Any]:
+    """What the payload of a time is an array of: values that msgpack packs by itself.
+
+    Raises:
+        Unencodable: Its zone has no name.
+    """
     items: list[Any] = [value.replace(tzinfo=None).isoformat()]
     if value.tzinfo is not None or value.fold:
         items.append(_encode_zone(value.tzinfo) if value.tzinfo is not None else None)
     if value.fold:
         items.append(1)
-    return pack(items)
+    return items
+
+
+def _encode_clock(value: dt.datetime | dt.time, pack: Pack) -> bytes:
+    return pack(clock_items_of(value))
 
 
 def _clock_decoder(kind: Any, what: str) -> Callable[[bytes, Unpack], Any]:
@@ -194,6 +200,7 @@ def _encode_memoryview(value: memoryview, _: Pack) -> bytes:
 
 
 TUPLE_CODE: Final = 2
+DATETIME_CODE: Final = 6
 HEADERS_CODE: Final = 22
 
 
@@ -287,7 +294,7 @@ EXTENSIONS: Final = (
         lambda payload, unpack: frozenset(_items_of_set(payload, unpack, "a frozenset")),
     ),
     Extension(5, Decimal, _encode_text, _from_text(Decimal)),
-    Extension(6, dt.datetime, _encode_clock, _clock_decoder(dt.datetime, "a datetime")),
+    Extension(DATETIME_CODE, dt.datetime, _encode_clock, _clock_decoder(dt.datetime, "a datetime")),
     Extension(7, dt.date, _encode_text, _decode_date),
     Extension(8, dt.time, _encode_clock, _clock_decoder(dt.time, "a time")),
     Extension(

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Any, Final
 
+from timetracer_otel.cassette.zones import are_plain
 from timetracer_otel.types import HeaderMap, RecordedError, SentRows
 
 __all__ = ["MAX_DEPTH", "NATIVE", "Survey", "Unencodable", "check_levels", "children"]
@@ -61,6 +62,7 @@ _MOST_AT_ONCE: Final = 1 << 20
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 _DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
 """Types of which some values have no encoding, such as a time with a zone that has no name."""
+_DATETIMES: Final[frozenset[type]] = frozenset({dt.datetime})
 
 
 class Unencodable(TypeError):  # noqa: N818 - a public name
@@ -139,8 +141,12 @@ class Survey:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
         if not kinds.isdisjoint(LOWERED):
             self.lower = True
-        if not kinds.isdisjoint(_DOUBTFUL):
-            self.doubtful = True
+        doubtful = kinds & _DOUBTFUL
+        if doubtful and not self.doubtful:
+            # Times in rows are many, and their zones are few.
+            self.doubtful = doubtful != _DATETIMES or not are_plain(
+                [item for item in items if type(item) is dt.datetime]
+            )
         if kinds.isdisjoint(_CONTAINERS):
             return
         if room <= 0:

@@ -10,6 +10,7 @@ import ipaddress
 import math
 import threading
 import uuid
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from tests.golden.make_golden import VALUES
 from tests.unit.cassette.same import same
-from timetracer_otel.cassette import Unencodable, pack, unpack
+from timetracer_otel.cassette import Unencodable, check, pack, unpack
 from timetracer_otel.cassette.codec import pack_map
 from timetracer_otel.cassette.costs import Account, OwnCosts, TooDenseError
 from timetracer_otel.cassette.extensions import EXTENSIONS
@@ -325,6 +326,44 @@ def test_special_objects_keep_what_equality_does_not_show() -> None:
 def test_a_timestamp_of_another_writer_is_a_datetime_in_utc() -> None:
     when = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
     assert unpack(msgpack.packb(when, datetime=True)) == when
+
+
+class _OwnZone(dt.tzinfo):
+    """Of the app's own."""
+
+    def utcoffset(self, _: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(0)
+
+    dst = utcoffset
+
+    def tzname(self, _: dt.datetime | None) -> str:
+        return "own"
+
+
+_HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "is_packed"),
+    [
+        (None, True),
+        (dt.timezone.utc, True),
+        (dt.timezone(dt.timedelta(0), "UTC"), True),
+        (dt.timezone(_HOUR), True),
+        (dt.timezone(_HOUR, "Zürich"), True),
+        (dt.timezone(_HOUR, "no UTF-8: \udc80"), False),
+        (ZoneInfo("Europe/Berlin"), True),
+        (_OwnZone(), False),
+    ],
+)
+def test_a_look_at_a_time_says_what_packing_it_says(zone: dt.tzinfo | None, is_packed: bool) -> None:
+    rows = [[1, dt.datetime(2024, 2, 29, 12, 30, tzinfo=each)] for each in (dt.timezone.utc, zone)]
+    for judge in (check, pack):
+        refused: Any = nullcontext() if is_packed else pytest.raises(Unencodable)
+        with refused:
+            judge(rows)
+    if is_packed:
+        assert repr(unpack(pack(rows))) == repr(rows)
 
 
 @pytest.mark.parametrize("key", ["../../../etc/passwd", "/etc/localtime", "Europe", "No/Such", "a\x00b", ""])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import timetracer_otel
+from tests.contract.format_page import keys_of_replies
 from timetracer_otel.cassette import codec, compression, costs, frames, model, scan
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.cassette.tables import Table
@@ -23,6 +25,13 @@ def test_every_key_of_every_map_is_specified(name: str) -> None:
     if name == "_SESSION":
         assert "versions" in keys
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
+
+
+def test_every_key_of_a_reply_of_a_database_is_one_that_its_plugin_writes() -> None:
+    """That none is missing is looked at where they are recorded (`tests.contract.framework`)."""
+    assert ("sqlite3", "refused") in keys_of_replies()
+    sources = "".join(path.read_text("utf-8") for path in (Path(timetracer_otel.__file__).parent).rglob("*.py"))
+    assert {key for _, key in keys_of_replies() if not re.search(rf'"{key}"|\b{key}=', sources)} == set()
 
 
 def test_every_extension_code_is_specified_with_its_type() -> None:

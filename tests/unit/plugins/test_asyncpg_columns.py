@@ -58,6 +58,8 @@ def test_a_column_is_decoded_as_asyncpg_decodes_it(oid: int, cells: list[bytes |
         assert KnownTypes().as_cells([oid], [[value] for value in found]) == rows
 
 
+# Before 0.30, asyncpg gives a value for a time of another length, and reports that it could not read it.
+@pytest.mark.filterwarnings("ignore:.*_decode_time:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("oid", _OIDS)
 @examples(40)
 @given(cells=st.one_of(_of_one_width, st.lists(_days), st.lists(_moments), st.lists(_cells, max_size=5)))

@@ -34,7 +34,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=lambda _: missing_names(RELIED_UPON),
     form=STATEMENT,
     rests=True,
-    knows={"aiomysql": "0.3"},
+    knows={"aiomysql": "0.2 to 0.3"},
 )
 
 

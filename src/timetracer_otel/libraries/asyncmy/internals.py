@@ -1,4 +1,4 @@
-"""Private names of asyncmy (0.2): what its connections, cursors and results in C consist of."""
+"""Private names of asyncmy (0.2.18): what its connections, cursors and results in C consist of."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ RELIED_UPON = (
     "asyncmy.connection:Connection.query",
     "asyncmy.connection:Connection.rollback",
     "asyncmy.connection:Connection.show_warnings",
+    # Earlier releases (0.2.12) read from a stream of asyncio.
+    "asyncmy.connection:_MySQLProtocol",
     "asyncmy.connection:MySQLResult._finish_unbuffered_query",
     "asyncmy.connection:MySQLResult._read_rowdata_packet_unbuffered",
     "asyncmy.cursors:Cursor.execute",

@@ -6,14 +6,12 @@ keeps a replay from what changes a database past the recorded calls. See ``docs/
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.django_orm.internals import RELIED_UPON
 
 __all__ = ["disable_django_orm", "enable_django_orm", "plugin"]
@@ -43,8 +41,6 @@ def enable_django_orm() -> None:
     Raises:
         PluginNotFoundError: Django is not installed.
     """
-    if importlib.util.find_spec("django") is None:
-        raise PluginNotFoundError("django_orm")
     plugin.enable()
 
 

@@ -43,7 +43,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     form=STATEMENT,
     rests=True,
     connectors={"MySQLdb.connections": _connectors},
-    knows={"mysqlclient": "2.3"},
+    knows={"mysqlclient": "2.2 to 2.3"},
     instrumentors=("opentelemetry.instrumentation.mysqlclient:MySQLClientInstrumentor",),
 )
 

@@ -1,4 +1,4 @@
-"""Private names of mysqlclient (2.3): its connections and results in C, and what is asked of them."""
+"""Private names of mysqlclient (2.2.7 to 2.3): its connections and results in C, and what is asked of them."""
 
 from __future__ import annotations
 

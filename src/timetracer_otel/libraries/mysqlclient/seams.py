@@ -93,13 +93,15 @@ class _Execution(Execution):
         self.may_disown = "result" in call.options
 
     def disowns(self, outcome: Any) -> bool:
-        """Whether no further result was there."""
-        return type(outcome) is int and outcome == _NO_MORE
+        """Whether no further result was there. Where one was, the result before it says so, which did not know."""
+        if type(outcome) is int and outcome == _NO_MORE:
+            return True
+        if self._held.told is not None:
+            self._held.told[1] = True
+        return False
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The statement was sent. Its result is noted now, or once the driver asks for it."""
-        if self.may_disown and self._held.told is not None:
-            self._held.told[1] = True
         if internals.columns_of(self.connection):
             self._held.waiting = self, value, recording
             return value

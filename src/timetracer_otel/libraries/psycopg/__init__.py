@@ -7,14 +7,12 @@ and transactions run for real. See ``docs/psycopg.md``.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 from timetracer_otel.libraries.psycopg.internals import RELIED_UPON
 
@@ -51,8 +49,6 @@ def enable_psycopg() -> None:
     Raises:
         PluginNotFoundError: psycopg is not installed.
     """
-    if importlib.util.find_spec(_LIB) is None:
-        raise PluginNotFoundError(_LIB)
     plugin.enable()
 
 

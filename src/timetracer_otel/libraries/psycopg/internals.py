@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -115,16 +115,23 @@ def module_of(cls: Any, name: str) -> Any:
     return sys.modules[vars(owner_of(cls, name))[name].__module__]
 
 
-def set_query(cursor: Any, statement: Any, values: Any) -> None:
-    """The statement as psycopg would send it, which nobody sends in a replay: apps show it."""
+def set_query(cursor: Any, statement: Any, values: Any) -> Exception | None:
+    """The statement as psycopg would send it, which nobody sends in a replay: apps show it.
+
+    Gives the error where it cannot be converted, which it was in the recording, too.
+    """
     own = cursor._tx
     cursor._tx = _without_libpq(cursor)
-    # What cannot be converted was an error in the recording, too.
-    with suppress(Exception):
+    try:
         if hasattr(cursor, "_make_declare_statement"):
             statement = cursor._make_declare_statement(statement)
         cursor._query = cursor._convert_query(statement, values)
-    cursor._tx = own
+    except Exception as error:
+        # The frames of its traceback would keep it.
+        return error.with_traceback(None)
+    finally:
+        cursor._tx = own
+    return None
 
 
 @guarded_method

@@ -11,6 +11,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import Recording, flow, rebuilt
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded_generator, only, raising
 from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import PlainSite, StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.connection_setup import ran
@@ -220,10 +221,11 @@ def _replayed(held: HeldConnection, session: BaseSession | None, site: Execution
     # It begins a transaction, and forgets the last result.
     # No step: where a coroutine function is replaced, each step is awaited.
     internals.start_query(site.cursor, site.statement)
-    if not site.many:
-        internals.set_query(site.cursor, site.statement, site.values)
-    elif site.values:
-        internals.set_query(site.cursor, site.statement, site.values[-1])
+    if not site.many or site.values:
+        values = site.values[-1] if site.many else site.values
+        raised = internals.set_query(site.cursor, site.statement, values)
+        if raised is not None:
+            site.converting = partial(raise_for_app, raised)
     assert session is not None
     return (yield from ran(site, session, partial(_pass, site)))
 

@@ -7,14 +7,12 @@ ours. See ``docs/psycopg2.md``.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.kits.dbapi.secrets import STATEMENT
 from timetracer_otel.libraries.psycopg2.internals import RELIED_UPON, traced_cursor
 
@@ -58,8 +56,6 @@ def enable_psycopg2() -> None:
     Raises:
         PluginNotFoundError: psycopg2 is not installed.
     """
-    if importlib.util.find_spec(_LIB) is None:
-        raise PluginNotFoundError(_LIB)
     plugin.enable()
 
 

@@ -12,7 +12,7 @@ from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches, KnownRows, RecordedAnswer
-from timetracer_otel.libraries.kits.dbapi.call import raise_made_already
+from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import recorded_rows
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
@@ -52,6 +52,13 @@ class Answers(ReplayCursor):
     """What a cursor of psycopg2's gets its answers from. The app has that cursor, and not this one."""
 
     _fetches_by = Told
+    converting: Callable[[], object] | None = None
+    """Of the statement that is being answered: see `StatementSite`."""
+
+    def _site(self, *args: Any) -> StatementSite:
+        site = super()._site(*args)
+        site.converting = self.converting
+        return site
 
     def _run(self, call: CursorCall, live: Callable[[Any], Any]) -> Any:
         text, session = text_of(call.statement), get_current_session()

@@ -115,9 +115,11 @@ def _answered(
 ) -> Flow:
     answers = _answers(notes, session, cursor)
     notes.ran = name, args, kwargs
+    answers.converting = partial(_sent, notes)
     try:
         value = yield AppStep(getattr(answers, name), *args, **kwargs)
     finally:
+        del answers.converting
         notes.held.twin.as_real()  # type: ignore[attr-defined]
     if notes.context and (peer := notes.target.peer) is not None:  # type: ignore[attr-defined]
         peer.declared.add(cursor.name)

@@ -16,7 +16,7 @@ from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.exceptions import PluginNotFoundError
-from timetracer_otel.libraries.sqlalchemy.internals import ENTRY_POINTS, RELIED_UPON, has_identity
+from timetracer_otel.libraries.sqlalchemy.internals import ENTRY_POINTS, PINGING, RELIED_UPON, has_identity
 from timetracer_otel.libraries.sqlalchemy.secrets import FORM
 
 __all__ = ["disable_sqlalchemy", "enable_sqlalchemy", "plugin"]
@@ -50,11 +50,11 @@ plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="db",
     modules=(
-        *("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2"),
+        *("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", *PINGING),
         *("psycopg", "psycopg2", "pgvector.psycopg2.register"),
     ),
     patches=_patches,
-    check=lambda module: missing_names(RELIED_UPON[module.__name__]),
+    check=lambda module: missing_names(RELIED_UPON.get(module.__name__, ())),
     entry_points=ENTRY_POINTS,
     concerns=_takes_part,
     packages=("sqlalchemy",),

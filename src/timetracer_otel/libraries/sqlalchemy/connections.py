@@ -131,12 +131,13 @@ class _AsyncMySQLConnection(_AdaptedConnection, MySQLConnection):
 class _AsyncPsycopgConnection(PsycopgConnection):
     """The adapter of psycopg's asyncio connection; it passes everything on, and so has the attributes of both."""
 
-    shows_itself = False
     is_awaited = True
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)
         self._connection = self
+        # SQLAlchemy 2.0's cursor hands on to psycopg's, which tells its connection.
+        self.shows_itself = hasattr(target.cursor_class((), {}), "connection")
 
     await_ = staticmethod(await_)
 

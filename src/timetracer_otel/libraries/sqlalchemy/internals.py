@@ -64,6 +64,7 @@ __all__ = [
     "on_connect",
     "opened_by",
     "otel_span",
+    "PINGING",
     "pause",
     "ping_method",
     "pool_classes",
@@ -123,12 +124,21 @@ RELIED_UPON = {
     ),
     "pgvector.psycopg2.register": ("pgvector.psycopg2.register:cursor",),
 }
-"""By module: names that the plugin cannot do without."""
+"""By module: names that the plugin cannot do without. Modules that are missing here have none."""
+
+PINGING = {
+    "sqlalchemy.dialects.mysql.mysqlconnector": "MySQLDialect_mysqlconnector",
+    "sqlalchemy.dialects.mysql.mysqldb": "MySQLDialect_mysqldb",
+    "sqlalchemy.dialects.postgresql._psycopg_common": "_PGDialect_common_psycopg",
+    "sqlalchemy.dialects.postgresql.asyncpg": "PGDialect_asyncpg",
+}
+"""By module: the dialects that have a ``do_ping`` of their own, which pools call before 2.0.5 (see `ping_method`)."""
 
 NOT_IN_ALL = {
     "sqlalchemy.engine.base:Connection._dbapi_connection": "each BEGIN is an event of its own in the file",
     "sqlalchemy.util._concurrency_py3k:_AsyncIoGreenlet": "from 2.0.18 on there is `in_greenlet`",
     "sqlalchemy.engine.default:DefaultDialect._do_ping_w_event": "before 2.0.5 a pool pings by `do_ping`",
+    "sqlalchemy.dialects.postgresql._psycopg_common:_PGDialect_common_psycopg.do_ping": "unused from 2.0.5 on",
     "sqlalchemy.connectors.asyncio:AsyncAdapt_dbapi_cursor._adapt_connection": "a cursor has its connection itself",
     "sqlalchemy.connectors.asyncio:AsyncAdapt_dbapi_connection._connection": "what is beneath counts as open",
     "sqlalchemy.engine.default:DefaultExecutionContext._otel_span": "the context is searched for a span",

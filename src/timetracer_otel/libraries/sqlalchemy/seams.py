@@ -49,6 +49,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
+    PINGING,
     RESET,
     connection_span,
     fairy_of,
@@ -114,10 +115,11 @@ def patches(module: ModuleType) -> list[Any]:
     if module.__name__ == "pgvector.psycopg2.register":
         return [Staying(AskingVectors(module))]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
-        of_driver: Any = module.PGDialect_psycopg2
-        pings = [Patch(of_driver, "do_ping", _ping)] if ping_method(of_driver) == "do_ping" else []
         # A cursor of a recording may be used when that has ended.
-        return [Staying(Patch(of_driver, "do_executemany", _do_executemany)), *pings]
+        return [Staying(Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany))]
+    if module.__name__ in PINGING:
+        pinging = getattr(module, PINGING[module.__name__], None)
+        return [Patch(pinging, "do_ping", _ping)] if pinging is not None and ping_method(pinging) == "do_ping" else []
     base = importlib.import_module("sqlalchemy.engine.base")
     default = importlib.import_module("sqlalchemy.engine.default")
     pool, fairy, record = pool_classes()

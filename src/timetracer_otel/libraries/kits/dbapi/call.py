@@ -10,7 +10,7 @@ from timetracer_otel.calls.flow import Recording, Site, replays
 from timetracer_otel.cassette.boundaries import BEGIN
 from timetracer_otel.constants import SETS_UP, EventType
 from timetracer_otel.current import get_current_session
-from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, STATE, rebuild_error, record_error
 from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, untold_facts
@@ -106,12 +106,15 @@ class DatabaseSite(Site, ABC):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The error again; the connection of a replay is then as the recorded one was."""
-        made, disconnected = rebuild_error(error, self.target)
+        made, disconnected = self._made_again(error)
         if STATE in error.attributes and hasattr(self.connection, "state"):
             self.connection.state = error.attributes[STATE]
         if disconnected and hasattr(self.connection, "lose"):
             self.connection.lose()
         return made
+
+    def _made_again(self, error: RecordedError) -> tuple[BaseException, bool]:
+        return rebuild_error(error, self.target)
 
     def pause(self, seconds: float) -> Any:
         """As the database waits."""
@@ -281,6 +284,11 @@ class StatementSite(DatabaseSite):
         transaction: The one that it runs in, where it is recorded.
     """
 
+    converting: Callable[[], object] | None = None
+    """In a replay: puts the values into the statement, as the driver does before it sends that.
+
+    The app's adapters run, and may raise an error of the app's own, which no cassette makes again.
+    """
     _noted: Any = None
     _args: dict[str, Any] | None = None
 
@@ -372,6 +380,25 @@ class StatementSite(DatabaseSite):
         """The driver's own error, as the app caught it."""
         self.target.let_others_run()
         return super().rebuild_error(error)
+
+    def _made_again(self, error: RecordedError) -> tuple[BaseException, bool]:
+        try:
+            return super()._made_again(error)
+        except CassetteError:
+            raised = self._raised_again(error)
+            if raised is None:
+                raise
+            return raised, bool(error.attributes.get(DISCONNECTED))
+
+    def _raised_again(self, error: RecordedError) -> BaseException | None:
+        """What the app's adapters raise now; None where that is not the recorded error."""
+        if self.converting is not None:
+            try:
+                self.converting()
+            except Exception as raised:
+                now = record_error(raised)
+                return raised if (now.cls, now.message) == (error.cls, error.message) else None
+        return None
 
     def _note_arguments(self) -> None:
         if self._args is None:

@@ -140,7 +140,7 @@ class PythonSeams(Seams):
 
             live = AppStep(original, connection, *args, **kwargs)
             steps = connected(target, session, _unheld(connection, live), stand_in, hold, may_be_new=False)
-            return saying_misses(steps)
+            return saying_misses(driver.lib, session, steps)
 
         return self.guarded(original, begin)
 

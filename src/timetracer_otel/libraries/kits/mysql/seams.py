@@ -14,7 +14,17 @@ from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Flow, GiveUp, OurStep, guarded, guarded_async, only, raising
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Flow,
+    GiveUp,
+    OurStep,
+    guarded,
+    guarded_async,
+    only,
+    raising,
+    refusal,
+)
 from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.libraries.kits.dbapi import drivers
 from timetracer_otel.libraries.kits.dbapi.boundaries import answered_or_passed
@@ -180,7 +190,8 @@ class Seams:
                 if found is None:
                     return None
                 call = found
-            return saying_misses(lent(held, call, AppStep(original, cursor, *args, **kwargs)))
+            steps = lent(held, call, AppStep(original, cursor, *args, **kwargs))
+            return saying_misses(self._driver.lib, session, steps)
 
         return self.guarded(original, begin)
 
@@ -248,12 +259,18 @@ def lent(held: MySQLHeld, call: CursorCall | None, step: AppStep) -> Flow:
         held.said, held.part = before
 
 
-def saying_misses(steps: Flow) -> Flow:
+def saying_misses(lib: str, session: BaseSession | None, steps: Flow) -> Flow:
     """The steps of a call, but for an error that the driver raises for a miss: the app gets the miss itself."""
     try:
         return (yield from steps)
     except Exception as error:
-        miss = _miss_behind(error)
+        try:
+            miss = _miss_behind(error)
+        except Exception as fault:
+            if isinstance(session, ReplaySession):
+                # The driver's error may be one for a miss, which the app must not take for an answer.
+                raise refusal(lib, session, fault) from fault
+            raise
         if miss is None:
             raise
         raise miss from None
