@@ -1,4 +1,4 @@
-"""grpcio (1.85): calls of blocking and asyncio channels, of all four kinds.
+"""grpcio (1.62 to 1.85): calls of blocking and asyncio channels, of all four kinds.
 
 The seam is where a channel asks gRPC's core, which is written in C, for a call. Interceptors, serializers, futures,
 iterators, callbacks and errors of gRPC stand above it, and run for real in a replay. See ``docs/grpc.md``.
@@ -35,7 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     connectors=dict.fromkeys(CONNECTING, connectors),
     form=FORM,
     rests=True,
-    knows={"grpc": "1.85"},
+    knows={"grpc": "1.62 to 1.85"},
     instrumentors=(
         "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient",
         "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorClient",
@@ -44,7 +44,8 @@ plugin: LibraryPlugin = LibraryPlugin(
 
 
 def enable_grpc() -> None:
-    """Let sessions record and replay calls of gRPC channels, also of channels that exist already.
+    """Let sessions record and replay calls of gRPC channels, also of channels that exist already. Up to grpcio 1.80,
+    an asyncio channel that exists already does not tell its address: its calls are known by their methods alone.
 
     Where a real tracer provider is set and nobody switched OpenTelemetry's own instrumentation of gRPC clients on,
     that is switched on too. It sees the channels that are made from then on. Harmless when repeated, in any order
