@@ -20,6 +20,7 @@ from timetracer_otel.calls.flow import flow, pass_or_refuse
 from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async
 from timetracer_otel.calls.noting import noting_beneath
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
+from timetracer_otel.libraries.aiohttp.frames import frame_patches
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -80,6 +81,7 @@ def patches(module: ModuleType) -> list[Patch]:
         Patch(BaseConnector, "connect", connect_seam),
         Patch(ResponseHandler, "set_response_params", parser_seam),
         Patch(module.ClientRequest, "write_bytes", write_seam),
+        *frame_patches(module),
     ]
 
 

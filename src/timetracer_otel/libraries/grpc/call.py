@@ -49,8 +49,8 @@ class Recorded(NamedTuple):
 
 @dataclass(slots=True)
 class Exchange(conversation.Exchange):
-    """Notes what the two sides of a call say. The server says a greeting (header lines), messages, and a status (code,
-    details, header lines at the end, error string).
+    """Notes what the two sides of a call say. The server says a greeting (header lines), messages, and a status:
+    its code, details, header lines at the end, and an error string.
     """
 
     where: ClassVar[str] = "grpc.exchange"
