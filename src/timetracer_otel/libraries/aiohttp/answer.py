@@ -221,6 +221,11 @@ class _Pool(ReplayObject, called=("_release",)):
     def force_close(self) -> bool:
         return bool(self._request.session.connector.force_close)  # type: ignore[union-attr]
 
+    @property
+    def _timeout_ceil_threshold(self) -> float:
+        # A WebSocket with a heartbeat asks for it.
+        return self._request.session.connector._timeout_ceil_threshold  # type: ignore[union-attr]
+
     def _release(self, key: Any, handler: Any, *, should_close: bool = False) -> None:
         if should_close or handler.should_close:
             handler.close()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async, raising
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.websocket.call import (
@@ -148,12 +148,27 @@ def _open_blocking(original: Function) -> Function:
         def headers() -> Any:
             return lines_of(internals.handshake_lines(connecter, internals.protocol_of(connecter)))
 
-        live = AppStep(original, connecter, *args, **kwargs)
-        site = SocketSite(_LIB, internals.uri_of(connecter), headers, live, lambda value, _: value)
+        site = SocketSite(_LIB, internals.uri_of(connecter), headers, AppStep(original), lambda value, _: value)
+        site.live = AppStep(_attempted, site, original, connecter, *args, **kwargs)
         site.lend = partial(_opening.lend, site)
         return _blocking(site, session)
 
     return guarded(_LIB, original, begin)
+
+
+class _Refused(NamedTuple):
+    """What a client of websockets makes of an answer that refuses the handshake. The call itself was answered."""
+
+    error: Exception
+
+
+def _attempted(site: SocketSite, original: Function, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(*args, **kwargs)
+    except Exception as error:
+        if site.exchange is None or site.exchange.head is None:
+            raise
+        return _Refused(error)
 
 
 def _blocking(site: SocketSite, session: BaseSession) -> Flow:
@@ -162,6 +177,8 @@ def _blocking(site: SocketSite, session: BaseSession) -> Flow:
         if isinstance(value, FarEnd):
             # The library opens a connection, to our socket.
             value = yield from _opening.around(site, site.live)
+        if type(value) is _Refused:
+            return (yield raising(value.error))
     if conversation_of(value) is None:
         belongs(value, None)
     return value

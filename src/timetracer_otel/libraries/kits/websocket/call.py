@@ -143,7 +143,10 @@ class SocketSite(Site):
         exchange = self.exchange
         assert exchange is not None
         exchange.recording = recording
-        return self._note(value, exchange)
+        noted = self._note(value, exchange)
+        if exchange.ended_s is not None:
+            recording.close(exchange.ended_s)
+        return noted
 
     def result(self, recording: Recording) -> EventResult:
         """The answer to the handshake, and the frames."""
@@ -278,9 +281,10 @@ def span_of(lib: str, site: SocketSite) -> Generator[None, None, None]:
         with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
             yield
     except BaseException as error:
-        span.set_attribute("error.type", type(error).__qualname__)
-        span.set_status(StatusCode.ERROR, str(error))
-        span.end()
+        if span.is_recording():
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(StatusCode.ERROR, str(error))
+            span.end()
         raise
 
 
