@@ -572,9 +572,7 @@ class WebSocketClient(_Flavour):
 
         def on_message(app: Any, text: str) -> None:
             seen.append(text)
-            if len(seen) > 3:
-                app.close()
-            elif message is None:
+            if len(seen) > 3 or message is None:
                 app.close()
             else:
                 app.send(message if len(seen) == 2 else "tea")

@@ -93,8 +93,9 @@ async def _obeys(connection: ServerConnection, word: str, rest: str = "") -> boo
     elif word == "nothing":
         pass
     elif word == "who":
-        lines = connection.request.headers  # type: ignore[union-attr]
-        await connection.send(json.dumps({"path": connection.request.path, "auth": len(lines.get("Authorization", ""))}))  # type: ignore[union-attr]
+        asked: Any = connection.request
+        found = {"path": asked.path, "auth": len(asked.headers.get("Authorization", ""))}
+        await connection.send(json.dumps(found))
     else:
         return True
     return False

@@ -28,7 +28,7 @@ from timetracer_otel.libraries.aiohttp.answer import (
     written_again,
 )
 from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_error
-from timetracer_otel.libraries.aiohttp.frames import begun
+from timetracer_otel.libraries.aiohttp.frames import begun, is_through
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
 from timetracer_otel.libraries.kits.websocket.call import belongs, facts_of, without_key
@@ -92,7 +92,10 @@ class Hop(Site):
     def through(self, steps: Flow) -> Flow:
         """The steps of the call in a replay. aiohttp gets its answer over a connection of ours."""
         value = yield from steps
-        return (yield from self._replay(value)) if isinstance(value, Answer) else value
+        if isinstance(value, Answer):
+            return (yield from self._replay(value))
+        is_through(value)
+        return value
 
     # In a recording
 

@@ -10,15 +10,15 @@ from aiohttp.client_proto import ResponseHandler
 
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import Recording
-from timetracer_otel.calls.guarded import ASK, AppStep, Noted, guarded, guarded_async
+from timetracer_otel.calls.guarded import ASK, AppStep, Flow, Noted, guarded, guarded_async
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.http1.arriving import Head as Parsed
-from timetracer_otel.libraries.kits.websocket.call import belongs, outcome
-from timetracer_otel.libraries.kits.websocket.exchange import Head, SocketExchange
+from timetracer_otel.libraries.kits.websocket.call import belongs, conversation_of, outcome
+from timetracer_otel.libraries.kits.websocket.exchange import OPENED, Head, SocketExchange
 from timetracer_otel.libraries.kits.websocket.streams import NotedTransport
 from timetracer_otel.session import BaseSession
 
-__all__ = ["begun", "frame_patches"]
+__all__ = ["begun", "frame_patches", "is_through", "let_through"]
 
 _LIB = "aiohttp"
 _WAITING = "receive"
@@ -37,6 +37,19 @@ def begun(response: Any, head: Parsed | None, recording: Recording) -> SocketExc
     protocol.transport = NotedTransport(protocol.transport, exchange)
     belongs(response, exchange)
     return exchange
+
+
+def is_through(response: Any) -> None:
+    """Let the frames of a response pass: it was no call of the session's."""
+    if response.status == OPENED and conversation_of(response) is None:
+        belongs(response, None)
+
+
+def let_through(steps: Flow) -> Flow:
+    """The steps of a call that is none of the session's."""
+    response = yield from steps
+    is_through(response)
+    return response
 
 
 def frame_patches(module: ModuleType) -> list[Patch]:

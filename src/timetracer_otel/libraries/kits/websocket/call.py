@@ -69,6 +69,8 @@ def facts_of(exchange: SocketExchange, recording: Recording) -> dict[str, Any]:
     policy = config.store_response_body
     if exchange.faulted:
         recording.not_replayable = FAULT
+    elif exchange.damaged:
+        recording.not_replayable = "its frames are damaged"
     elif exchange.too_long:
         recording.not_replayable = f"its frames {config.why_too_long(exchange.size_bytes)}"
     elif policy is not CapturePolicy.ALWAYS and exchange.opened:

@@ -23,6 +23,7 @@ from timetracer_otel.libraries.kits.websocket.frames import (
     TEXT,
     Frame,
     FrameParser,
+    TooLongError,
     forgets,
 )
 
@@ -114,6 +115,8 @@ class SocketExchange(conversation.Exchange):
 
     opened: bool = False
     """Whether there are frames: the handshake is done."""
+    damaged: bool = False
+    """Whether what came is no frame."""
     request: Head | None = None
     head: Head | None = None
     """Of the answer to the handshake."""
@@ -212,13 +215,16 @@ class SocketExchange(conversation.Exchange):
             self._note(APP, GAVE_UP)
 
     def _feed(self, parser: FrameParser, data: bytes) -> list[Frame]:
-        if self.too_long or self.ended_s is not None:
+        if self.too_long or self.damaged or self.ended_s is not None:
             return []
         try:
             return parser.feed(data)
+        except TooLongError:
+            self.keeps(self.limits.body_bytes + 1)
+            return []
         except ValueError:
-            # Damaged or too long. The library says so; a replay would need the same bytes.
-            self.too_long = True
+            # The library says so, too. A replay would need the same bytes.
+            self.damaged = True
             return []
 
     def _note(self, whose: str, kind: str, frame: Frame | None = None, content: Any = None) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "TEXT",
     "Frame",
     "FrameParser",
+    "TooLongError",
     "forgets",
     "frame_bytes",
 ]
@@ -35,6 +36,10 @@ _TWO_BYTES: Final = 126
 _EIGHT_BYTES: Final = 127
 _TAIL: Final = b"\x00\x00\xff\xff"
 """What a sender leaves out at the end of a compressed message (RFC 7692 section 7.2.1)."""
+
+
+class TooLongError(ValueError):
+    """A compressed frame has more bytes than may be kept."""
 
 
 class Frame(NamedTuple):
@@ -74,7 +79,8 @@ class FrameParser:
             The frames that are whole by now.
 
         Raises:
-            ValueError: What came is compressed, and damaged or too long.
+            TooLongError: What came is compressed, and too long.
+            ValueError: What came is compressed, and damaged.
         """
         self._data += data
         frames: list[Frame] = []
@@ -120,7 +126,7 @@ class FrameParser:
         except zlib.error as error:
             raise ValueError(f"a compressed frame is damaged: {error}") from error
         if self._inflater.unconsumed_tail:
-            raise ValueError(f"a compressed frame has more than {self._most_bytes} bytes")
+            raise TooLongError(f"a compressed frame has more than {self._most_bytes} bytes")
         if final and (self._forgets or self._inflater.eof):
             self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         return made
