@@ -10,6 +10,7 @@ import asyncio
 import json
 import queue
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -118,7 +119,7 @@ def slack_over_websocket_client(address: str) -> list[Any]:
     heard: queue.Queue[Any] = queue.Queue()
     token = "xapp-1-A-1-aB3dE6gH9jK2mN5p"
     client = SocketModeClient(app_token=token, web_client=WebClient(base_url=f"http://{address}/api/"), concurrency=1)
-    opened: queue.Queue[Any] = queue.Queue()
+    opened: Any = queue.Queue()
 
     def hears(client: Any, request: Any) -> None:
         client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
@@ -143,7 +144,8 @@ def openai_realtime(address: str) -> list[Any]:
         client = AsyncOpenAI(api_key="sk-" + "Q7x" * 16, base_url=f"http://{address}/v1")
         async with client.realtime.connect(model="gpt-realtime") as connection:
             text = {"type": "input_text", "text": "Is tea ready?"}
-            await connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})  # type: ignore[list-item, typeddict-item]
+            item: Any = {"type": "message", "role": "user", "content": [text]}
+            await connection.conversation.item.create(item=item)
             await connection.response.create()
             async for event in connection:
                 seen.append([event.type, getattr(event, "delta", None)])
@@ -154,7 +156,7 @@ def openai_realtime(address: str) -> list[Any]:
     return asyncio.run(work())
 
 
-PROGRAMS = {
+PROGRAMS: dict[str, Callable[[str], list[Any]]] = {
     work.__name__: work
     for work in (
         graphql_over_websockets,
@@ -169,11 +171,11 @@ PROGRAMS = {
 
 
 def main(mode: str, cassette: str, address: str, name: str) -> None:
-    block: Any = {
-        "bare": nullcontext,
-        "record": lambda: timetracer_otel.record(cassette),
-        "replay": lambda: timetracer_otel.replay(cassette, fail_on_miss=False),
-    }[mode]()
+    block: Any = nullcontext()
+    if mode == "record":
+        block = timetracer_otel.record(cassette)
+    elif mode == "replay":
+        block = timetracer_otel.replay(cassette, fail_on_miss=False)
     with block as session:
         seen = PROGRAMS[name](address)
     print(json.dumps({"seen": repr(seen), "account": str(session.verdict()) if mode == "replay" else ""}))

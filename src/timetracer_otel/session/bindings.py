@@ -305,7 +305,10 @@ class Bindings:
             is_taken: Whether an event has answered a call already.
         """
         pairs = self.variables.pairs_between(before, now)
-        others = lambda other: other is not event and is_taken(other)  # noqa: E731
+
+        def others(other: DependencyEvent) -> bool:
+            return other is not event and is_taken(other)
+
         if pairs is None or self._misfit_s(pairs) is None or not self._may_bind(pairs, others):
             return False
         self.bind(Found(event, pairs))

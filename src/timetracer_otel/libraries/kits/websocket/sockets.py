@@ -147,8 +147,8 @@ class _ReplaySocket(socket.socket):
         self._took(bool(data))
         return data
 
-    def recv_into(self, *args: Any) -> int:
-        count = super().recv_into(*args)
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        count = super().recv_into(buffer, nbytes, flags)
         self._took(bool(count))
         return count
 
