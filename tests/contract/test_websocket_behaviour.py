@@ -121,7 +121,7 @@ def test_a_message_that_was_not_recorded_is_refused(service: WebSocketService, t
     # The app sent more then.
     with replay(tmp_path / "x.msgpack", fail_on_miss=False) as session, suppress(ReplayMismatchError):
         talk(url, "tea")
-    assert "frame 2 of the app is close, and was text" in str(session.verdict())
+    assert "frame 2 of the app is close, and was text" in str(session.verdict().misses[0])
     assert not session.verdict().ok
     with (
         replay(tmp_path / "x.msgpack", fail_on_miss=False),
@@ -284,6 +284,25 @@ def test_a_connection_that_outlives_its_session_goes_on(service: WebSocketServic
     assert b"behind it" not in (tmp_path / "x.msgpack").read_bytes()
     service.stop()
     assert asyncio.run(replayed()) == ["<tea>"]
+
+
+def test_connections_to_one_url_may_be_opened_in_another_order(service: WebSocketService, tmp_path: Path) -> None:
+    async def work(*names: str) -> list[list[Any]]:
+        sockets = [await connect(service.url + "/greet", proxy=None) for _ in names]
+        heard = [[await socket.recv()] for socket in sockets]
+        for name, socket, said in zip(names, sockets, heard, strict=True):
+            for number in range(2):
+                await socket.send(f"{name}{number}")
+                said.append(await socket.recv())
+            await socket.close()
+        return heard
+
+    with record(tmp_path / "x.msgpack"):
+        found = asyncio.run(work("a", "b", "c"))
+    service.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert asyncio.run(work("c", "a", "b")) == [found[2], found[0], found[1]]
+    assert session.verdict().ok
 
 
 def test_a_message_stands_behind_the_calls_beside_it(service: WebSocketService, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.constants import CONVERSATION
@@ -73,6 +74,50 @@ class _Later(NamedTuple):
     content: Any
 
 
+class _Script(NamedTuple):
+    """What a recorded connection tells: what was said, by whom, and when."""
+
+    event: DependencyEvent
+    sent: list[tuple[str, bool, Any]]
+    """What the app sent: the kind of the frame, whether it ends its message, its content."""
+    to_come: list[_Later]
+    steps_ms: list[float]
+    """When the app did something: it opened the connection, sent a frame, or gave up waiting."""
+    until_ms: float
+
+    @classmethod
+    def of(cls, event: DependencyEvent) -> _Script:
+        """What an event tells.
+
+        Raises:
+            KeyError: It is none of a WebSocket.
+        """
+        recorded: dict[str, Any] = event.result.reply[CONVERSATION]
+        made = cls(event, [], [], [0.0], recorded["until_ns"] / 1e6)
+        given_up = 0
+        for whose, at_ns, kind, final, content in recorded["frames"]:
+            at_ms = at_ns / 1e6
+            if whose != APP:
+                made.to_come.append(_Later(len(made.sent), given_up, at_ms, kind, final, content))
+            elif kind == GAVE_UP:
+                given_up += 1
+                made.steps_ms.append(at_ms)
+            elif kind != END:
+                made.sent.append((kind, final, content))
+                made.steps_ms.append(at_ms)
+        return made
+
+    def begins_as(self, other: _Script, count: int) -> bool:
+        """Whether the server began with the same so many things."""
+        ours, theirs = self.to_come[:count], other.to_come[:count]
+        return [(each.kind, each.content) for each in ours] == [(each.kind, each.content) for each in theirs]
+
+
+_settled: WeakKeyDictionary[ReplaySession, set[int]] = WeakKeyDictionary()
+"""By replay: the numbers of the recorded connections of which it is known which one of this run they are."""
+_settling = threading.RLock()
+
+
 class FarEnd:
     """The other end of one connection. Safe from any thread.
 
@@ -84,8 +129,6 @@ class FarEnd:
 
     def __init__(self, event: DependencyEvent, session: ReplaySession, *, shakes_hands: bool = True) -> None:
         reply = event.result.reply
-        recorded: dict[str, Any] = reply[CONVERSATION]
-        self.event = event
         self.session = session
         self.lib: str = event.signature.lib
         self.miss: ReplayMismatchError | None = None
@@ -95,21 +138,8 @@ class FarEnd:
         self._headers = [(name, value) for name, value in header_pairs(event.result.headers)]
         self._version: bytes = reply.get("http_version", b"HTTP/1.1")
         self._reason: bytes = reply.get("reason_phrase", b"")
-        self._body: bytes = recorded.get("body", b"")
-        self._sent: list[list[Any]] = []
-        self._to_come: list[_Later] = []
-        self._until_ms: float = recorded["until_ns"] / 1e6
-        self._steps_ms = [0.0]
-        given_up = 0
-        for whose, at_ns, kind, final, content in recorded["frames"]:
-            if whose != APP:
-                self._to_come.append(_Later(len(self._sent), given_up, at_ns / 1e6, kind, final, content))
-            elif kind == GAVE_UP:
-                given_up += 1
-                self._steps_ms.append(at_ns / 1e6)
-            elif kind != END:
-                self._sent.append([kind, final, content])
-                self._steps_ms.append(at_ns / 1e6)
+        self._body: bytes = reply[CONVERSATION].get("body", b"")
+        self._script = _Script.of(event)
         self._given = 0
         self._steps = 0
         self._given_up = 0
@@ -118,6 +148,7 @@ class FarEnd:
         self._parser: FrameParser | None = None
         self._pace = Pace(session)
         self._pace.stands_behind_calls_beside(event)
+        self._is_settled = False
         self._deliver: Callable[[bytes | Lost | None], None] = lambda _: None
         self._look_later: Callable[[float], None] = lambda _: None
         self._paused = False
@@ -253,40 +284,75 @@ class FarEnd:
         if frame.opcode == PING:
             self._deliver(frame_bytes(Frame(PONG, True, frame.data)))
         elif frame.opcode != PONG:
+            if not self._is_settled:
+                self._settle(frame)
             self._compare(frame)
             self._steps += 1
             self._quiet_since_s = time.perf_counter()
 
+    def _settle(self, frame: Frame) -> None:
+        """Find out which recorded connection this one is, by the first thing that the app says over it.
+
+        Several connections to one URL may be opened in any order, by several tasks or threads.
+        """
+        self._is_settled = True
+        ours, signature = self._script, self._script.event.signature
+        with _settling:
+            settled = _settled.setdefault(self.session, set())
+            if ours.event.eid in settled or not self._is_first_of(ours, frame):
+                for event in self.session.events:
+                    if (
+                        event.eid not in settled
+                        and event.eid != ours.event.eid
+                        and event.signature == signature
+                        and event.not_replayable is None
+                    ):
+                        other = _Script.of(event)
+                        if other.begins_as(ours, self._given) and self._is_first_of(other, frame):
+                            self._script = other
+                            self._pace.stands_behind_calls_beside(event)
+                            break
+            settled.add(self._script.event.eid)
+
+    def _is_first_of(self, script: _Script, frame: Frame) -> bool:
+        if not script.sent:
+            return False
+        kind, final, content = script.sent[0]
+        recorded, present = _as_json(content, content_of(frame))
+        return (kind, final) == (KINDS.get(frame.opcode), frame.final) and self.session.says_the_same(
+            script.event, recorded, present
+        )
+
     def _compare(self, frame: Frame) -> None:
         number, kind = self._steps, KINDS.get(frame.opcode, "unknown")
-        if number >= len(self._sent):
+        if number >= len(self._script.sent):
             if not self._is_ended:
                 raise self._refused(f"the app sent no frame {number + 1} when it was recorded: {kind}")
             return
-        recorded_kind, final, content = self._sent[number]
+        recorded_kind, final, content = self._script.sent[number]
         now = content_of(frame)
         if frame.opcode == CLOSE and recorded_kind == kind and (self._has_closed or content == now):
             return
         if recorded_kind != kind or final != frame.final:
             raise self._refused(f"frame {number + 1} of the app is {kind}, and was {recorded_kind}")
         recorded, present = _as_json(content, now)
-        if not self.session.says_the_same(self.event, recorded, present):
+        if not self.session.says_the_same(self._script.event, recorded, present):
             raise self._refused(f"frame {number + 1} of the app is another one")
 
     @property
     def _is_ended(self) -> bool:
         """Whether the server had ended the conversation before the app said anything more."""
-        last = self._to_come[-1] if self._to_come else None
+        last = self._script.to_come[-1] if self._script.to_come else None
         return last is not None and last.kind in (KINDS[CLOSE], END, LOST) and last.after <= self._steps
 
     @property
     def _has_closed(self) -> bool:
         """Whether the server has sent a close frame by now: the client's is its answer."""
-        return any(each.kind == KINDS[CLOSE] for each in self._to_come[: self._given])
+        return any(each.kind == KINDS[CLOSE] for each in self._script.to_come[: self._given])
 
     def _go_on(self) -> None:
-        while not self._paused and not self._over and self._given < len(self._to_come):
-            later = self._to_come[self._given]
+        while not self._paused and not self._over and self._given < len(self._script.to_come):
+            later = self._script.to_come[self._given]
             wait_s = self._wait_s(later)
             if wait_s is None:
                 return
@@ -316,7 +382,7 @@ class FarEnd:
 
     def _step_ms_before(self, later: _Later) -> float:
         """How long the app had done nothing when something came."""
-        return later.at_ms - max((each for each in self._steps_ms if each <= later.at_ms), default=0.0)
+        return later.at_ms - max((each for each in self._script.steps_ms if each <= later.at_ms), default=0.0)
 
     def _give(self, later: _Later) -> None:
         if later.kind == END:
@@ -334,18 +400,18 @@ class FarEnd:
         taken = self.session.current_cursor
         if taken != self._calls_taken:
             self._calls_taken, self._quiet_since_s = taken, time.perf_counter()
-        last_ms = self._steps_ms[min(self._steps + self._given_up, len(self._steps_ms) - 1)]
-        if time.perf_counter() - self._quiet_since_s < max(self._until_ms - last_ms, 0.0) / 1000 + _PATIENCE_S:
+        last_ms = self._script.steps_ms[min(self._steps + self._given_up, len(self._script.steps_ms) - 1)]
+        if time.perf_counter() - self._quiet_since_s < max(self._script.until_ms - last_ms, 0.0) / 1000 + _PATIENCE_S:
             return
-        if self._given < len(self._to_come):
-            later = self._to_come[self._given]
+        if self._given < len(self._script.to_come):
+            later = self._script.to_come[self._given]
             raise self._refused(
                 f"the server went on after {later.after} frames of the app, which sent {self._steps} and waits"
             )
         raise self._refused("nothing more had come when the app left or the recording ended, and the app waits")
 
     def _refused(self, why: str) -> ReplayMismatchError:
-        return self.session.refuse(self.event, why)
+        return self.session.refuse(self._script.event, why)
 
 
 def _bytes_of(content: Any) -> bytes:

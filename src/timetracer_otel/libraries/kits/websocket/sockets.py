@@ -9,7 +9,8 @@ from typing import Any
 
 from wrapt import ObjectProxy
 
-from timetracer_otel.calls.whose_error import raise_for_app
+from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.websocket.exchange import SocketExchange
 from timetracer_otel.libraries.kits.websocket.far_end import FarEnd, Lost
 
@@ -94,7 +95,7 @@ class NotedSocket(ObjectProxy[Any]):
         return self.__wrapped__.close()
 
 
-class _ReplaySocket(socket.socket):
+class _ReplaySocket(ReplayObject, socket.socket):
     """See `replay_socket`."""
 
     def __init__(self, far_end: FarEnd, peer: tuple[str, int], timeout_s: float | None = None) -> None:
@@ -109,6 +110,7 @@ class _ReplaySocket(socket.socket):
         self._lost: OSError | None = None
         self._lock = threading.RLock()
         self._far_end = far_end
+        self._lib = far_end.lib
         far_end.joins(self._comes, self._look_later)
 
     def _comes(self, what: bytes | Lost | None) -> None:
@@ -143,12 +145,12 @@ class _ReplaySocket(socket.socket):
         self._far_end.takes(bytes(data))
 
     def recv(self, *args: Any) -> bytes:
-        data = super().recv(*args)
+        data = outside(super().recv, *args)
         self._took(bool(data))
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        count = super().recv_into(buffer, nbytes, flags)
+        count = outside(super().recv_into, buffer, nbytes, flags)
         self._took(bool(count))
         return count
 
@@ -168,6 +170,13 @@ class _ReplaySocket(socket.socket):
         with self._lock:
             self._theirs.close()
         super().close()
+
+    def __del__(self) -> None:
+        # An app that forgets to close a socket hears of that one alone.
+        self._theirs.close()
+        finalize = getattr(super(), "__del__", None)
+        if finalize is not None:
+            finalize()
 
     def getpeername(self) -> Any:
         return self._peer

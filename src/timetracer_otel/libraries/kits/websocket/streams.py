@@ -7,7 +7,9 @@ from typing import Any
 
 from wrapt import ObjectProxy
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded_objects import ReplayObject, judged
+from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.websocket.exchange import SocketExchange
 from timetracer_otel.libraries.kits.websocket.far_end import FarEnd, Lost
 
@@ -86,7 +88,20 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
         far_end.joins(self._comes, self._look_later)
 
     def _comes(self, what: bytes | Lost | None) -> None:
-        self._loop.call_soon_threadsafe(self._give, what)
+        self._loop.call_soon_threadsafe(self._noting, what)
+
+    def _noting(self, what: bytes | Lost | None) -> None:
+        # A guard: the loop calls it, and would only log a fault of ours. Whoever waits gets it as a miss.
+        try:
+            self._give(what)
+        except Exception as fault:
+            self._met_fault(judged(fault))
+
+    def _met_fault(self, miss: Exception) -> None:
+        far_end, self._lost = self._far_end, True
+        if isinstance(miss, ReplayMismatchError):
+            far_end.miss = far_end.miss or miss
+        self._protocol.connection_lost(ConnectionResetError(str(miss)))
 
     def _look_later(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._far_end.look)
@@ -96,7 +111,7 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
             return
         if isinstance(what, bytes):
             if not self._closing:
-                self._protocol.data_received(what)
+                outside(self._protocol.data_received, what)
         elif what is None:
             if not self._closing and not self._protocol.eof_received():
                 self.close()
