@@ -10,7 +10,14 @@ from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded
 from timetracer_otel.calls.nesting import CallAbove
-from timetracer_otel.libraries.kits.websocket.call import SocketSite, belongs, lines_of, outcome, span_of
+from timetracer_otel.libraries.kits.websocket.call import (
+    SocketSite,
+    belongs,
+    conversation_of,
+    lines_of,
+    outcome,
+    span_of,
+)
 from timetracer_otel.libraries.kits.websocket.exchange import SocketExchange
 from timetracer_otel.libraries.kits.websocket.far_end import FarEnd
 from timetracer_otel.libraries.kits.websocket.sockets import NotedSocket, replay_socket
@@ -50,9 +57,19 @@ def _connect(original: Function) -> Function:
     """An app connects. What opens the connection is to know by which options, and for what."""
 
     def begin(session: BaseSession, connection: Any, *args: Any, **options: Any) -> Flow:
-        return _connecting.around((connection, options), AppStep(original, connection, *args, **options))
+        return _connected(connection, options, AppStep(original, connection, *args, **options))
 
     return guarded(_LIB, original, begin)
+
+
+def _connected(connection: Any, options: dict[str, Any], live: AppStep) -> Flow:
+    try:
+        return (yield from _connecting.around((connection, options), live))
+    except Exception:
+        conversation = conversation_of(connection)
+        if isinstance(conversation, FarEnd) and conversation.miss is not None:
+            raise conversation.miss from None
+        raise
 
 
 def _open(original: Function) -> Function:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from wrapt import ObjectProxy
 
@@ -25,6 +25,10 @@ def replay_transport(far_end: FarEnd, protocol: Any, extra: dict[str, Any] | Non
         extra: What is known of the connection.
     """
     return _ReplayTransport(far_end, protocol, extra)
+
+
+_CLOSED: Final = object()
+"""That the client has closed the connection."""
 
 
 class NotedTransport(ObjectProxy[Any]):
@@ -90,7 +94,7 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
     def _comes(self, what: bytes | Lost | None) -> None:
         self._loop.call_soon_threadsafe(self._noting, what)
 
-    def _noting(self, what: bytes | Lost | None) -> None:
+    def _noting(self, what: Any) -> None:
         # A guard: the loop calls it, and would only log a fault of ours. Whoever waits gets it as a miss.
         try:
             self._give(what)
@@ -106,16 +110,18 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
     def _look_later(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._far_end.look)
 
-    def _give(self, what: bytes | Lost | None) -> None:
+    def _give(self, what: Any) -> None:
         if self._lost:
             return
-        if isinstance(what, bytes):
+        if what is _CLOSED:
+            self._lose(None)
+        elif isinstance(what, bytes):
             if not self._closing:
                 outside(self._protocol.data_received, what)
         elif what is None:
             if not self._closing and not self._protocol.eof_received():
                 self.close()
-        else:
+        elif isinstance(what, Lost):
             self._lose(what.error)
 
     def _lose(self, error: Exception | None) -> None:
@@ -158,7 +164,7 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
         if not self._closing:
             self._closing = True
             self._far_end.leaves()
-            self._loop.call_soon(self._lose, None)
+            self._loop.call_soon(self._noting, _CLOSED)
 
     def abort(self) -> None:
         self.close()
