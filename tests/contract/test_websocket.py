@@ -28,10 +28,11 @@ class TestWebsockets(AddingContract):
     cases = flavour.cases
 
 
-@pytest.mark.skipif(not has_blocking_websockets, reason="websockets before 17, whose blocking client is not known")
-class TestBlockingWebsockets(AddingContract):
-    flavour: ClassVar[BlockingWebsockets] = BlockingWebsockets()
-    cases = flavour.cases
+if has_blocking_websockets:
+
+    class TestBlockingWebsockets(AddingContract):
+        flavour: ClassVar[BlockingWebsockets] = BlockingWebsockets()
+        cases = flavour.cases
 
 
 class TestWebSocketClient(AddingContract):

@@ -18,11 +18,10 @@ import websocket
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect as connect_blocking
 
 from tests import forks
 from tests.contract.framework import deadline
-from tests.contract.websocket_flavour import has_blocking_websockets
+from tests.contract.websocket_flavour import has_blocking_websockets, sync_client
 from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -73,7 +72,7 @@ def by_websockets(url: str, *messages: str, more: int = 0) -> list[Any]:
 
 def by_blocking_websockets(url: str, *messages: str, more: int = 0) -> list[Any]:
     heard = []
-    with connect_blocking(url, proxy=None) as socket:
+    with sync_client.connect(url, proxy=None) as socket:
         for message in messages:
             socket.send(message)
             heard.append(socket.recv())

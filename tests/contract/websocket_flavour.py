@@ -7,6 +7,8 @@ import gc
 import inspect
 import warnings
 from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from aiohttp import client_proto, client_ws
 from websocket import _core
 from websockets.asyncio import client as async_client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync import client as sync_client
 
 from tests.contract.framework import Case, Flavour, methods_of
 from tests.contract.observation import class_name
@@ -39,11 +40,14 @@ __all__ = [
     "WebSocketClient",
     "Websockets",
     "has_blocking_websockets",
+    "sync_client",
 ]
 
 _NOWHERE = "ws://127.0.0.1:1"
-has_blocking_websockets = hasattr(sync_client, "reconnect")
-"""Whether the blocking client of websockets is one that the plugin knows."""
+has_blocking_websockets = int(version("websockets").partition(".")[0]) >= 17
+"""Whether the blocking client of websockets is one that the plugin knows. Another one is not even imported: a session
+would complain."""
+sync_client: Any = import_module("websockets.sync.client") if has_blocking_websockets else None
 
 
 def short(message: Any) -> Any:

@@ -19,9 +19,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-from websockets.sync import client as sync_client
 
-from tests.contract.websocket_flavour import has_blocking_websockets
+from tests.contract.websocket_flavour import has_blocking_websockets, sync_client
 from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import record, replay
 from timetracer_otel.plugins import enable_aiohttp

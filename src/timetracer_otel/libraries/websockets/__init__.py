@@ -1,4 +1,4 @@
-"""websockets (14 and newer): its clients for asyncio, and its blocking ones (17 and newer).
+"""websockets (15 and newer): its clients for asyncio, and its blocking ones (17 and newer).
 
 The seam is where a client opens its connection, and the bytes that go over it. The opening handshake, redirects,
 extensions, pings and their clock, closing and its timeouts are the library's own, and run for real in a replay.
@@ -35,7 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=_missing,
     entry_points=ENTRY_POINTS,
     rests=True,
-    knows={"websockets": "14 to 17.4"},
+    knows={"websockets": "15 to 17.4"},
 )
 
 

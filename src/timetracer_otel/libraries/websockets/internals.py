@@ -1,4 +1,4 @@
-"""What websockets does not promise in its manual, and we rely upon (seen in 14 to 17)."""
+"""What websockets does not promise in its manual, and we rely upon (seen in 15 to 17)."""
 
 from __future__ import annotations
 

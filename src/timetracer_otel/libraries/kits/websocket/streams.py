@@ -102,10 +102,11 @@ class _ReplayTransport(ReplayObject, asyncio.Transport):
             self._met_fault(judged(fault))
 
     def _met_fault(self, miss: Exception) -> None:
-        far_end, self._lost = self._far_end, True
+        far_end, was_lost, self._lost = self._far_end, self._lost, True
         if isinstance(miss, ReplayMismatchError):
             far_end.miss = far_end.miss or miss
-        self._protocol.connection_lost(ConnectionResetError(str(miss)))
+        if not was_lost:
+            self._protocol.connection_lost(ConnectionResetError(str(miss)))
 
     def _look_later(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._far_end.look)
