@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "BAGGAGE_ENTRY",
+    "CONVERSATION",
     "JOB",
     "DRIVER_TYPE",
     "DRIVER_VALUE",
@@ -48,6 +49,9 @@ DRIVER_VALUE: Final = "timetracer:value"
 
 REDACTED: Final = "[REDACTED]"
 """The text that replaces a secret in a cassette."""
+
+CONVERSATION: Final = "conversation"
+"""Key, in the reply of a call, of what both sides said after it had begun: see ``docs/cassette-format.md``."""
 
 SETS_UP: Final = "sets_up"
 """Key, in the reply of a call to a database, that says that it opened a connection or set one up: see

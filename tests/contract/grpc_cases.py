@@ -65,7 +65,7 @@ async def end(call: Any) -> Any:
 
 
 def steady(said: str | None) -> str | None:
-    """What the core says of an error, if anything. Up to 1.7x it says the time of it too, and all parts in any order."""
+    """What the core says of an error, if anything. Up to 1.7x it says its time, too, and all parts in any order."""
     if said is None:
         return None
     return re.sub(r"\{([^{}]*)\}", lambda found: ", ".join(sorted(filter(_is_no_time, _PARTS.split(found[1])))), said)
