@@ -7,10 +7,17 @@ from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, deco
 from timetracer_otel.report.detail import event_detail, exchange_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
-from timetracer_otel.report.tables import Column, format_size, printable, table, terminal_width
+from timetracer_otel.report.tables import Column, format_size, least_width, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
 from timetracer_otel.report.verdict import verdict_text
-from timetracer_otel.report.words import event_marks, event_name, event_remarks, event_status, request_name
+from timetracer_otel.report.words import (
+    event_marks,
+    event_name,
+    event_remarks,
+    event_status,
+    format_duration,
+    request_name,
+)
 
 __all__ = [
     "Column",
@@ -25,10 +32,12 @@ __all__ = [
     "event_remarks",
     "event_status",
     "exchange_detail",
+    "format_duration",
     "format_size",
     "header_difference",
     "hexdump",
     "json_view",
+    "least_width",
     "printable",
     "request_name",
     "summary",
