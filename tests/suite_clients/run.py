@@ -140,6 +140,7 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
         "PYTHONPATH": str(HERE),
         "SUITE_CASSETTES": str(folder / "cassettes"),
         "SUITE_MATCHED_WITHOUT": client.matched_without,
+        "SUITE_WARM_UP": " ".join(client.warm_up),
         "SUITE_MODE": mode,
         "SUITE_OUTCOMES": str(outcomes),
         "SUITE_SCOPE": client.scope,

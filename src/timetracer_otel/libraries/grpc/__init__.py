@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
-from timetracer_otel.calls.registry import Connector
 from timetracer_otel.calls.relied_upon import missing_names
+from timetracer_otel.libraries.grpc.connecting import connectors
 from timetracer_otel.libraries.grpc.private_names import CONNECTING, RELIED_UPON
 from timetracer_otel.libraries.grpc.secrets import FORM
 
@@ -25,12 +25,6 @@ def _patches(module: ModuleType) -> Sequence[Any]:
     return patches()
 
 
-def _connectors(module: ModuleType) -> Sequence[Connector]:
-    from timetracer_otel.libraries.grpc.seams import connectors
-
-    return connectors(module)
-
-
 plugin: LibraryPlugin = LibraryPlugin(
     name="grpc",
     group="rpc",
@@ -38,7 +32,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     entry_points={"grpc": [(f"{module}:{name}",) for module, names in CONNECTING.items() for name in names]},
-    connectors=dict.fromkeys(CONNECTING, _connectors),
+    connectors=dict.fromkeys(CONNECTING, connectors),
     form=FORM,
     rests=True,
     knows={"grpc": "1.85"},

@@ -7,26 +7,24 @@ and gRPC has its own functions while there is no session.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from functools import partial
-from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
+from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import Recording, flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async
-from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
 from timetracer_otel.libraries.grpc.call import CallSite
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.noted import NotedAsyncCall, NotedCall, teed
-from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS, CONNECTING
+from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS
 from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, SubscribeSite, WaitSite
 from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["connectors", "patches"]
+__all__ = ["patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
@@ -50,24 +48,6 @@ def patches() -> list[Undoable]:
         kind = getattr(internals.awaited, name)
         found.append(Patch(kind, "__init__", partial(_async_call, name.startswith(_STREAM))))
     return found
-
-
-def connectors(module: ModuleType) -> Sequence[Connector]:
-    """The methods by which an app makes calls. They are watched for replays in which the plugin is not enabled."""
-    names = [name for each in CONNECTING[module.__name__] for name in _methods(each)]
-    return [Connector(name, _address) for name in names]
-
-
-def _methods(names: str) -> list[str]:
-    first, *others = names.split(" ")
-    kind = first.partition(".")[0]
-    return [first, *(f"{kind}.{name}" for name in others)]
-
-
-def _address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    if is_replacement(internals.awaited.UnaryUnaryCall.__init__):
-        return None
-    return internals.host_of(internals.target_of(args[0])) or "a host that its channel names"
 
 
 # Blocking channels.
