@@ -48,7 +48,8 @@ def _files(tmp_path: Path) -> None:
         ),
         (
             ["zap"],
-            "there is no command 'zap'. Commands: record, replay, verify, reproduce, list, find, show, audit, scrub, export.",
+            "there is no command 'zap'. Commands: record, replay, verify, reproduce, list, find, show, audit, scrub, "
+            "export.",
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
         (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
