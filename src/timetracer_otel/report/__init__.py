@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from timetracer_otel.report.as_json import json_view
 from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
+from timetracer_otel.report.comparison import CallChange, Comparison, compare_recordings
 from timetracer_otel.report.detail import event_detail, exchange_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
@@ -20,11 +21,14 @@ from timetracer_otel.report.words import (
 )
 
 __all__ = [
+    "CallChange",
     "Column",
+    "Comparison",
     "DecodedBody",
     "as_text",
     "body_difference",
     "body_lines",
+    "compare_recordings",
     "decode_body",
     "event_detail",
     "event_marks",
