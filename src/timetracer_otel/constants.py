@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "BAGGAGE_ENTRY",
+    "CASSETTE_ATTRIBUTE",
     "CONVERSATION",
     "JOB",
     "DRIVER_TYPE",
@@ -34,6 +35,10 @@ BAGGAGE_ENTRY: Final = "timetracer.cassette"
 
 FORMAT_NAME: Final = "timetracer-cassette"
 """Value of ``format`` in the header map of every cassette."""
+
+CASSETTE_ATTRIBUTE: Final = "timetracer.cassette"
+"""The attribute of a recorded request's outermost span that has the id of its session, by which commands find the
+cassette. A tracing backend shows it beside the trace."""
 
 WITHOUT_PLUGIN: Final = "only observed: no plugin captures the calls of "
 """What stands before the library in the reason of an event that no plugin captured."""
