@@ -45,13 +45,13 @@ class Result:
     """Remarks that do not make it fail."""
     status: int | None = None
     """Status of the answer; None if there was no answer."""
-    answer: Answer | None = None
-    """The whole answer of the service; None if there was none, and for jobs."""
     took_s: float = 0.0
     rules: list[str] = field(default_factory=list)
     """The ``ignore`` rules that are advised for calls that had no answer."""
     missed: bool = False
     """Whether a call of the service had no recorded answer."""
+    answer: Answer | None = None
+    """The whole answer of the service; None if there was none, and for jobs."""
 
     @property
     def is_unexplained(self) -> bool:
