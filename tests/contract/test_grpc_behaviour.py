@@ -23,6 +23,7 @@ from tests.servers.grpc_service import GrpcService, stub
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.libraries.kits.conversation.pace import Pace
 from timetracer_otel.plugins import disable_grpc, enable_grpc
 from timetracer_otel.report import event_detail
 from timetracer_otel.session import ReplaySession
@@ -342,6 +343,17 @@ def test_a_replay_keeps_the_pace_of_the_recording_where_it_is_asked_to(service: 
         assert work()[1] < 0.3
     with replay(tmp_path / "x.msgpack", replay_timing=True):
         assert work()[1] >= 0.35
+
+
+def test_a_message_whose_time_comes_while_it_is_looked_at_is_given(
+    service: GrpcService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with record(tmp_path / "x.msgpack"):
+        echoed(service.address, "tea")
+    looks = iter([0.05])
+    monkeypatch.setattr(Pace, "to_wait_s", lambda self, at_ms: next(looks, 0.0))
+    with replay(tmp_path / "x.msgpack", replay_timing=True):
+        assert echoed(service.address, "tea") == ["<tea>"]
 
 
 def test_a_secure_channel(tmp_path: Path) -> None:

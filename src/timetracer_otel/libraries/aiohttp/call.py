@@ -139,7 +139,7 @@ class Hop(Site):
     def sends_frames(self) -> bool:
         """Whether it asks for a WebSocket."""
         headers: Any = self.request.headers if self._headers is None else self._headers
-        return str(headers.get("Upgrade", "")).lower() == "websocket"
+        return "Upgrade" in headers and str(headers["Upgrade"]).lower() == "websocket"
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
         """The call, without the headers on which nothing depends."""
@@ -173,8 +173,9 @@ class Hop(Site):
         # Neither the request nor the connection is kept alive by its recording.
         self.request = self._handler = None
         if self.exchange is not None:
-            pass
-        elif opens:
+            # It ends with the connection.
+            return value
+        if opens:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
         elif received.end is not None:

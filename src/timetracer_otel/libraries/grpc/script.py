@@ -183,11 +183,12 @@ class Script:
         waits = [] if self.deadline is None else [self.deadline - time.time()]
         recorded = self._recorded
         if recorded is not None:
-            for kind in kinds:
-                said = self._next(kind, self._taken)
-                wait_s = 0.0 if said is None else self._pace.to_wait_s(said.at_ms)
-                if wait_s:
-                    waits.append(wait_s)
+            answers = [said for said in (self._next(kind, self._taken) for kind in kinds) if said is not None]
+            times = [wait_s for wait_s in (self._pace.to_wait_s(said.at_ms) for said in answers) if wait_s]
+            waits += times
+            if not times and self.session.replay_timing and any(map(self._is_due, answers)):
+                # Its time has come since it was looked at.
+                waits.append(0.0)
             if self._pace.holds:
                 waits.append(POLL_S)
             if MESSAGE in kinds and self._next(MESSAGE, self._taken) is None:
