@@ -144,7 +144,7 @@ class Survey:
         if not kinds.isdisjoint(_DOUBTFUL) and not self.doubtful:
             # Times in rows are many, and their zones are few.
             times = [item for item in items if type(item) is dt.datetime]
-            self.doubtful = kinds & _DOUBTFUL != _DATETIMES or not are_plain(times)
+            self.doubtful = not kinds & _DOUBTFUL <= _DATETIMES or not are_plain(times)
         if kinds.isdisjoint(_CONTAINERS):
             return
         if room <= 0:
