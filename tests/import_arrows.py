@@ -99,6 +99,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "grpc": ("grpc",),
     "pymongo": ("pymongo", "bson", "dns", "gridfs", "motor"),
     "redis": ("redis", "fakeredis"),
+    "websocket_client": ("websocket",),
+    "websockets": ("websockets",),
 }
 """Which modules belong to which folder of ``libraries``."""
 
@@ -120,7 +122,7 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
     (
         "base.settings",
-        "Groups (http, db, nosql, redis, rpc) or libraries that a replay answers; empty: all.",
+        "Groups (http, db, nosql, redis, rpc, ws) or libraries that a replay answers; empty: all.",
     ): "text for users",
     ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
     ("constants", "REDIS"): "a kind of event; the cassette format has it",

@@ -41,6 +41,8 @@ class Loopback:
                     self._answer(200, path.encode())
                 elif path.startswith("/users/"):
                     self._answer(200, json.dumps({"id": int(path.rpartition("/")[2]), "name": "Ada"}).encode())
+                elif path == "/failing":
+                    self._answer(500, b'{"error": "no stock"}')
                 elif path == "/whoami":
                     whose = hashlib.sha256(self.headers.get("Authorization", "").encode()).hexdigest()[:6]
                     self._answer(200, json.dumps({"tenant": f"n{whose}"}).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,7 +125,11 @@ def cassette(events: Sequence[DependencyEvent], **changes: Any) -> Cassette:
         "request": RequestSnapshot(method="POST", path="/checkout"),
         "response": ResponseSnapshot(status=200, duration_ms=100.0),
         "events": list(events),
-        "stats": CaptureStats(total_events=len(events), total_duration_ms=100.0),
+        "stats": CaptureStats(
+            event_counts=dict(Counter(event.event_type.value for event in events)),
+            total_events=len(events),
+            total_duration_ms=100.0,
+        ),
     }
     return Cassette(**{**values, **changes})
 

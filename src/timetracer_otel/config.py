@@ -39,13 +39,17 @@ if TYPE_CHECKING:
     from timetracer_otel.types import Matcher
 
 __all__ = [
+    "ATTACH",
     "CONCERNS",
+    "DEBUGGER",
     "JOB_SOURCE",
     "OTEL_ENV_PREFIX",
+    "PDB",
     "SETTINGS",
     "Setting",
     "Settings",
     "TraceConfig",
+    "debugger",
     "environment",
     "environment_speaks",
     "excluded_urls",
@@ -58,6 +62,13 @@ __all__ = [
     "replay_is_wanted",
 ]
 
+
+DEBUGGER = "TIMETRACER_DEBUGGER"
+"""The variable by which ``timetracer-otel reproduce`` tells the service that it starts who debugs it; no setting."""
+
+PDB = "pdb"
+ATTACH = "attach:"
+"""The values of that variable: pdb where a request fails, or an editor that attaches to the port behind it."""
 
 JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 """The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
@@ -423,6 +434,11 @@ def hash_seed() -> str | None:
 def job_source() -> str | None:
     """Where ``timetracer-otel verify`` gives the jobs to a worker that it has started (``host:port``); else None."""
     return environment(JOB_SOURCE)
+
+
+def debugger() -> str | None:
+    """What ``timetracer-otel reproduce`` wants in the service's process: ``pdb``, or ``attach:PORT``; else None."""
+    return environment(DEBUGGER)
 
 
 def _variable(name: str) -> tuple[str, str] | None:

@@ -7,6 +7,8 @@ from typing import Final
 
 __all__ = [
     "BAGGAGE_ENTRY",
+    "CASSETTE_ATTRIBUTE",
+    "CONVERSATION",
     "JOB",
     "DRIVER_TYPE",
     "DRIVER_VALUE",
@@ -34,6 +36,10 @@ BAGGAGE_ENTRY: Final = "timetracer.cassette"
 FORMAT_NAME: Final = "timetracer-cassette"
 """Value of ``format`` in the header map of every cassette."""
 
+CASSETTE_ATTRIBUTE: Final = "timetracer.cassette"
+"""The attribute of a recorded request's outermost span that has the id of its session, by which commands find the
+cassette. A tracing backend shows it beside the trace."""
+
 WITHOUT_PLUGIN: Final = "only observed: no plugin captures the calls of "
 """What stands before the library in the reason of an event that no plugin captured."""
 
@@ -48,6 +54,9 @@ DRIVER_VALUE: Final = "timetracer:value"
 
 REDACTED: Final = "[REDACTED]"
 """The text that replaces a secret in a cassette."""
+
+CONVERSATION: Final = "conversation"
+"""Key, in the reply of a call, of what both sides said after it had begun: see ``docs/cassette-format.md``."""
 
 SETS_UP: Final = "sets_up"
 """Key, in the reply of a call to a database, that says that it opened a connection or set one up: see

@@ -16,14 +16,14 @@ from timetracer_otel.cassette import AppendWriter, CassetteStore, save_cassette
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot
 
 TREE = """\
-call                                                             start ms  took ms                        status       size  marks
-POST /checkout                                                        0.0    100.0  ████████████████████  200             -
-├─ #1 httpx GET http://127.0.0.1:8001/users/7                         0.0     20.0  ████                  200           9 B
-├─ #2 httpx GET http://127.0.0.1:8001/cart?page=1&page=2&user=7      25.0     50.0       ██████████       200          48 B  2 chunks
-│  └─ #3 httpx POST http://127.0.0.1:8001/token                      30.0      5.0        █               200           4 B
-├─ retry
-│  └─ #4 httpx GET http://127.0.0.1:8001/slow                        80.0     15.0                  ███   ReadTimeout     -
-└─ #5 pika Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
+ #  call                                                          start ms  took ms                        status       size  marks
+    POST /checkout                                                     0.0    100.0  ████████████████████  200             -
+#1  ├─ httpx GET http://127.0.0.1:8001/users/7                         0.0     20.0  ████                  200           9 B
+#2  ├─ httpx GET http://127.0.0.1:8001/cart?page=1&page=2&user=7      25.0     50.0       ██████████       200          48 B  2 chunks
+#3  │  └─ httpx POST http://127.0.0.1:8001/token                      30.0      5.0        █               200           4 B
+    ├─ retry
+#4  │  └─ httpx GET http://127.0.0.1:8001/slow                        80.0     15.0                  ███   ReadTimeout     -
+#5  └─ pika Reserve stock:50051                                       96.0      1.0                     ▏  0               -  observed only
 
 #4 httpx:ReadTimeout: timed out
 #5 observed only: no plugin captures the calls of pika
@@ -52,23 +52,36 @@ def test_list_shows_every_cassette_of_a_folder_and_what_cannot_be_read(run: Run,
 
     assert (listed.returncode, listed.stderr) == (0, "")
     lines = listed.stdout.splitlines()
-    assert lines[0].split() == ["recorded", "(UTC)", "request", "status", "calls", "size", "state", "file"]
+    assert lines[0].split() == [
+        "recorded",
+        "(UTC)",
+        "request",
+        "status",
+        "took",
+        "calls",
+        "size",
+        "state",
+        "id",
+        "file",
+    ]
     size = f"{sizes['POST_checkout_120000_5a4d2c1e.msgpack'] / 1024:.1f}"
     assert lines[1] == (
-        f"2026-03-01 12:00:00  POST /checkout     200      5  {size} KiB  complete    "
-        "2026-03-01/POST_checkout_120000_5a4d2c1e.msgpack"
+        f"2026-03-01 12:00:00  POST /checkout     200  100 ms      5  {size} KiB  complete    5a4d2c1e  "
+        "cassettes/2026-03-01/POST_checkout_120000_5a4d2c1e.msgpack"
     )
     assert lines[2].split() == [
         "2026-03-01",
         "12:00:01",
         "-",
         "-",
+        "-",
         "1",
-        *lines[2].split()[5:7],
+        *lines[2].split()[6:8],
         "recovered",
-        "process.msgpack",
+        "5a4d2c1e",
+        "cassettes/process.msgpack",
     ]
-    assert lines[3].split() == ["-", "-", "-", "-", "14", "B", "unreadable", "notes.msgpack"]
+    assert lines[3].split() == ["-", "-", "-", "-", "-", "14", "B", "unreadable", "-", "cassettes/notes.msgpack"]
     assert lines[4] == ""
     assert lines[5].startswith("cassettes/notes.msgpack is not a cassette of timetracer-otel: ")
     assert len(lines) == 6
@@ -81,11 +94,14 @@ def test_list_of_an_empty_folder_says_how_to_record(run: Run, tmp_path: Path) ->
     assert listed.stdout == "No cassettes in empty. Record some with: timetracer-otel record --dir empty -- CMD\n"
 
 
-def test_list_fits_the_terminal(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [80, 100, 260])
+def test_list_fits_the_terminal_and_names_each_whole(run: Run, tmp_path: Path, columns: int) -> None:
     CassetteStore(tmp_path / "cassettes").put(cassette([], request=RequestSnapshot("GET", "/" + "a" * 200)))
-    lines = run("list", COLUMNS="100").stdout.splitlines()
-    assert max(map(len, lines)) <= 100
-    assert lines[1].endswith(".msgpack")
+    lines = run("list", COLUMNS=str(columns)).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "  5a4d2c1e" in lines[1]
+    # The path stands there as a whole or not at all.
+    assert lines[1].endswith("_120000_5a4d2c1e.msgpack" if columns == 260 else "5a4d2c1e")
 
 
 def test_show_is_the_head_and_the_call_tree(run: Run, stored: str, tmp_path: Path) -> None:
@@ -149,7 +165,7 @@ def test_show_on_a_terminal_without_these_characters_is_ascii(run: Run, stored: 
     shown = run("show", stored, PYTHONIOENCODING="ascii")
     assert shown.returncode == 0
     assert shown.stdout.isascii()
-    assert "|- #1 httpx GET" in shown.stdout
+    assert "#1  |- httpx GET" in shown.stdout
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path: Path) -> None:

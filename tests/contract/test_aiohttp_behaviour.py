@@ -200,7 +200,7 @@ async def _server(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def test_a_websocket_works_and_is_no_answer_in_replay(path: Path) -> None:
+def test_a_websocket_is_replayed(path: Path) -> None:
     async def echo(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -220,13 +220,32 @@ def test_a_websocket_works_and_is_no_answer_in_replay(path: Path) -> None:
         async with _server(echo) as base, record(path):
             assert await talk(base) == ["ONE", "TWO" * 5000]
         async with replay(path):
-            with pytest.raises(ReplayMismatchError, match="upgraded to another protocol"):
-                await talk(base)
+            assert await talk(base) == ["ONE", "TWO" * 5000]
 
     asyncio.run(run())
     (event,) = read_cassette(path).events
     assert event.result.status == 101
-    assert event.not_replayable
+
+
+def test_an_upgrade_to_another_protocol_is_no_answer_in_replay(path: Path) -> None:
+    async def upgrade(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=101, headers={"Upgrade": "shop/1", "Connection": "Upgrade"})
+        await response.prepare(request)
+        return response
+
+    async def talk(base: str) -> int:
+        headers = {"Upgrade": "shop/1", "Connection": "Upgrade"}
+        async with aiohttp.ClientSession() as client, client.get(base + "/", headers=headers) as response:
+            return response.status
+
+    async def run() -> None:
+        async with _server(upgrade) as base, record(path):
+            assert await talk(base) == 101
+        async with replay(path):
+            with pytest.raises(ReplayMismatchError, match="upgraded to another protocol"):
+                await talk(base)
+
+    asyncio.run(run())
 
 
 def test_a_refused_websocket_is_refused_again(path: Path) -> None:

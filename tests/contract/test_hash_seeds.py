@@ -24,6 +24,7 @@ from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
+from tests.servers.websocket_service import WebSocketService
 
 
 @contextmanager
@@ -57,6 +58,16 @@ def _mongo() -> Iterator[str]:
         server.close()
 
 
+@contextmanager
+def _websocket() -> Iterator[str]:
+    """The URL of a server of WebSockets. The replay lets it stop listening."""
+    server = WebSocketService()
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
 DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "aiosqlite": lambda: nullcontext(""),
     "sqlite3": lambda: nullcontext(""),
@@ -70,6 +81,7 @@ DIRECT: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "pymysql": lambda: _server(MariaDb),
     "grpc": _grpc,
     "pymongo": _mongo,
+    "websocket": _websocket,
 }
 """By driver that an app may use itself: makes its database, and gives the URL of that, or an empty text."""
 _OF_ONE_DATABASE = [["aiosqlite", "sqlite3"], ["asyncpg", "psycopg", "psycopg2"]]

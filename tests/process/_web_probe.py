@@ -29,6 +29,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from tests.process._web_apps import APPS
+from timetracer_otel.constants import CASSETTE_ATTRIBUTE
 
 LARGE = b"x" * 700_000
 PIECE = 65_536
@@ -79,8 +80,14 @@ def main() -> None:
         for number, (method, target, headers, body) in enumerate(REQUESTS):
             answers.append(_ask(port, method, target, {**headers, "X-Number": str(number)}, body))
         time.sleep(0.3)
-    spans = sorted(span.name for span in _exported.get_finished_spans()) if _exported is not None else []
-    json.dump({"answers": answers, "spans": spans}, sys.stdout)
+    exported = _exported.get_finished_spans() if _exported is not None else ()
+    named = [
+        [span.name, span.attributes[CASSETTE_ATTRIBUTE], f"{span.context.trace_id:032x}"]
+        for span in exported
+        if CASSETTE_ATTRIBUTE in span.attributes
+    ]
+    spans = sorted(span.name for span in exported)
+    json.dump({"answers": answers, "spans": spans, "named": sorted(named)}, sys.stdout)
 
 
 _exported: Any = None

@@ -23,6 +23,8 @@ class Run(NamedTuple):
     answers: list[dict[str, Any]]
     spans: list[str]
     """Names of those that were exported, sorted."""
+    named: list[tuple[str, str, str]]
+    """Of those that name a cassette: the span's name, the session's id, and the trace's."""
     folder: Path
     """Where its cassettes are."""
 
@@ -187,6 +189,19 @@ def test_the_backend_gets_the_same_spans(probe: Probe, app: str) -> None:
     bare, recorded = probe(app, "framework", recorded=False), probe(app, "framework")
     assert bare.spans
     assert recorded.spans == bare.spans
+
+
+@pytest.mark.parametrize("app", ["starlette", "django-wsgi"])
+def test_the_root_span_of_each_request_names_its_cassette(probe: Probe, app: str) -> None:
+    bare, recorded = probe(app, "framework", recorded=False), probe(app, "framework")
+    assert bare.named == []
+    stored = {each.session.id: each for each in cassettes(recorded.folder) if each.request.method}
+    assert len(stored) > 10
+    assert {session for _, session, _ in recorded.named} == set(stored)
+    assert len(recorded.named) == len(stored)
+    for name, session, trace in recorded.named:
+        assert name.startswith(stored[session].request.method)
+        assert trace == stored[session].session.trace_id
 
 
 def test_only_failed_requests_are_kept_where_that_is_asked_for(probe: Probe) -> None:

@@ -43,6 +43,8 @@ def test_every_request_is_answered_from_its_own_cassette(
         TIMETRACER_CASSETTE=str(folder),
         TIMETRACER_REPLAY_REPORT=str(report),
     )
+    names = [sorted((name, session) for name, session, _ in each.pop("named")) for each in (recorded, replayed)]
+    assert names[0] == names[1]  # in traces of their own
     assert replayed == recorded
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     lines = [line for line in lines if line["state"] == "ended"]

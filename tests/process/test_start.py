@@ -153,3 +153,21 @@ def test_a_block_loads_no_part_for_a_framework_or_a_task_queue(tmp_path: Path) -
         print([name for name in names if f"timetracer_otel.incoming.{{name}}" in sys.modules])
     """)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize("mode", ["record", "replay"])
+def test_a_program_with_every_instrumentation_that_is_installed_starts_without_a_fault(
+    mode: str, tmp_path: Path
+) -> None:
+    everything = {
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "",
+        "TIMETRACER_MODE": mode,
+        "TIMETRACER_DIR": str(tmp_path),
+        "TIMETRACER_CASSETTE": str(tmp_path / "recorded.msgpack"),
+        "TIMETRACER_RECORD_MODE": "once",
+    }
+    done = instrumented("import grpc, grpc.aio", tmp_path, **everything)
+    assert done.returncode == 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("timetracer-otel:")]
+    # A replay gives its account.
+    assert [line for line in said if not line.startswith("timetracer-otel: Replay of ")] == []

@@ -23,6 +23,9 @@ class Client:
         scope: How a test gets its recording: by the ``timetracer`` marker, or by a block around the test with its
             fixtures.
         server: The server that is started for it. It is stopped before the replay.
+        warm_up: What its tests ask the server once in a run, in whichever of them is the first: the module, the
+            function, and the variable that has its argument. It is called before the first test, and has a cassette
+            of its own.
         variables: What its tests read from the environment. ``{host}`` and ``{database}`` are those of the server.
         matched_without: What a replay leaves out where it compares: ports, where the tests' own servers have another
             one in each run; every port, where queries and bodies have them, too; or URLs, where the names of files
@@ -36,6 +39,7 @@ class Client:
     scope: Literal["marker", "block"] = "marker"
     source: Literal["sdist", "python", "given"] = "sdist"
     server: Literal["", "redis", "postgres"] = ""
+    warm_up: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     matched_without: Literal["", "ports", "every port", "urls"] = ""
 
@@ -175,6 +179,7 @@ DRIVERS = (
         scope="block",
         source="given",
         server="postgres",
+        warm_up=("tests.fix_db", "warm_up_database", "PSYCOPG_TEST_DSN"),
         variables={
             "PSYCOPG_TEST_DSN": "host={host} dbname={database} user=postgres",
             # Some of its tests wait for sockets of their own. The server has no port.

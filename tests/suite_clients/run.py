@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,9 +33,7 @@ from threading import Lock
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from tests.servers.postgres import Postgres  # noqa: E402 - the project is no package of the environment
-from tests.servers.redis import RedisServer  # noqa: E402
-from tests.suite_clients.causes import CAUSES  # noqa: E402
+from tests.suite_clients.causes import CAUSES  # noqa: E402 - the project is no package of the environment
 from tests.suite_clients.clients import APART, CLIENTS, DRIVERS, Client  # noqa: E402
 
 MODES = ("traced", "record", "replay")
@@ -140,6 +139,7 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
         "PYTHONPATH": str(HERE),
         "SUITE_CASSETTES": str(folder / "cassettes"),
         "SUITE_MATCHED_WITHOUT": client.matched_without,
+        "SUITE_WARM_UP": " ".join(client.warm_up),
         "SUITE_MODE": mode,
         "SUITE_OUTCOMES": str(outcomes),
         "SUITE_SCOPE": client.scope,
@@ -185,8 +185,10 @@ _postgres_is_used = Lock()
 
 @contextmanager
 def server_of(client: Client) -> Iterator[Server]:
-    """The server that is started for a client, where it needs one."""
+    """The server that is started for a client, where it needs one. An environment has what its own clients need."""
     if client.server == "redis":
+        from tests.servers.redis import RedisServer
+
         # Some of the tests are about the log of slow commands.
         settings = {"slowlog-log-slower-than": "10000"}
         with tempfile.TemporaryDirectory() as scratch, RedisServer(Path(scratch), **settings) as redis:
@@ -199,6 +201,8 @@ def server_of(client: Client) -> Iterator[Server]:
             options = ("--redis-url", f"redis://localhost:{redis.port}/0")
             yield Server(ready, options, stopped=lambda: {"SUITE_STOPS": str(redis.pid)})
     elif client.server == "postgres":
+        from tests.servers.postgres import Postgres
+
         with _postgres_is_used:
             postgres = Postgres()
             url = postgres.url("psycopg")
@@ -293,7 +297,7 @@ def main() -> None:
         clients.remove(client)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.at_once) as at_once:
         top = (options.keep or Path(scratch)).resolve()
-        work = partial(compared, folder=top, options=options.pytest.split(), given=given)
+        work = partial(compared, folder=top, options=shlex.split(options.pytest), given=given)
         results = list(at_once.map(work, clients))
     if options.write:
         page = urllib3_page if clients == list(APART) else drivers_page if options.drivers else clients_page

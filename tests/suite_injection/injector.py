@@ -98,7 +98,18 @@ GUARDS = frozenset(
         + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
-        "libraries/grpc/call.py": "Exchange.noting",
+        "libraries/kits/conversation/exchange.py": "Exchange.noting",
+        "libraries/aiohttp/frames.py": "_NotedFrames.__getattr__ _NotedFrames.feed_data _NotedFrames.feed_eof",
+        "libraries/kits/websocket/streams.py": " ".join(
+            f"NotedTransport.{name}"
+            for name in ("__init__", "exchange", "write", "writelines", "write_eof", "close", "abort", "_self_leaves")
+        )
+        + " _ReplayTransport._noting",
+        "libraries/kits/websocket/sockets.py": " ".join(
+            f"NotedSocket.{name}"
+            for name in ("__init__", "send", "sendall", "recv", "recv_into", "shutdown", "close")
+        ),
+        "libraries/websockets/seams.py": "_attempted",
         "libraries/grpc/seams.py": "_InPlaceOf._found",
         "libraries/grpc/noted.py": "teed _heard "
         + " ".join(f"NotedCall.{name}" for name in ("__init__", "operate", "next_event", "cancel"))

@@ -43,6 +43,7 @@ from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
+from tests.servers.websocket_service import WebSocketService
 from tests.suite_injection import injector
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.grpc_calls import GRPC
@@ -52,6 +53,7 @@ from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL, MYSQL_SCHEMA
 from tests.suite_injection.postgres import SCHEMA
 from tests.suite_injection.servers import Servers
+from tests.suite_injection.websocket_calls import WEBSOCKET
 from tests.suite_injection.workloads import WORKLOADS
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
@@ -76,6 +78,7 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 ADDING = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
     *("pymongo", "pymongo_async", "urllib", "urllib3"),
+    *WEBSOCKET,
     *DIRECT,
     *DIRECT_MYSQL,
     *("pymysql_itself", "mysqlclient_itself"),
@@ -345,7 +348,9 @@ class Suite:
 
 
 @contextmanager
-def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool) -> Iterator[Servers]:
+def running(
+    folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool, with_websocket: bool
+) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
         upstream = subprocess.Popen(
@@ -367,6 +372,9 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, wi
         grpc = GrpcService() if with_grpc else None
         if grpc is not None:
             stack.callback(grpc.stop)
+        websocket = WebSocketService() if with_websocket else None
+        if websocket is not None:
+            stack.callback(websocket.stop)
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -378,6 +386,7 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, wi
             mysql,
             mongo.url if mongo is not None else "",
             grpc.address if grpc is not None else "",
+            websocket.url if websocket is not None else "",
         )
 
 
@@ -433,7 +442,12 @@ def _one(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
-        kinds = {"with_mysql": name in MYSQL, "with_mongo": name in MONGO, "with_grpc": name in GRPC}
+        kinds = {
+            "with_mysql": name in MYSQL,
+            "with_mongo": name in MONGO,
+            "with_grpc": name in GRPC,
+            "with_websocket": name in WEBSOCKET,
+        }
         with running(folder, broker, **kinds) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:

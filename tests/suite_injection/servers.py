@@ -23,6 +23,7 @@ class Servers:
         mysql: As ``postgres``, of a server of MariaDB.
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
+        websocket: The URL of a server of WebSockets.
     """
 
     http: str
@@ -34,6 +35,7 @@ class Servers:
     mysql: str = ""
     mongo: str = ""
     grpc: str = ""
+    websocket: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

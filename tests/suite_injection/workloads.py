@@ -25,6 +25,7 @@ from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from tests.suite_injection.servers import Servers, seen, seen_async
+from tests.suite_injection.websocket_calls import WEBSOCKET
 
 __all__ = ["WORKLOADS"]
 
@@ -628,6 +629,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **MYSQL,
     **DIRECT,
     **GRPC,
+    **WEBSOCKET,
     **MONGO,
     **INCOMING,
     **JOBS,

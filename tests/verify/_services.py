@@ -16,7 +16,7 @@ from tests import children, forks
 from tests.children import ROOT, script, uses
 from timetracer_otel.cassette import CassetteStore
 
-__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "record", "send", "started", "verify"]
+__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "listens", "record", "send", "started", "verify"]
 
 SCRIPT = script("timetracer-otel")
 Verify = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -37,6 +37,8 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
     app = re.search(r"_web_apps:([a-z]+)_", words)
     if "tests.verify._shop" in words:
         used = {"fastapi", "httpx", "sqlalchemy", "redis"}
+    elif "tests.verify._failing" in words:
+        used = {"starlette", "flask", "django", "httpx"}
     elif "tests.django_shop" in words:
         used = {"django", "mysqlclient", "psycopg", "psycopg2", "redis", "sqlite3"}
     else:
@@ -66,7 +68,7 @@ def record(command: Sequence[str], port: int, requests: Sequence[Request], folde
     """Record a service while it answers requests, all at once where there are many, and stop it."""
     with started("record", "--dir", str(folder), "--", *command, **changes) as service:
         try:
-            _wait(lambda: _listens(port) or service.poll() is not None)
+            _wait(lambda: listens(port) or service.poll() is not None)
             for request in requests:
                 send(port, request)
             _wait(lambda: sum(each.method != "" for each in CassetteStore(folder).list()) >= len(requests))
@@ -98,7 +100,8 @@ def send(port: int, request: Request) -> tuple[int, bytes]:
         connection.close()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something accepts connections there."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("record", "replay", "verify", "list", "show", "audit", "scrub", "export")
+COMMANDS = ("record", "replay", "verify", "reproduce", "list", "find", "show", "diff", "audit", "scrub", "export")
 """Names of the commands, in the order of the help; each is a module of this package."""
 
 PROGRAM = "timetracer-otel"
@@ -31,8 +31,11 @@ _RUNNERS = {
     "record": "record -- python app.py",
     "replay": "replay CASSETTE -- python app.py",
     "verify": "verify FOLDER -- python app.py",
+    "reproduce": "reproduce ID -- python app.py",
 }
 """The commands that run a program, which stands behind ``--``, with an example of each."""
+_ALONE = {"reproduce": "--shell"}
+"""Options with which such a command needs no program."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -84,7 +87,8 @@ def _run(argv: list[str]) -> int:
         raise CommandError(f"say which command: {', '.join(COMMANDS)}. See: {PROGRAM} --help")
     if not own[0].startswith("-") and own[0] not in COMMANDS:
         raise CommandError(_unknown_command(own[0]))
-    if own[0] in _RUNNERS and not program and not {"-h", "--help"} & set(own):
+    alone = {"-h", "--help", _ALONE.get(own[0], "-h")}
+    if own[0] in _RUNNERS and not program and not alone & set(own):
         raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
     try:
         args = _parser().parse_args(own)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FLAGS", "HELP", "USAGE", "add_arguments", "run", "todays_rules"]
 
 HELP = "List what looks like a secret in a cassette, or in a folder with all that lies in it."
-USAGE = "PATH [options]"
+USAGE = "PATH|ID [options]"
 
 FLAGS = {"redact": "--redact", "redact_extra": "--redact-extra", "redact_rules": "--redact-rules"}
 """The settings that are today's rules."""
@@ -26,9 +26,9 @@ _METAVARS = {"redact": "", "redact_extra": "NAMES", "redact_rules": "RULES"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli.options import path_argument
+    from timetracer_otel.cli.naming import add_cassette
 
-    parser.add_argument("path", metavar="PATH", type=path_argument, help="the file or folder to look through")
+    add_cassette(parser, "the file or folder to look through", name="path")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, for other programs")
     parser.add_argument(
         "--pseudonyms", action="store_true", help="list as well what the headers of cassettes call pseudonyms"
@@ -65,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the findings. The exit code is 1 where there are some, and 2 where a file cannot be read."""
     from timetracer_otel.audit import INSTALL, OWN, files_of, second_scanner
     from timetracer_otel.cli.bad_input import one_line
+    from timetracer_otel.cli.naming import cassette_path
 
     config = todays_rules(args)
-    files = list(files_of(args.path))
+    files = list(files_of(cassette_path(args.path, args.cassette_dir)))
     second = second_scanner()
     findings, unreadable = _looked_through(files, config, second, args.pseudonyms)
     for reason in unreadable:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run"]
 
 HELP = "Write a cassette in another format."
-USAGE = "--to FORMAT CASSETTE [-o FILE]"
+USAGE = "--to FORMAT CASSETTE|ID [-o FILE]"
 
 GROUP = "timetracer_otel_exporter"
 """The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``."""
@@ -28,10 +28,10 @@ GROUP = "timetracer_otel_exporter"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli.options import path_argument
+    from timetracer_otel.cli.naming import add_cassette
 
     parser.add_argument("--to", metavar="FORMAT", required=True, help="name of the exporter, as 'har'")
-    parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to export")
+    add_cassette(parser, "the file to export")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output where left out")
 
 
@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Convert the whole cassette, and only then write, so that an error leaves nothing half-written."""
     export = _exporter(args.to)
     from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.cli.naming import cassette_path
 
-    data = export(read_cassette(args.cassette))
+    data = export(read_cassette(cassette_path(args.cassette, args.cassette_dir)))
     if args.output is None or args.output == "-":
         sys.stdout.flush()
         if sys.stdout.isatty():

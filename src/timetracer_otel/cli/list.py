@@ -2,70 +2,104 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.base.printable import printable
-from timetracer_otel.cli.bad_input import CommandError, one_line
+from timetracer_otel.cli.bad_input import one_line
+from timetracer_otel.cli.choosing import FILTERS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from timetracer_otel.cassette import StoredCassette
+    from timetracer_otel.report import Column
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
 HELP = "List the cassettes of a folder, oldest first."
-USAGE = "[--dir DIR]"
+USAGE = f"[FOLDER] {FILTERS} [--json]"
+
+_SHORT_ID = 8
+"""So many characters of a session's id tell it from those of any folder, and stand at the end of the file's name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from timetracer_otel.cli.options import add_setting
+    from timetracer_otel.cli.choosing import add_filters
+    from timetracer_otel.cli.naming import add_folder
 
-    add_setting(parser, "cassette_dir", "--dir", "DIR")
+    add_folder(parser)
+    add_filters(parser)
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, for other programs")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table, and below it why files cannot be read.
+    """Print the table, and below it why files cannot be read."""
+    from timetracer_otel.cli.choosing import chosen
+    from timetracer_otel.cli.naming import catalog_of
 
-    It asks `CassetteStore.list` and not the heads of a `Store`, since the table shows sizes of files and the parts of
-    recordings under way.
-    """
-    from timetracer_otel.config import TraceConfig
-
-    config = TraceConfig.from_env()
-    named = "--dir" if args.cassette_dir else "TIMETRACER_DIR"
-    folder = Path(args.cassette_dir or config.cassette_dir)
-    if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise CommandError(f"{named}: {folder} {what}. Name the folder that the cassettes are in.")
-    from timetracer_otel.cassette import CassetteStore
-
-    found = CassetteStore(folder).list()
-    if not found:
+    catalog = catalog_of(args)
+    found = chosen(catalog.rows, args)
+    if args.json:
+        print_json(found)
+        return 0
+    folder = catalog.directory
+    if not catalog.rows:
         print(one_line(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD"))
         return 0
-    for line in _lines(found, folder):
+    if not found:
+        print(one_line(f"None of the {len(catalog.rows)} cassettes in {folder} is one that the options ask for."))
+        return 0
+    for line in _lines(found):
         print(printable(line))
     return 0
 
 
-def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
-    from timetracer_otel.base.counters import clients_without_plugin
-    from timetracer_otel.report import Column, format_size, table, terminal_width
+def print_json(rows: Sequence[StoredCassette]) -> None:
+    """Print rows as an array of JSON objects."""
+    import json
+    from dataclasses import asdict
 
-    columns = (
+    from timetracer_otel.base.printable import for_terminal
+
+    document = json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False)
+    print(for_terminal(document) if sys.stdout.isatty() else document)
+
+
+def _lines(found: Sequence[StoredCassette]) -> list[str]:
+    from timetracer_otel.report import least_width, table, terminal_width
+
+    width = terminal_width()
+    columns, rows = _table(found)
+    # A file is named by its id. So its path stands there only where there is room for all of it.
+    if least_width(columns, rows, _LEAST_OF_REQUEST) > width:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    lines = table(columns, rows, width)
+    remarks = _remarks(found)
+    return [*lines, "", *map(printable, remarks)] if remarks else lines
+
+
+_LEAST_OF_REQUEST = 40
+"""So many cells of a request are shown before there is a column for files."""
+
+
+def _table(found: Sequence[StoredCassette]) -> tuple[list[Column], list[list[str]]]:
+    from timetracer_otel.report import Column, format_duration, format_size
+
+    columns = [
         Column("recorded (UTC)"),
         Column("request", elastic=True, keep="ends"),
         Column("status", right=True),
+        Column("took", right=True),
         Column("calls", right=True),
         Column("size", right=True),
         Column("state"),
-        Column("file", elastic=True, keep="end"),
-    )
+        Column("id"),
+        Column("file"),
+    ]
     rows = []
     for each in found:
         request = " ".join(part for part in (each.method, each.request_path) if part)
@@ -73,14 +107,25 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
             [
                 printable(each.recorded_at[:19].replace("T", " ") or "-"),
                 printable(request or "-"),
-                str(each.status) if each.status else "-",
+                str(each.status) if each.status else "error" if each.failed else "-",
+                format_duration(each.duration_ms) if each.duration_ms else "-",
                 "-" if each.error else str(each.events),
                 format_size(each.size_bytes),
                 _state(each),
-                printable(_short(each.path, folder)),
+                printable(each.session_id[:_SHORT_ID] or "-"),
+                printable(each.path),
             ]
         )
-    lines = table(columns, rows, terminal_width())
+    if all(each.error is None and each.complete for each in found):
+        # What is true of all need not be said of each.
+        columns = [column for column in columns if column.heading != "state"]
+        rows = [[*row[:6], *row[7:]] for row in rows]
+    return columns, rows
+
+
+def _remarks(found: Sequence[StoredCassette]) -> list[str]:
+    from timetracer_otel.base.counters import clients_without_plugin
+
     remarks = [_reason(each) for each in found if each.error]
     alone = sum((Counter(each.without_plugin) for each in found), Counter[str]())
     connections: dict[str, Counter[str]] = {}
@@ -90,7 +135,7 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
     calls = clients_without_plugin(alone, connections)
     if calls:
         remarks.append(f"No plugin captures {calls}: replays refuse them. The command show says which they are.")
-    return [*lines, "", *map(printable, remarks)] if remarks else lines
+    return remarks
 
 
 def _state(stored: StoredCassette) -> str:
@@ -104,10 +149,3 @@ def _state(stored: StoredCassette) -> str:
 def _reason(stored: StoredCassette) -> str:
     reason = stored.error or ""
     return reason if stored.path in reason else f"{stored.path}: {reason}"
-
-
-def _short(path: str, folder: Path) -> str:
-    try:
-        return str(Path(path).relative_to(folder))
-    except ValueError:
-        return path

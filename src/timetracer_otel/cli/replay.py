@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
 HELP = "Run a program and answer its calls from a cassette, or each request's from its own, with no network."
-USAGE = "CASSETTE|FOLDER [options] -- CMD [ARG ...]"
+USAGE = "CASSETTE|FOLDER|ID [options] -- CMD [ARG ...]"
 
 _FLAGS = {
     "mock_plugins": "--mock",
@@ -35,11 +35,10 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli.options import add_setting, path_argument
+    from timetracer_otel.cli.naming import add_cassette
+    from timetracer_otel.cli.options import add_setting
 
-    parser.add_argument(
-        "cassette", metavar="CASSETTE", type=path_argument, help="the file to answer from, or a folder"
-    )
+    add_cassette(parser, "the file to answer from, or a folder")
     add_setting(parser, "mock_plugins", "--mock", "NAMES")
     add_setting(parser, "live_plugins", "--live", "NAMES")
     add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
@@ -57,14 +56,16 @@ def run(args: argparse.Namespace) -> int:
     says to record it.
     """
     from timetracer_otel.cli.launch import launch
+    from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
 
     given = overrides(args, _FLAGS)
     check_clock(given, _FLAGS["clock"])
-    cassettes = _of_folder(args.cassette, given) if Path(args.cassette).is_dir() else _whole(args.cassette, given)
+    path = cassette_path(args.cassette, args.cassette_dir)
+    cassettes = _of_folder(path, given) if Path(path).is_dir() else _whole(path, given)
     recorded = {event.signature.lib for cassette in cassettes for event in cassette.events}
     check_plugin_names(given, _FLAGS, known_plugins(recorded))
-    return launch(args.program, {**given, "mode": "replay", "cassette_path": str(Path(args.cassette).absolute())})
+    return launch(args.program, {**given, "mode": "replay", "cassette_path": str(Path(path).absolute())})
 
 
 def _whole(path: str, given: Mapping[str, str]) -> list[Cassette]:

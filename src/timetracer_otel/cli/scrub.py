@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
 HELP = "Replace what is a secret by today's rules in a cassette, or in those of a folder."
-USAGE = "PATH [--output PATH] [options]"
+USAGE = "PATH|ID [--output PATH] [options]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from timetracer_otel.cli.audit import add_rules
+    from timetracer_otel.cli.naming import add_cassette
     from timetracer_otel.cli.options import path_argument
 
-    parser.add_argument("path", metavar="PATH", type=path_argument, help="the cassette or folder to scrub")
+    add_cassette(parser, "the cassette or folder to scrub", name="path")
     parser.add_argument(
         "-o",
         "--output",
@@ -38,16 +39,18 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.audit import files_of, is_cassette, scrub
     from timetracer_otel.cli.audit import todays_rules
     from timetracer_otel.cli.bad_input import one_line
+    from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.report import printable
 
     config = todays_rules(args)
-    root, output = Path(args.path), Path(args.output) if args.output is not None else None
+    root = Path(cassette_path(args.path, args.cassette_dir))
+    output = Path(args.output) if args.output is not None else None
     if output is not None and root.is_dir() and output.exists() and not output.is_dir():
         raise CommandError(f"--output: {output} is no folder. Name a folder for the cassettes of {root}.")
     if output is not None and root.is_file() and output.is_dir():
         raise CommandError(f"--output: {output} is a folder. Name a file.")
-    files = list(files_of(args.path))
+    files = list(files_of(str(root)))
     failed = False
     for file in files if root.is_file() else filter(is_cassette, files):
         target = None if output is None else str(output / file.relative_to(root) if root.is_dir() else output)

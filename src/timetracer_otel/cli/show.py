@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
 HELP = "Show a cassette: its head and its calls as a tree with times."
-USAGE = "CASSETTE [--event N] [--bodies] [--json]"
+USAGE = "CASSETTE|ID [--event N] [--bodies] [--json]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli.options import path_argument
+    from timetracer_otel.cli.naming import add_cassette
 
-    parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to show")
+    add_cassette(parser, "the file to show")
     parser.add_argument("--event", metavar="N", type=int, help="show one call whole: headers, bodies, span")
     parser.add_argument("--bodies", action="store_true", help="show request, response and every call whole")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, for other programs")
@@ -32,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the head and the tree of calls, one call, everything, or JSON, as the options say."""
     from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.match.variables import variables_of
     from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
 
-    cassette = read_cassette(args.cassette)
+    cassette = read_cassette(cassette_path(args.cassette, args.cassette_dir))
     event = None if args.event is None else _event(cassette, args.event)
     if args.json:
         import json

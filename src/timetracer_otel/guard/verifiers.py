@@ -18,14 +18,16 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.calls.registry import Compared, Maker, Verifier
 from timetracer_otel.current import get_current_session
 from timetracer_otel.guard.declared_seams import DeclaredSeams
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["Verifiers"]
 
 _MOST_MADE = 1024
+_ROOM = "a check of secrets"
 
 
 class Verifiers(DeclaredSeams[tuple[Verifier | Maker, ...]]):
@@ -109,29 +111,32 @@ _checking = _Checking()
 
 
 def _refusing(verifier: Verifier, name: str, made: _Made, original: Function) -> Function:
-    def verified(*args: Any, **kwargs: Any) -> Any:
-        session = get_current_session()
+    def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow | None:
         if not isinstance(session, ReplaySession):
-            return original(*args, **kwargs)
-        is_within, _checking.is_within = _checking.is_within, True
-        try:
-            result = original(*args, **kwargs)
-            has_failed = result is False
-        except Exception as error:
-            if verifier.fails_by in {base.__name__ for base in type(error).__mro__} and _is_false(
-                session, verifier.given(args, kwargs), made
-            ):
-                _fail(session, name, is_within)
-            raise
-        else:
-            if has_failed and _is_false(session, verifier.given(args, kwargs), made):
-                _fail(session, name, is_within)
-            return result
-        finally:
-            _checking.is_within = is_within
-            _checking.failed_within = _checking.failed_within and is_within
+            return None
+        return _checked(session, verifier, name, made, AppStep(original, *args, **kwargs))
 
-    return verified
+    return guarded(_ROOM, original, begin)
+
+
+def _checked(session: ReplaySession, verifier: Verifier, name: str, made: _Made, check: AppStep) -> Flow:
+    is_within, _checking.is_within = _checking.is_within, True
+    try:
+        result = yield check
+        has_failed = result is False
+    except Exception as error:
+        if verifier.fails_by in {base.__name__ for base in type(error).__mro__} and _is_false(
+            session, verifier.given(check.args, check.keywords), made
+        ):
+            _fail(session, name, is_within)
+        raise
+    else:
+        if has_failed and _is_false(session, verifier.given(check.args, check.keywords), made):
+            _fail(session, name, is_within)
+        return result
+    finally:
+        _checking.is_within = is_within
+        _checking.failed_within = _checking.failed_within and is_within
 
 
 def _is_false(session: ReplaySession, given: Any, made: _Made) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.calls.noting import noting
+from timetracer_otel.incoming import debugging
 from timetracer_otel.incoming.scope import current_scope
 from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
 
@@ -27,7 +29,21 @@ def _no_route(_: object) -> None:
     """None: Django puts the route neither into the scope nor into the environ."""
 
 
+def _noting_error(module: ModuleType) -> list[Patch]:
+    def wrap(original: Function) -> Function:
+        return noting("django.error", original, before=_note_error)
+
+    return [Patch(module, "response_for_exception", wrap)]
+
+
+def _note_error(_: object, error: Exception) -> None:
+    scope = current_scope()
+    if scope is not None and debugging.active is not None:
+        scope.raised = error
+
+
 SEAMS = (
+    Seams("django", ["django.core.handlers.exception"], _noting_error),
     Seams("django", ["django.core.handlers.base"], on("BaseHandler", "resolve_request", _noting_route)),
     Seams("django", ["django.core.handlers.wsgi"], on("WSGIHandler", "__call__", wsgi_seam("django", _no_route))),
     Seams("django", ["django.core.handlers.asgi"], on("ASGIHandler", "__call__", asgi_seam("django", _no_route))),

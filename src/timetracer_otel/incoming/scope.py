@@ -6,6 +6,7 @@ The two middlewares (`asgi`, `wsgi`) call the methods of `RequestScope` as the r
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
@@ -19,6 +20,7 @@ from opentelemetry import context as otel_context
 from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import context_with, is_decided
+from timetracer_otel.incoming import debugging
 from timetracer_otel.otel.span_facts import failed, is_server, note_exception, query_values, route_of
 from timetracer_otel.session import BaseSession, TraceSession
 from timetracer_otel.session.body_taps import BodyLimits, BodyTap
@@ -103,6 +105,9 @@ class RequestScope:
         self.failed: bool = False
         """Whether the request failed: by an exception, a span of status ERROR, or a status of 500 or more."""
         self.ended: bool = False
+        self.raised: BaseException | None = None
+        """The last exception that the framework made an answer of. Noted only where somebody debugs."""
+        self._debugged = False
         self._sent_by: str | None = None
         self._started_s = perf_counter()
         self._ended_s: float | None = None
@@ -145,6 +150,8 @@ class RequestScope:
         """Note the status and the headers that the app gives; the last ones count."""
         self.status = status
         self.failed = self.failed or status >= 500
+        if self.failed:
+            self._debug(sys.exc_info()[1])
         self.headers = tuple((bytes(name), bytes(value)) for name, value in headers)
 
     def response_chunk(self, data: Buffer | None) -> None:
@@ -170,6 +177,7 @@ class RequestScope:
         self.response_body.failed(error)
         if not isinstance(error, Exception):
             return
+        self._debug(error)
         self.failed = True
         if isinstance(self.session, TraceSession):
             # The names are those of OpenTelemetry's own `Span.record_exception`.
@@ -180,6 +188,11 @@ class RequestScope:
             except Exception as fault:
                 # The error's `__str__` is code of the app's, and may raise.
                 faults.contain("requests.error", fault)
+
+    def _debug(self, error: BaseException | None) -> None:
+        if debugging.active is not None and not self._debugged:
+            self._debugged = True
+            debugging.active.failed(f"{self.incoming.method} {self.incoming.target}", error or self.raised)
 
     def span_ended(self, span: ReadableSpan) -> None:
         """Take what an ended outermost span of this request tells."""

@@ -1,7 +1,7 @@
-"""What a folder of cassettes is searched by, kept in a file beside it, so that not every cassette need be opened.
+"""What a folder of cassettes is searched and listed by, in a file beside it, so that not every one need be opened.
 
 The file is named ``.<folder>.timetracer-index`` and only its owner can read it. It says which cassette to open, and
-nothing else is taken from it: a call is answered by what stands in the cassette. It is used as long as no folder has
+what lists show of it: a call is answered by what stands in the cassette. It is used as long as no folder has
 changed, as each tells by the time of its last change; then the files that are new or changed are looked at, and it is
 written anew. Who does not want it can delete it at any time.
 """
@@ -21,8 +21,9 @@ from typing import Final, NamedTuple
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped,unused-ignore]
 
-from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.cassette import CassetteStore, StoredCassette
 from timetracer_otel.cassette.codec import DECODE_ERRORS
+from timetracer_otel.cassette.stores.files import stored_cassette
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.match.roots import RootFacts, root_facts
 from timetracer_otel.redact.redactor import Redactor
@@ -33,7 +34,7 @@ __all__ = ["Head", "KeptHeads", "forget_above", "redactor_of"]
 LEAST_FILES: Final = 256
 """Of fewer cassettes no file is kept: to look at each takes less than a tenth of a second."""
 _MOST_BYTES: Final = 64 << 20
-_MAGIC: Final = b"timetracer-otel folder index 1\n"
+_MAGIC: Final = b"timetracer-otel folder index 2\n"
 """The number goes up where `Head` or `root_facts` changes, so that what an older release kept is not used."""
 _SETTLED_NS: Final = 2 * 10**9
 """How long a folder has not changed before it is trusted to tell its next change. File systems count time in steps of
@@ -43,7 +44,7 @@ _NO_BODY_KNOWN: Final = "-"
 
 
 class Head(NamedTuple):
-    """What one cassette is chosen by."""
+    """What one cassette is chosen by, and what lists show of it."""
 
     name: str
     """The path below the folder."""
@@ -61,10 +62,12 @@ class Head(NamedTuple):
     body: str
     rules: str
     """By which rules it was redacted, as JSON."""
+    about: str
+    """What lists show of it besides, as JSON: see `row`."""
 
     @classmethod
-    def of(cls, cassette: Cassette, name: str, stamp: str) -> Head:
-        """That of a cassette, which need not have its events."""
+    def of(cls, cassette: Cassette, events: int, name: str, stamp: str) -> Head:
+        """That of a cassette, which need not have its events, and their number."""
         policies, request = cassette.policies, cassette.request
         rules = json.dumps([policies.redaction_mode, policies.redaction_rules, policies.pseudonymised])
         facts = root_facts(request, redactor_of(rules)) if request.method else RootFacts("", "")
@@ -79,6 +82,38 @@ class Head(NamedTuple):
             json.dumps(facts.query) if facts.query else "",
             _NO_BODY_KNOWN if facts.body is None else facts.body,
             rules,
+            _about(stored_cassette(cassette, events, name, 0)),
+        )
+
+    def row(self, below: str) -> StoredCassette:
+        """The row of the cassette in a list; raises `DECODE_ERRORS` as `facts` does.
+
+        Args:
+            below: The path of the folder, with a separator at its end.
+        """
+        texts, numbers, flags, counts = json.loads(self.about)
+        trace_id, service, env = map(str, texts)
+        status, events, duration_ms = numbers
+        failed, complete = map(bool, flags)
+        kinds, without_plugin, connections = counts
+        return StoredCassette(
+            path=below + self.name,
+            size_bytes=int(self.stamp.split("-")[1]),
+            recorded_at=self.recorded_at,
+            session_id=self.session_id,
+            trace_id=trace_id,
+            service=service,
+            env=env,
+            method=self.method,
+            request_path=self.route or self.path,
+            status=int(status),
+            failed=failed,
+            events=int(events),
+            kinds=_counts(kinds),
+            without_plugin=_counts(without_plugin),
+            connections={str(name): _counts(each) for name, each in connections.items()},
+            duration_ms=float(duration_ms),
+            complete=complete,
         )
 
     @property
@@ -86,6 +121,18 @@ class Head(NamedTuple):
         """The facts of the request; raises `DECODE_ERRORS` where somebody else wrote the file."""
         query = tuple((str(name), str(value)) for name, value in json.loads(self.query)) if self.query else ()
         return RootFacts(self.method, self.path, query, None if self.body == _NO_BODY_KNOWN else self.body)
+
+
+def _about(row: StoredCassette) -> str:
+    texts = [row.trace_id, row.service, row.env]
+    numbers = [row.status, row.events, row.duration_ms]
+    connections = {name: dict(each) for name, each in row.connections.items()}
+    counts = [dict(row.kinds), dict(row.without_plugin), connections]
+    return json.dumps([texts, numbers, [row.failed, row.complete], counts], separators=(",", ":"))
+
+
+def _counts(found: dict[str, int]) -> dict[str, int]:
+    return {str(name): int(number) for name, number in found.items()}
 
 
 def redactor_of(rules: str) -> Redactor:
@@ -144,11 +191,11 @@ class KeptHeads:
     def _look(self, name: str) -> None:
         """Look at one cassette."""
         stamp = _stamp(self._below + name)
-        found = self._store.head(name)
+        found = self._store.look(name)
         if isinstance(found, CassetteError):
             self.broken.append(found)
         elif found is not None:
-            self.heads.append(Head.of(found, name, stamp))
+            self.heads.append(Head.of(*found, name, stamp))
 
     def _look_through(self, known: dict[str, Head]) -> None:
         began_ns = time.monotonic_ns()

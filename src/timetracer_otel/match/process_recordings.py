@@ -17,7 +17,7 @@ from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, RequestSnapshot, ResponseSnapshot, SessionMeta
 
-__all__ = ["beside", "empty_cassette", "join"]
+__all__ = ["beside", "empty_cassette", "join", "paths_beside"]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -25,28 +25,41 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 def beside(cassette: Cassette) -> Cassette | None:
     """The calls outside any request of the process that recorded a request, and of those that it was forked from.
 
-    The recordings are looked for in the folder of the request's cassette. Where that is the folder of a date, the
-    folders of other dates beside it are looked through as well: the process may have begun the day before.
-
     Returns:
         One cassette; None where there is no such recording, or where the given one is about no request.
     """
-    if cassette.path is None or not cassette.request.method or not cassette.session.process:
-        return None
     found: list[tuple[str, Cassette]] = []
-    for path in _candidates(Path(cassette.path).absolute().parent):
+    for path in paths_beside(cassette):
         try:
-            head = head_of(path)
-            if not head.request.method and set(head.session.process[-1:]) & set(cassette.session.process):
-                found.append((head.session.recorded_at, read_cassette(path)))
+            read = read_cassette(path)
         except CassetteError:
-            # It is a recording of some other process, or cannot be used: the miss of a call says what is missing.
+            # It cannot be used: the miss of a call says what is missing.
             continue
+        found.append((read.session.recorded_at, read))
     if not found:
         return None
     found.sort(key=lambda pair: pair[0])
-    joined = join([each for _, each in found], str(Path(cassette.path).parent), [])
+    joined = join([each for _, each in found], str(Path(cassette.path or "").parent), [])
     return joined if _redaction(joined) == _redaction(cassette) else None
+
+
+def paths_beside(cassette: Cassette) -> list[Path]:
+    """The files with the calls outside any request of the process that recorded a request, and of its parents.
+
+    They are looked for in the folder of the request's cassette. Where that is the folder of a date, the folders of
+    other dates beside it are looked through as well: the process may have begun the day before.
+    """
+    if cassette.path is None or not cassette.request.method or not cassette.session.process:
+        return []
+    found = []
+    for path in _candidates(Path(cassette.path).absolute().parent):
+        try:
+            head = head_of(path)
+        except CassetteError:
+            continue
+        if not head.request.method and set(head.session.process[-1:]) & set(cassette.session.process):
+            found.append(path)
+    return found
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

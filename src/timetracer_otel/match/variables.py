@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import Any, NamedTuple
 
+from timetracer_otel.constants import CONVERSATION
 from timetracer_otel.match.credentials import callers_named, is_signature_header
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
 from timetracer_otel.match.renaming import renamed
@@ -251,8 +252,17 @@ class Variables:
         recorded = self._leaves.get(id(event))
         if recorded is None or recorded.outline != made.outline or len(recorded.leaves) != len(made.leaves):
             return None
+        return self._fitting(self._pieces_of(event), made)
+
+    def pairs_between(self, before: Leaves, now: Leaves) -> list[Pair] | None:
+        """The same for something that is no call of its own."""
+        if before.outline != now.outline or len(before.leaves) != len(now.leaves):
+            return None
+        return self._fitting([self.parsed(leaf.text) for leaf in before.leaves], now)
+
+    def _fitting(self, recorded: Iterable[tuple[Piece, ...]], made: Leaves) -> list[Pair] | None:
         found: list[Pair] = []
-        for pieces, leaf in zip(self._pieces_of(event), made.leaves, strict=True):
+        for pieces, leaf in zip(recorded, made.leaves, strict=True):
             if not _fit(pieces, leaf.text, found, self.kind_of):
                 return None
         return found
@@ -564,6 +574,15 @@ def _uncompared(event: DependencyEvent) -> Iterator[str]:
         yield from call.headers.values()
         yield from _body_texts(call.body, call.headers)
         yield from texts_of(call.args)
+    yield from texts_of(said_by_app(event.result))
+
+
+def said_by_app(result: EventResult) -> list[Any]:
+    """What an app said in a conversation after its call had begun (see `CONVERSATION`)."""
+    reply = result.reply
+    if type(reply) is not dict or CONVERSATION not in reply:
+        return []
+    return [content for whose, *_, content in reply[CONVERSATION]["frames"] if whose == "app"]
 
 
 def _body_texts(body: BodySnapshot | None, headers: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, UPKEEP_KEY, current_context
 from timetracer_otel.base.plugin_names import is_captured_now, is_wholly_captured
 from timetracer_otel.calls import hooks
+from timetracer_otel.constants import CASSETTE_ATTRIBUTE
 from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans, live_span
@@ -108,6 +109,10 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
+            # Where a span begins when the one above it has ended, its parent is not live, but is of this process.
+            is_local_root = parent is None and not is_client and (link is None or link[2])
+            if is_local_root and session is not None and session.names_root:
+                span.set_attribute(CASSETTE_ATTRIBUTE, session.session_id)
             # A tracer has one scope for all of its spans. So that it is covered is asked once for many calls.
             if is_client and (
                 UPKEEP_KEY in context

@@ -28,6 +28,8 @@ from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqla
 from timetracer_otel.libraries.sqlite3 import disable_sqlite3, enable_sqlite3
 from timetracer_otel.libraries.urllib import disable_urllib, enable_urllib
 from timetracer_otel.libraries.urllib3 import disable_urllib3, enable_urllib3
+from timetracer_otel.libraries.websocket_client import disable_websocket_client, enable_websocket_client
+from timetracer_otel.libraries.websockets import disable_websockets, enable_websockets
 
 __all__ = [
     "disable_aiohttp",
@@ -51,6 +53,8 @@ __all__ = [
     "disable_sqlite3",
     "disable_urllib",
     "disable_urllib3",
+    "disable_websocket_client",
+    "disable_websockets",
     "enable_aiohttp",
     "enable_aiosqlite",
     "enable_aiomysql",
@@ -72,6 +76,8 @@ __all__ = [
     "enable_sqlite3",
     "enable_urllib",
     "enable_urllib3",
+    "enable_websocket_client",
+    "enable_websockets",
     "function_plugin",
 ]
 

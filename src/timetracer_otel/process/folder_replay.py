@@ -344,6 +344,7 @@ class FolderReplay:
                 hint="record the request again.",
             )
         session = self._session(cassette, entry.path)
+        session.names_root = True
         session.asked_by = self.index.departure(entry, request)
         return session
 

@@ -53,6 +53,7 @@ class Recordings:
             return None
         session = TraceSession(self._config)
         session.successor = self._successor
+        session.names_root = True
         # The lock is held for as few steps as possible. The handler of a signal that interrupts this thread meanwhile
         # waits for the writer, which needs the lock.
         with self._lock:

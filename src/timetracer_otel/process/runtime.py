@@ -29,7 +29,7 @@ from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_i
 from timetracer_otel.constants import TraceMode, Uncaptured
 from timetracer_otel.current import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
-from timetracer_otel.incoming import jobs
+from timetracer_otel.incoming import debugging, jobs
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.receiver import set_receiver
@@ -133,6 +133,8 @@ class Runtime:
             if not instrumentation_disabled("timetracer"):
                 self.start_recording(config)
         elif config.is_replay_mode:
+            debugging.attach()
+            debugging.start()
             try:
                 self.start_replay(config)
             except TimetracerError as error:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from timetracer_otel.report.as_json import json_view
 from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
+from timetracer_otel.report.comparison import CallChange, Comparison, compare_recordings
 from timetracer_otel.report.detail import event_detail, exchange_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
-from timetracer_otel.report.tables import Column, format_size, printable, table, terminal_width
+from timetracer_otel.report.tables import Column, format_size, least_width, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
 from timetracer_otel.report.verdict import verdict_text
-from timetracer_otel.report.words import event_marks, event_name, event_remarks, event_status, request_name
+from timetracer_otel.report.words import (
+    event_marks,
+    event_name,
+    event_remarks,
+    event_status,
+    format_duration,
+    request_name,
+)
 
 __all__ = [
+    "CallChange",
     "Column",
+    "Comparison",
     "DecodedBody",
     "as_text",
     "body_difference",
     "body_lines",
+    "compare_recordings",
     "decode_body",
     "event_detail",
     "event_marks",
@@ -25,10 +36,12 @@ __all__ = [
     "event_remarks",
     "event_status",
     "exchange_detail",
+    "format_duration",
     "format_size",
     "header_difference",
     "hexdump",
     "json_view",
+    "least_width",
     "printable",
     "request_name",
     "summary",

@@ -16,10 +16,11 @@ from timetracer_otel.types import HeaderMap
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["body_difference", "header_difference"]
+__all__ = ["NO_JSON", "body_difference", "header_difference", "json_of"]
 
 _MOST_LINES = 40
-_NO_JSON = object()
+NO_JSON = object()
+"""What `json_of` gives for a body that is no JSON."""
 
 
 def header_difference(recorded: HeaderMap, now: HeaderMap, ignored: Collection[str] = ()) -> list[str]:
@@ -62,7 +63,7 @@ def body_difference(
         return []
     paths = [json_path(path) for path in ignored]
     values = [_json(data, headers, paths) for data, headers in ((before, recorded_headers), (after, now_headers))]
-    if _NO_JSON not in values:
+    if NO_JSON not in values:
         return _limited([_line(difference) for difference in value_differences("$", *values)])
     texts = as_text(before, recorded_headers), as_text(after, now_headers)
     if None not in texts:
@@ -70,13 +71,18 @@ def body_difference(
     return _byte_lines(before, after)
 
 
+def json_of(data: bytes, headers: HeaderMap) -> Any:
+    """The value of a JSON body, whose content encodings are undone; `NO_JSON` for any other one."""
+    return _json(decode_body(data, headers).data, headers, [])
+
+
 def _json(data: bytes, headers: HeaderMap, paths: Sequence[tuple[str, ...]]) -> Any:
     if "json" not in headers.get("content-type", ""):
-        return _NO_JSON
+        return NO_JSON
     try:
         return without(json.loads(data), paths)
     except (ValueError, RecursionError):
-        return _NO_JSON
+        return NO_JSON
 
 
 def _line(difference: Difference) -> str:

@@ -15,7 +15,17 @@ from timetracer_otel.base.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Column", "clip", "display_width", "format_size", "pad", "printable", "table", "terminal_width"]
+__all__ = [
+    "Column",
+    "clip",
+    "display_width",
+    "format_size",
+    "least_width",
+    "pad",
+    "printable",
+    "table",
+    "terminal_width",
+]
 
 UNLIMITED = 1_000_000
 _NARROWEST = 12
@@ -93,6 +103,21 @@ def format_size(size_bytes: int | None) -> str:
     return f"{size:.1f} GiB"
 
 
+def least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], elastic: int, gap: int = 2) -> int:
+    """How many cells a line of a table takes where each elastic column that is wider has ``elastic`` ones.
+
+    Args:
+        columns: The columns.
+        rows: The cells of each row, already `printable`.
+        elastic: What an elastic column may be clipped to.
+        gap: How many spaces stand between two columns.
+    """
+    widths = _widths(columns, rows)
+    return gap * (len(columns) - 1) + sum(
+        min(width, elastic) if column.elastic else width for column, width in zip(columns, widths, strict=True)
+    )
+
+
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> list[str]:
     """Lines of a table, headings first, without trailing spaces.
 
@@ -102,10 +127,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
         width: How many cells a line may have. Lines are longer only if the columns that are not elastic need it.
         gap: How many spaces stand between two columns.
     """
-    widths = [
-        max([display_width(column.heading), *(display_width(row[index]) for row in rows)])
-        for index, column in enumerate(columns)
-    ]
+    widths = _widths(columns, rows)
     _squeeze(columns, widths, width - gap * (len(columns) - 1))
     lines = []
     for row in ([column.heading for column in columns], *rows):
@@ -115,6 +137,13 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
         ]
         lines.append((" " * gap).join(cells).rstrip())
     return lines
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max([display_width(column.heading), *(display_width(row[index]) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
 
 
 def _squeeze(columns: Sequence[Column], widths: list[int], room: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from timetracer_otel.report.tables import Column, format_size, printable, table
+from timetracer_otel.report.tables import Column, format_size, least_width, printable, table
 from timetracer_otel.report.words import (
     event_marks,
     event_name,
@@ -33,7 +33,9 @@ _BAR_WIDTH = 20
 _LINE_GLYPHS = ("├─ ", "└─ ", "│  ", "█", "▏")
 _ASCII_GLYPHS = ("|- ", "`- ", "|  ", "#", "|")
 
+_NUMBER, _CALL, _START, _TOOK, _BAR, _STATUS, _SIZE, _MARKS = range(8)
 _COLUMNS = (
+    Column("#", right=True),
     Column("call", elastic=True, keep="ends"),
     Column("start ms", right=True),
     Column("took ms", right=True),
@@ -42,6 +44,12 @@ _COLUMNS = (
     Column("size", right=True),
     Column("marks"),
 )
+_LEFT_OUT_FIRST = (_MARKS, _BAR, _SIZE, _START)
+"""The columns that a narrow terminal has no room for, in this order. The marks stand below the table then."""
+_LEAST_OF_CALL = 34
+"""So many cells of a call are shown before a column is left out."""
+_DEEPEST_CELLS = 18
+"""An indentation that is deeper is cut at its beginning: the name of the call must have room."""
 
 
 @dataclass(slots=True)
@@ -62,9 +70,10 @@ _Node: TypeAlias = "_Group | _EventNode"
 
 
 def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> list[str]:
-    """Lines of a call tree: name, start and duration in milliseconds, a bar, status, size and marks.
+    """Lines of a call tree: number, name, start and duration in milliseconds, a bar, status, size and marks.
 
-    Below it stand the errors, and the reasons of the calls that no replay can answer.
+    Below it stand the errors, and the reasons of the calls that no replay can answer. The number of a call is never
+    clipped. The address of a database stands there where the calls of its library went to several.
 
     Args:
         cassette: What to show.
@@ -76,6 +85,7 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
     status = str(cassette.response.status) if cassette.response.status else "-"
     size = response_size(cassette.response.body)
     root = [
+        "",
         request_name(cassette),
         format_ms(0.0),
         format_ms(whole_ms),
@@ -84,10 +94,29 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         format_size(size),
         "",
     ]
-    rows = [root, *_rows(_tree(cassette.events, bool(cassette.request.method)), whole_ms, glyphs)]
-    lines = table(_COLUMNS, rows, width)
-    remarks = [f"#{event.eid} {remark}" for event in cassette.events for remark in event_remarks(event)]
+    tree = _tree(cassette.events, bool(cassette.request.method))
+    rows = [root, *_rows(tree, whole_ms, glyphs, _with_places(cassette.events))]
+    shown = list(range(len(_COLUMNS)))
+    waiting = list(_LEFT_OUT_FIRST)
+    while waiting and _least_width(shown, rows) > width:
+        shown.remove(waiting.pop(0))
+    lines = table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows], width)
+    remarks = [] if _MARKS in shown else [f"{row[_NUMBER]} {row[_MARKS]}" for row in rows if row[_MARKS]]
+    remarks += [f"#{event.eid} {remark}" for event in cassette.events for remark in event_remarks(event)]
     return [*lines, "", *remarks] if remarks else lines
+
+
+def _least_width(shown: list[int], rows: list[list[str]]) -> int:
+    cells = [[row[at] for at in shown] for row in rows]
+    return least_width([_COLUMNS[at] for at in shown], cells, _LEAST_OF_CALL)
+
+
+def _with_places(events: Iterable[DependencyEvent]) -> set[str]:
+    """The libraries whose calls went to several addresses."""
+    places: dict[str, set[str]] = {}
+    for event in events:
+        places.setdefault(event.signature.lib, set()).add(event.signature.url or "")
+    return {library for library, found in places.items() if len(found) > 1}
 
 
 _CALL_KINDS = frozenset({"CLIENT", "PRODUCER"})
@@ -153,7 +182,7 @@ def _place(siblings: list[_Node], path: tuple[str, ...], node: _Node) -> None:
     siblings.append(node)
 
 
-def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...]) -> list[list[str]]:
+def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...], with_places: set[str]) -> list[list[str]]:
     branch, last_branch, rail = glyphs[:3]
     rows = []
     # A stack, not recursion, since the tree of a hostile cassette may be deeper than Python's recursion limit.
@@ -161,18 +190,21 @@ def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...]) -> list[
     while waiting:
         node, indent, is_last = waiting.pop()
         lead = indent + (last_branch if is_last else branch)
+        lead = lead if len(lead) <= _DEEPEST_CELLS else f"…{lead[-_DEEPEST_CELLS:]}"
         if isinstance(node, _Group):
-            rows.append([lead + printable(node.name), "", "", "", "", "", ""])
+            rows.append(["", lead + printable(node.name), "", "", "", "", "", ""])
         else:
-            rows.append(_event_row(node.event, lead, whole_ms, glyphs))
+            name = event_name(node.event, with_place=node.event.signature.lib in with_places)
+            rows.append(_event_row(node.event, lead + name, whole_ms, glyphs))
         inner = indent + ("   " if is_last else rail)
         waiting += [(child, inner, position == 0) for position, child in enumerate(reversed(node.children))]
     return rows
 
 
-def _event_row(event: DependencyEvent, lead: str, whole_ms: float, glyphs: tuple[str, ...]) -> list[str]:
+def _event_row(event: DependencyEvent, name: str, whole_ms: float, glyphs: tuple[str, ...]) -> list[str]:
     return [
-        f"{lead}#{event.eid} {event_name(event)}",
+        f"#{event.eid}",
+        name,
         format_ms(event.start_offset_ms),
         format_ms(event.duration_ms),
         _bar(event.start_offset_ms, event.duration_ms, whole_ms, glyphs),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.report.tables import printable
+from timetracer_otel.report.targets import event_target
 from timetracer_otel.session.span_roles import is_of_model
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = [
     "event_name",
     "event_remarks",
     "event_status",
+    "format_duration",
     "format_ms",
     "model_span",
     "request_name",
@@ -30,9 +32,31 @@ def format_ms(milliseconds: float) -> str:
     return f"{milliseconds:.1f}"
 
 
-def event_name(event: DependencyEvent) -> str:
-    """``httpx GET http://host/path?query``, on one line. Parts that the event lacks are left out."""
+def format_duration(milliseconds: float) -> str:
+    """A duration for people: ``0.4 ms``, ``210 ms``, ``2.1 s``, ``3 min 20 s``."""
+    if milliseconds < 10:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {seconds} s"
+
+
+def event_name(event: DependencyEvent, *, with_place: bool = True) -> str:
+    """``httpx GET http://host/path?query``, ``sqlite3 INSERT orders sqlite3:///shop.db``, on one line.
+
+    Parts that the event lacks are left out.
+
+    Args:
+        event: The call.
+        with_place: Whether the address stands there as well where a table, a collection or a key does.
+    """
     signature = event.signature
+    about = event_target(event)
+    if about and not with_place:
+        return printable(f"{signature.lib} {signature.method or ''} {about}")
     target = signature.url or ""
     if signature.query:
         pairs = [
@@ -43,7 +67,7 @@ def event_name(event: DependencyEvent) -> str:
         target += "?" + "&".join(pairs)
     if not target and event.span is not None:
         target = event.span.name or ""
-    return printable(" ".join(part for part in (signature.lib, signature.method, target) if part))
+    return printable(" ".join(part for part in (signature.lib, signature.method, about, target) if part))
 
 
 def event_status(event: DependencyEvent) -> str:

@@ -25,6 +25,10 @@ class BaseSession:
     after: Callable[[], BaseSession | None] | None = None
     """Gives the session of calls that begin from now on. Set when a recording has ended; None before that."""
 
+    names_root: bool = False
+    """Whether the session is about a request, job or message that has a cassette. The outermost spans of it carry the
+    session's id (`constants.CASSETTE_ATTRIBUTE`)."""
+
     ended_spans: list[EndedSpan] | None = None
     """The ended spans of this session, up to `max_spans`. Our span processor appends to the list, and calls
     `span_ended` where there is no list, or no room in it. The list saves a function call for each span."""

@@ -18,10 +18,10 @@ from collections.abc import Callable, Container, Hashable, Iterable, Iterator, S
 from dataclasses import replace
 from heapq import heapify, heappop, heapreplace
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from timetracer_otel.match.credentials import claims_of
-from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
+from timetracer_otel.match.leaves import Leaves, leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.signature import RedactedCall
@@ -291,6 +291,35 @@ class Bindings:
         with self.lock:
             result = renamed(event.result, self.variables.parsed, self._present_of)
         return event if result is event.result else replace(event, result=result)
+
+    def bind_later(
+        self, event: DependencyEvent, before: Leaves, now: Leaves, is_taken: Callable[[DependencyEvent], bool]
+    ) -> bool:
+        """Bind what differs in something that the app says after its call has begun; False where more differs than
+        variables, or these may not be bound. It is to be called with the lock held.
+
+        Args:
+            event: The call.
+            before: What the app said when it was recorded.
+            now: What it says in the place of that.
+            is_taken: Whether an event has answered a call already.
+        """
+        pairs = self.variables.pairs_between(before, now)
+
+        def others(other: DependencyEvent) -> bool:
+            return other is not event and is_taken(other)
+
+        if pairs is None or self._misfit_s(pairs) is None or not self._may_bind(pairs, others):
+            return False
+        self.bind(Found(event, pairs))
+        return True
+
+    def given_back_now(self, said: Any) -> Any:
+        """A value of any depth with present values in the place of the recorded ones that are bound."""
+        if self.is_empty:
+            return said
+        with self.lock:
+            return mapped(said, lambda text: replaced(self.variables.parsed(text), self._present_of))
 
     def _as_recorded(self, text: str) -> str:
         return replaced(self.variables.parsed(text), lambda value: self._recorded.get(value.value))

@@ -19,7 +19,7 @@ from timetracer_otel.base.ignore_rules import BOUND
 from timetracer_otel.base.settings import variable_kinds
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
+from timetracer_otel.constants import CONVERSATION, BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.asked import Asked, asks_by_header
@@ -28,6 +28,7 @@ from timetracer_otel.match.expired import TimesInAnswers
 from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.later_index import LaterIndex
+from timetracer_otel.match.leaves import leaves_of
 from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
@@ -705,6 +706,30 @@ class ReplaySession(BaseSession):
         recording.
         """
         return self._index.waiting_but_for_target(self.redacted(call).key)
+
+    def says_the_same(self, event: DependencyEvent, recorded: Any, present: Any) -> bool:
+        """Whether the app says now, in the conversation of an event, what it said when that was recorded, but for
+        secrets and for variables. The variables are bound.
+
+        Args:
+            event: The call, which was found.
+            recorded: A part of what the app said then.
+            present: What it says in the place of it, not redacted.
+        """
+        bindings, lib = self._bindings, event.signature.lib
+        there, here = (
+            self._signer.redacted(Call(lib, EventType.CUSTOM, CONVERSATION, args={"said": one}))
+            for one in (recorded, present)
+        )
+        with bindings.lock:
+            before, now = (leaves_of(made.view, self._rules or EVERYTHING) for made in (there, here))
+            if before == now and not bindings.is_shadowed(here.call):
+                return True
+            return bindings.is_on and bindings.bind_later(event, before, now, self._index.is_taken)
+
+    def as_now(self, said: Any) -> Any:
+        """What a server said in a conversation, with present values in the place of those that are bound by now."""
+        return self._bindings.given_back_now(said)
 
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""

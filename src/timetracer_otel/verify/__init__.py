@@ -9,6 +9,7 @@ from __future__ import annotations
 from timetracer_otel.verify.compare import VOLATILE_HEADERS, Ignored
 from timetracer_otel.verify.jobs import JobQueue
 from timetracer_otel.verify.planning import NOWHERE, Address, Planned, address_of, plan
+from timetracer_otel.verify.reproduction import reproduction, staged
 from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
 from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
@@ -29,5 +30,7 @@ __all__ = [
     "address_of",
     "ended_by_signals",
     "plan",
+    "reproduction",
+    "staged",
     "verify",
 ]

@@ -18,7 +18,7 @@ from timetracer_otel.types import Cassette
 from timetracer_otel.verify.compare import Ignored, compare, compare_job
 from timetracer_otel.verify.jobs import JobFailedError, JobQueue
 from timetracer_otel.verify.planning import Address, Planned, target_of
-from timetracer_otel.verify.sender import NoAnswerError, send
+from timetracer_otel.verify.sender import Answer, NoAnswerError, send
 from timetracer_otel.verify.verdicts import CallVerdict, VerdictFile
 
 __all__ = ["Outcome", "Result", "Runner"]
@@ -50,6 +50,8 @@ class Result:
     """The ``ignore`` rules that are advised for calls that had no answer."""
     missed: bool = False
     """Whether a call of the service had no recorded answer."""
+    answer: Answer | None = None
+    """The whole answer of the service; None if there was none, and for jobs."""
 
     @property
     def is_unexplained(self) -> bool:
@@ -123,7 +125,7 @@ class Runner:
             (result.notes if broke_off else result.problems).append(f"no answer: {error}")
             verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
         else:
-            result.status, result.took_s = answer.status, answer.took_s
+            result.status, result.took_s, result.answer = answer.status, answer.took_s, answer
             # The verdict first: by what the calls have bound, the answers are compared.
             verdict = self.verdicts.wait_for(entry.path, self.timeout_s)
             names = self._names(cassette, verdict, began_s)

@@ -41,11 +41,12 @@ class Service:
         command: The command that runs the service.
         environment: The environment of the service.
         address: Where the service will accept connections; None for a worker, which accepts none.
-        output: The file for what the service prints.
+        output: The file for what the service prints. None: it prints on this process's terminal, reads from it, and
+            is in this process's group, so that a debugger in it can be used.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], address: Address | None, output: Path
+        self, command: Sequence[str], environment: Mapping[str, str], address: Address | None, output: Path | None
     ) -> None:
         self._command = command
         self._environment = environment
@@ -58,6 +59,9 @@ class Service:
             raise ConfigurationError(
                 f"--url: something listens at {self._address} already. Stop it, or say where CMD listens."
             )
+        if self._output is None:
+            self._process = subprocess.Popen(self._command, env=self._environment)  # noqa: S603 - as below
+            return self
         # What the service prints may hold what it was asked.
         with open(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - running what the user asked for is the purpose
@@ -102,6 +106,8 @@ class Service:
 
     def last_lines(self) -> list[str]:
         """The last lines that the service printed, without what is secret in them by its form or its name."""
+        if self._output is None:
+            return []
         lines = self._output.read_text("utf-8", "replace").splitlines()[-_LOOKED_THROUGH:]
         return without_secrets("\n".join(lines)).splitlines()[-_LAST_LINES:]
 
@@ -120,7 +126,7 @@ class Service:
             pass
         finally:
             # In ``finally``, so that a second Ctrl-C, which ends the wait, does not leave the service running.
-            if _GROUPS:
+            if _GROUPS and self._output is not None:
                 try:
                     os.killpg(process.pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):
@@ -140,6 +146,8 @@ class Service:
     def printed(self) -> str:
         """What the service printed at last, to be put behind the text of an error."""
         lines = self.last_lines()
+        if self._output is None:
+            return " Its output stands above."
         return "".join(["\nIts output:", *(f"\n    {line}" for line in lines)]) if lines else " It printed nothing."
 
 

@@ -63,13 +63,13 @@ def said(index: FolderIndex) -> Any:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the cassettes whose heads are read."""
     names: list[str] = []
-    head = CassetteStore.head
+    look = CassetteStore.look
 
     def noted(store: CassetteStore, name: Any) -> Any:
         names.append(str(name))
-        return head(store, name)
+        return look(store, name)
 
-    monkeypatch.setattr(CassetteStore, "head", noted)
+    monkeypatch.setattr(CassetteStore, "look", noted)
     return names
 
 

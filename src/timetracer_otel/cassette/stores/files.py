@@ -26,7 +26,7 @@ from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
-__all__ = ["CassetteStore", "StoredCassette", "head_of", "write_cassette"]
+__all__ = ["CassetteStore", "StoredCassette", "head_of", "stored_cassette", "write_cassette"]
 
 
 _T = TypeVar("_T")
@@ -54,6 +54,8 @@ class StoredCassette:
     size_bytes: int
     recorded_at: str = ""
     session_id: str = ""
+    trace_id: str = ""
+    """Empty where nothing was traced."""
     service: str = ""
     env: str = ""
     method: str = ""
@@ -61,7 +63,11 @@ class StoredCassette:
     request_path: str = ""
     """The route where one is known, the path otherwise."""
     status: int = 0
+    failed: bool = False
+    """Whether the app raised, or its answer had a status of 500 or more."""
     events: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """How many events there are of each kind, by `EventType`. Empty for a recording that was cut off."""
     without_plugin: Mapping[str, int] = field(default_factory=dict)
     """How many of them no plugin captured, by library: no replay can answer these."""
     connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -156,9 +162,23 @@ class CassetteStore(Store):
 
     def head(self, name: str | os.PathLike[str]) -> Cassette | CassetteError | None:
         """What `heads` gives for one file, by its path below the folder; None where it has gone."""
+        found = self.look(name)
+        return found[0] if isinstance(found, tuple) else found
+
+    def look(self, name: str | os.PathLike[str]) -> tuple[Cassette, int] | CassetteError | None:
+        """As `head`, with the number of the file's events."""
         file = Path(self.directory, name)
-        found = _look(file, lambda file: _head(file)[0])
+        found = _look(file, _head)
         return _as_cassette_error(found, file) if isinstance(found, Exception) else found
+
+    def parts(self) -> builtins.list[StoredCassette]:
+        """A row for each part: a recording that is under way, or whose process died. In any order."""
+        found: builtins.list[StoredCassette] = []
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                if is_part(name) and not name.startswith("."):
+                    found += _summaries(Path(folder, name))
+        return found
 
     def folders(self) -> Iterator[tuple[str, builtins.list[str]]]:
         """The folder and those below it, each with the names of the cassettes in it. No file is opened."""
@@ -264,25 +284,35 @@ def _summaries(file: Path) -> Iterator[StoredCassette]:
 
 
 def _summary(file: Path) -> StoredCassette:
-    path, size = str(file), file.stat().st_size
+    size = file.stat().st_size
     cassette, events = _head(file)
+    return stored_cassette(cassette, events, str(file), size, running=is_running(file))
+
+
+def stored_cassette(
+    cassette: Cassette, events: int, path: str, size_bytes: int, *, running: bool = False
+) -> StoredCassette:
+    """The row of a cassette, which need not have its events."""
     session, request = cassette.session, cassette.request
     return StoredCassette(
         path=path,
-        size_bytes=size,
+        size_bytes=size_bytes,
         recorded_at=session.recorded_at,
         session_id=session.id,
+        trace_id=session.trace_id or "",
         service=session.service,
         env=session.env,
         method=request.method,
         request_path=request.route_template or request.path,
         status=cassette.response.status,
+        failed=cassette.error_info is not None or cassette.response.status >= 500,
         events=events,
+        kinds=cassette.stats.event_counts,
         without_plugin=cassette.stats.without_plugin,
         connections=cassette.stats.connections,
         duration_ms=cassette.response.duration_ms,
         complete=cassette.complete,
-        running=is_running(file),
+        running=running,
     )
 
 

@@ -24,11 +24,13 @@ from aiohttp.payload import Payload
 from timetracer_otel.calls.guarded import AppStep, Flow, raising, refusal
 from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
 from timetracer_otel.calls.whose_error import outside, raise_for_app
-from timetracer_otel.constants import BodyEnd
+from timetracer_otel.constants import CONVERSATION, BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import Head, framed, head_bytes, informational_bytes
+from timetracer_otel.libraries.kits.websocket.far_end import FarEnd
+from timetracer_otel.libraries.kits.websocket.streams import replay_transport
 from timetracer_otel.types import DependencyEvent, header_pairs
 
 __all__ = [
@@ -135,6 +137,7 @@ class Answer:
         facts: What `ArrivalTap.facts` noted.
         peer: What the transport knew of the other end.
         at_once: Whether the answer came before the request had been sent to its end.
+        far_end: The other end of a WebSocket.
     """
 
     def __init__(
@@ -144,7 +147,9 @@ class Answer:
         facts: dict[str, Any],
         peer: dict[str, Any],
         at_once: bool,
+        far_end: FarEnd | None = None,
     ) -> None:
+        self.far_end = far_end
         self.head = head_bytes(*head) if head is not None else None
         self.informational = facts.get("informational", ())
         self.recorded = recorded
@@ -166,19 +171,23 @@ class Answer:
         """How many pieces had arrived when the request was sent to its end, where the answer began before that."""
 
 
-def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
-    """The answer that an event holds."""
+def answer_of(event: DependencyEvent, recorded: RecordedBody, request: Any) -> Answer:
+    """The answer that an event holds, to a request."""
     reply = event.result.reply or {}
     sent = event.call.body if event.call is not None else None
     peer = {name: tuple(item) if isinstance(item, list) else item for name, item in reply.get("peer", {}).items()}
     head: Head | None = None
+    far_end: FarEnd | None = None
     if not reply.get("unread"):
         version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
         reason = reply["reason_phrase"].decode("utf-8", "surrogateescape")
         status, headers = event.result.status or 0, header_pairs(event.result.headers)
+        far_end = FarEnd(event, recorded.session, shakes_hands=False) if CONVERSATION in reply else None
+        if far_end is not None:
+            headers = far_end.accepted(request.headers.get("Sec-WebSocket-Key", "").encode())
         head = (int(version[0]), int(version[1])), status, reason, headers
     at_once = sent is not None and sent.end is not BodyEnd.COMPLETE
-    return Answer(head, recorded, reply, peer, at_once)
+    return Answer(head, recorded, reply, peer, at_once, far_end)
 
 
 def replay_connection(request: Any, answer: Answer) -> Any:
@@ -211,6 +220,11 @@ class _Pool(ReplayObject, called=("_release",)):
     @property
     def force_close(self) -> bool:
         return bool(self._request.session.connector.force_close)  # type: ignore[union-attr]
+
+    @property
+    def _timeout_ceil_threshold(self) -> float:
+        # A WebSocket with a heartbeat asks for it.
+        return self._request.session.connector._timeout_ceil_threshold  # type: ignore[union-attr]
 
     def _release(self, key: Any, handler: Any, *, should_close: bool = False) -> None:
         if should_close or handler.should_close:
@@ -281,7 +295,8 @@ class _ReplayHandler(_PeerlessHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, asks_first: bool) -> None:
         super().__init__(loop)
-        self.transport = _Transport(answer.peer)
+        far_end = answer.far_end
+        self.transport = _Transport(answer.peer) if far_end is None else replay_transport(far_end, self, answer.peer)
         self._answer = answer
         self._asks_first = asks_first
         self._begun = False
@@ -408,6 +423,10 @@ class _ReplayHandler(_PeerlessHandler):
             return
         self._inform()
         self.data_received(answer.head)
+        if answer.far_end is not None:
+            self._to_come.clear()
+            answer.far_end.opens()
+            return
         reader = self._payload
         if type(reader) is not StreamReader:
             self._to_come.clear()

@@ -15,7 +15,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
-from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.constants import CONVERSATION, BodyEnd, EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp import internals
 from timetracer_otel.libraries.aiohttp.answer import (
@@ -28,8 +28,11 @@ from timetracer_otel.libraries.aiohttp.answer import (
     written_again,
 )
 from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_error
+from timetracer_otel.libraries.aiohttp.frames import begun, is_through
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
+from timetracer_otel.libraries.kits.websocket.call import belongs, facts_of, without_key
+from timetracer_otel.libraries.kits.websocket.exchange import OPENED, SocketExchange
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError
@@ -64,6 +67,8 @@ class Hop(Site):
     _silent_s: float | None = None
     _taken = False
     _replaying: Any = None
+    exchange: SocketExchange | None = None
+    """Notes the frames of a WebSocket."""
     is_replayed = False
     """Whether the call gets a connection of ours."""
 
@@ -87,7 +92,10 @@ class Hop(Site):
     def through(self, steps: Flow) -> Flow:
         """The steps of the call in a replay. aiohttp gets its answer over a connection of ours."""
         value = yield from steps
-        return (yield from self._replay(value)) if isinstance(value, Answer) else value
+        if isinstance(value, Answer):
+            return (yield from self._replay(value))
+        is_through(value)
+        return value
 
     # In a recording
 
@@ -123,7 +131,15 @@ class Hop(Site):
         if body and end is BodyEnd.COMPLETE and self._compress is not None:
             body = internals.compressed(self._compress, body)
         headers = internals.header_lines((self.request.headers if self._headers is None else self._headers).items())
+        if self.sends_frames:
+            headers = without_key(headers)
         return Call(LIB, EventType.HTTP_CLIENT, self._method, str(self._url), headers, body, end, too_long)
+
+    @property
+    def sends_frames(self) -> bool:
+        """Whether it asks for a WebSocket."""
+        headers: Any = self.request.headers if self._headers is None else self._headers
+        return str(headers.get("Upgrade", "")).lower() == "websocket"
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
         """The call, without the headers on which nothing depends."""
@@ -151,9 +167,14 @@ class Hop(Site):
                 received.head = internals.head_of(value, value.status)
         if self.sent is not None and self.sent.end is None:
             self._sent_before_answer = self.sent.size_bytes
+        opens = received.head is not None and received.head[1] == OPENED
+        if opens and self.sends_frames:
+            self.exchange = begun(value, received.head, recording)
         # Neither the request nor the connection is kept alive by its recording.
         self.request = self._handler = None
-        if received.head is not None and received.head[1] == 101:
+        if self.exchange is not None:
+            pass
+        elif opens:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
         elif received.end is not None:
@@ -184,16 +205,17 @@ class Hop(Site):
         if self._received.head is None:
             return EventResult(reply={"unread": True, "peer": self._peer_facts()})
         (major, minor), status, reason, headers = self._received.head
+        frames = {} if self.exchange is None else {CONVERSATION: facts_of(self.exchange, recording)}
         return EventResult(
             status=status,
             headers=HeaderMap(headers),
-            body=self._received.snapshot(recording.started_s),
+            body=self._received.snapshot(recording.started_s) if self.exchange is None else None,
             reply={
                 "http_version": b"HTTP/%d.%d" % (major, minor),
                 "reason_phrase": reason.encode("utf-8", "surrogateescape"),
                 "head_ms": (recording.returned_s - recording.started_s) * 1000,
                 "peer": self._peer_facts(),
-                **self._received.facts(),
+                **(frames or self._received.facts()),
                 **({"sent_at": self._arrived_before_end} if self._was_answered_first else {}),
             },
         )
@@ -227,7 +249,7 @@ class Hop(Site):
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         """The `Answer` that `replay` lets aiohttp get."""
-        return answer_of(event, RecordedBody(event, session, self))
+        return answer_of(event, RecordedBody(event, session, self), self.request)
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the request that is made now."""
@@ -260,6 +282,8 @@ class Hop(Site):
             response = yield self.live
         finally:
             take_back()
+        if answer.far_end is not None:
+            belongs(response, answer.far_end)
         if not self._taken:
             response.close()
             raise ReplayMismatchError(

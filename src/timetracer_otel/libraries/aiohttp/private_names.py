@@ -21,6 +21,9 @@ RELIED_UPON = (
     "aiohttp:ClientRequest.body",
     "aiohttp:ClientRequest._continue",
     "aiohttp:ClientRequest._timer",
+    "aiohttp:ClientWebSocketResponse._response",
+    "aiohttp:ClientWebSocketResponse.receive",
+    "aiohttp:ClientWebSocketResponse.send_frame",
     "aiohttp:RequestInfo",
     "aiohttp:StreamReader._cursor",
     "aiohttp:StreamReader._protocol",
@@ -32,6 +35,8 @@ RELIED_UPON = (
     "aiohttp.client_proto:ResponseHandler._parser",
     "aiohttp.client_proto:ResponseHandler._payload",
     "aiohttp.client_proto:ResponseHandler._reading_paused",
+    "aiohttp.client_proto:ResponseHandler.connection_lost",
+    "aiohttp.client_proto:ResponseHandler.set_parser",
     "aiohttp.client_proto:ResponseHandler.set_response_params",
     "aiohttp.client_proto:ResponseHandler.start_timeout",
     "aiohttp.client_reqrep:_CONNECTION_CLOSED_EXCEPTION",
@@ -67,7 +72,7 @@ ENTRY_POINTS = (
 )
 """Where calls are refused in a replay if the plugin cannot see them."""
 
-_OURS = ("internals", "answer", "errors", "call", "seams")
+_OURS = ("internals", "answer", "errors", "frames", "call", "seams")
 
 
 def missing(_: ModuleType) -> Iterable[str]:

@@ -17,9 +17,10 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, pass_or_refuse
-from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async, only
 from timetracer_otel.calls.noting import noting_beneath
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
+from timetracer_otel.libraries.aiohttp.frames import frame_patches, let_through
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -34,7 +35,9 @@ def patches(module: ModuleType) -> list[Patch]:
 
     def begin_call(session: BaseSession, request: Any, handler: Callable[[Any], Any]) -> Any:
         if excluded is not None and excluded.search(str(request.url)) is not None:
-            return left_out(LIB, session, AppStep(handler, request))
+            live = AppStep(handler, request)
+            steps = left_out(LIB, session, live)
+            return let_through(steps if steps is not None else only(live))
         try:
             hop = Hop(request, handler, write_bytes[0])
         except Exception as fault:
@@ -80,6 +83,7 @@ def patches(module: ModuleType) -> list[Patch]:
         Patch(BaseConnector, "connect", connect_seam),
         Patch(ResponseHandler, "set_response_params", parser_seam),
         Patch(module.ClientRequest, "write_bytes", write_seam),
+        *frame_patches(module),
     ]
 
 

@@ -1,16 +1,13 @@
 """One gRPC call: what is noted of it while it is made, as `flow` wants it stated.
 
-What went on in a call stands in order. Each thing that the server said stands behind a number of *steps* of the app:
-the messages that the app had sent by then, and the end of its messages. A replay gives it after as many steps.
+The steps of the app are its messages, and the end of its messages (see `kits.conversation.exchange`).
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep
 from timetracer_otel.constants import CapturePolicy, EventType
@@ -19,30 +16,19 @@ from timetracer_otel.libraries.grpc.descriptors import types_of
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY, TYPES
 from timetracer_otel.libraries.grpc.wire import decoded, encoded
+from timetracer_otel.libraries.kits.conversation import exchange as conversation
+from timetracer_otel.libraries.kits.conversation.exchange import Said
 from timetracer_otel.session import ReplaySession, TraceSession
-from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, header_pairs
 
-__all__ = ["CallSite", "Exchange", "Recorded", "Said"]
+__all__ = ["CallSite", "Exchange", "Recorded"]
 
-_NO_LIMITS: Final = BodyLimits()
 _HEARTBEATS: Final = frozenset({("google.pubsub.v1.Subscriber", "StreamingPull")})
 """Calls whose client sends empty messages behind its first one, only to keep the call open.
 
 Its thread sends them by the clock: the first one goes out or not, as this thread starts after the call or before.
 So they are not noted, and no answer stands behind them.
 """
-
-
-class Said(NamedTuple):
-    """One thing that a server said."""
-
-    after: int
-    """How many steps of the app stood before it."""
-    at_ms: float
-    """When it came, since the call began."""
-    what: Any
-    """The greeting (header lines), a message, or a status: code, details, header lines at the end, error string."""
 
 
 class Recorded(NamedTuple):
@@ -62,40 +48,28 @@ class Recorded(NamedTuple):
 
 
 @dataclass(slots=True)
-class Exchange:
-    """Notes what the two sides of a call say. Nothing of it may reach the app, so `noting` contains faults."""
+class Exchange(conversation.Exchange):
+    """Notes what the two sides of a call say. The server says a greeting (header lines), messages, and a status:
+    its code, details, header lines at the end, and an error string.
+    """
 
-    limits: BodyLimits = _NO_LIMITS
+    where: ClassVar[str] = "grpc.exchange"
+
     has_heartbeats: bool = False
     """Whether the app sends empty messages that ask for nothing."""
-    began_s: float = field(default_factory=time.perf_counter)
     sent: list[bytes] = field(default_factory=list)
     closed: bool = False
     greeting: Said | None = None
     messages: list[Said] = field(default_factory=list)
     end: Said | None = None
     cancelled: bool = False
-    size_bytes: int = 0
-    too_long: bool = False
     sent_in_part: bool = False
     """Whether a message of the app was not kept."""
-    faulted: bool = False
-    ended_s: float | None = None
-    recording: Recording | None = None
 
     @property
     def steps(self) -> int:
-        """How many steps the app has taken."""
+        """How many steps the app has taken: its messages, and their end."""
         return len(self.sent) + self.closed
-
-    def noting(self, note: Any, *facts: Any) -> None:
-        """Note something. A fault of ours ends the noting."""
-        if not self.faulted:
-            try:
-                note(*facts)
-            except Exception as fault:
-                self.faulted = True
-                faults.contain("grpc.exchange", fault)
 
     def operated(self, operations: Any) -> None:
         """The app's side: the core was given these operations."""
@@ -115,7 +89,7 @@ class Exchange:
         message = message or b""
         if not message and self.has_heartbeats and self.sent:
             return False
-        keeps = self._keeps(message)
+        keeps = self.keeps(len(message))
         self.sent_in_part = self.sent_in_part or not keeps
         self.sent.append(message if keeps else b"")
         return True
@@ -141,40 +115,23 @@ class Exchange:
     def greets(self, metadata: Any) -> None:
         """The server begins to answer."""
         if self.greeting is None:
-            self.greeting = self._said(internals.pairs_of(metadata))
+            self.greeting = self.said(internals.pairs_of(metadata))
 
     def receives(self, message: bytes) -> None:
         """The server sends a message."""
-        self.messages.append(self._said(message if self._keeps(message) else b""))
+        self.messages.append(self.said(message if self.keeps(len(message)) else b""))
 
     def ends(self, code: int, details: Any, trailing: Any, error: Any) -> None:
         """The call has ended."""
         if self.end is None:
             lines = None if trailing is None else internals.pairs_of(trailing)
-            self.end = self._said((code, details, lines, error))
+            self.end = self.said((code, details, lines, error))
             self.finish()
 
     def cancels(self) -> None:
         """The app cancels the call."""
         if self.end is None:
             self.cancelled = True
-
-    def finish(self) -> None:
-        """Nothing more will be said."""
-        if self.ended_s is None:
-            self.ended_s = time.perf_counter()
-        if self.recording is not None:
-            self.recording.close(self.ended_s)
-
-    def _said(self, what: Any) -> Said:
-        return Said(self.steps, (time.perf_counter() - self.began_s) * 1000, what)
-
-    def _keeps(self, message: bytes) -> bool:
-        self.size_bytes += len(message)
-        if not self.too_long:
-            size = len(message) + PIECE_BYTES
-            self.too_long = self.size_bytes > self.limits.body_bytes or not self.limits.take(size)
-        return not self.too_long
 
 
 class CallSite(Site):
@@ -210,7 +167,7 @@ class CallSite(Site):
 
     def observe(self, session: TraceSession) -> None:
         """Note what is said within the limits of the recording."""
-        self.exchange = Exchange(session.limits, self._has_heartbeats)
+        self.exchange = Exchange(session.limits, has_heartbeats=self._has_heartbeats)
 
     def call(self) -> Call:
         """The call with the messages of the app, as trees."""
@@ -277,7 +234,7 @@ class CallSite(Site):
             recording.not_replayable = f"its messages were not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
         else:
             made["messages"] = [[each.after, each.at_ms, decoded(each.what)] for each in exchange.messages]
-        made["until_ms"] = ((exchange.ended_s or time.perf_counter()) - exchange.began_s) * 1000
+        made["until_ms"] = exchange.until_ms
         return result
 
     def again(self) -> bool:

@@ -1,4 +1,4 @@
-"""Private names of grpcio (1.85): the core's calls and events, and the classes of calls that stand on them.
+"""Private names of grpcio (1.62 to 1.85): the core's calls and events, and the classes of calls that stand on them.
 
 The core is ``grpc._cython.cygrpc``. A blocking channel asks it for a call by a batch of *operations* (send a message,
 receive one, receive the status), and hears of their ends by *events*. An asyncio channel asks it for an ``_AioCall``,
@@ -11,6 +11,7 @@ which has a method for each operation.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -33,8 +34,10 @@ __all__ = [
     "SEND",
     "STATUS",
     "TELLING",
+    "TELLS_ADDRESS",
     "Event",
     "Operation",
+    "address_of",
     "async_channels",
     "awaited",
     "blocking",
@@ -44,6 +47,7 @@ __all__ = [
     "is_closed",
     "metadata_of",
     "method_of",
+    "note_address",
     "number_of",
     "pairs_of",
     "shown_call",
@@ -67,6 +71,11 @@ TELLING: Final = (
     "trailing_metadata",
 )
 """The methods of a call that wait for what the server says."""
+TELLS_ADDRESS: Final = hasattr(cygrpc.AioChannel, "target")
+"""Whether the core of an asyncio channel tells its address, as it does in releases after 1.80."""
+_addresses: Final[dict[int, str]] = {}
+"""By the identity of an asyncio channel's core: the address, where the core does not tell it. The core takes neither
+attributes nor weak references."""
 _COMPRESSION: Final = "grpc-internal-encoding-request"
 """The metadata by which an app asks gRPC to compress."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -127,8 +136,23 @@ def slots_of(kind: Any) -> list[str]:
 def target_of(caller: Any) -> str:
     """The address of the channel that calls a method."""
     # The core of a channel that was closed must not be asked: that ends the process.
-    target = getattr(caller, "_target", None) or getattr(getattr(caller, "_channel", None), "target", b"")
+    target = getattr(caller, "_target", None)
+    return text_of(target) if target else address_of(getattr(caller, "_channel", None))
+
+
+def address_of(core: Any) -> str:
+    """The address of an asyncio channel, by its core; empty where nothing tells it."""
+    target = getattr(core, "target", None)
+    if target is None:
+        return _addresses.get(id(core), "")
     return "" if callable(target) else text_of(target)
+
+
+def note_address(channel: Any, target: Any) -> None:
+    """Note which address an asyncio channel was made for. Its core is closed when the channel is gone."""
+    key = id(channel._channel)
+    _addresses[key] = text_of(target)
+    weakref.finalize(channel, _addresses.pop, key, None).atexit = False
 
 
 def text_of(target: Any) -> str:
@@ -208,7 +232,10 @@ def connectivity(state: int) -> grpc.ChannelConnectivity:
 
 
 def shown_call(status: Any) -> str:
-    """A call of the core that has ended, as the core shows it."""
+    """A call of the core that has ended, as the core shows it. Newer ones show a success as they show an error."""
+    if status.code() is cygrpc.StatusCode.ok:
+        said = f'status = {_CODES[0]}\n\tdetails = "{status.details()}"'
+        return f"<_AioCall of RPC that terminated with:\n\t{said}\n>"
     lines = [f"status = {status.details()}", f'details = "{_CODES.get(status.code())}"']
     lines.append(f'debug_error_string = "{status.debug_error_string()}"')
     return "<_AioCall of RPC that terminated with:\n" + "".join(f"\t{line}\n" for line in lines) + ">"

@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from timetracer_otel.calls.flow import CANCEL_GRACE_S, flow
+from timetracer_otel.calls.flow import flow
 from timetracer_otel.calls.guarded import Flow
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.grpc import internals
-from timetracer_otel.libraries.grpc.call import CallSite, Recorded, Said
+from timetracer_otel.libraries.grpc.call import CallSite, Recorded
 from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Operation
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY
 from timetracer_otel.libraries.grpc.wire import decoded, in_one_order
+from timetracer_otel.libraries.kits.conversation.exchange import Said
+from timetracer_otel.libraries.kits.conversation.pace import POLL_S, Pace
 from timetracer_otel.session import ReplaySession
-from timetracer_otel.types import DependencyEvent
 
 __all__ = ["Script"]
 
 _SOON_S: Final = 0.001
-_POLL_S: Final = 0.005
 _INTERNAL: Final = 13
 """The status that ends a call whose miss is raised elsewhere."""
 
@@ -51,15 +51,7 @@ class Script:
         self._taken = 0
         self._over: tuple[int, Any, Any, Any] | None = None
         """How the call ended in this run, where it did not end as in the recording."""
-        self._began_s = time.perf_counter()
-        self._lags_s = 0.0
-        """How much later than in the recording, at most, a message was taken."""
-        self._before: list[DependencyEvent] = []
-        """The calls that the app began beside this one, in the order of their beginnings, until it makes them."""
-        self._awaited = 0
-        """How many such calls the next message waits for."""
-        self._held_since_s: float | None = None
-        """Since when a message waits for such calls, and the app makes none of them."""
+        self._pace = Pace(session)
 
     def begun(self) -> Flow:
         """The call begins. Where the server spoke first in the recording, it is found now."""
@@ -105,44 +97,9 @@ class Script:
             if isinstance(made, Recorded):
                 self._recorded = made
                 if site.answers_stream:
-                    self._before = self._begun_beside(made.event)
+                    self._pace.stands_behind_calls_beside(made.event)
             else:
                 self.instead = made
-
-    def _begun_beside(self, event: DependencyEvent) -> list[DependencyEvent]:
-        start_ms, session = event.start_offset_ms, self.session
-        return [
-            each
-            for each in session.events
-            if each.start_offset_ms > start_ms
-            and each.eid != event.eid
-            and each.not_replayable is None
-            and session.should_mock_plugin(each.signature.lib)
-        ]
-
-    def _is_held(self, said: Said) -> bool:
-        """Whether a message of a stream comes too early: the app has begun other calls before it in the recording,
-        and not yet in this run. Such a call may be what the message answers. Example: a subscriber gets what the same
-        app publishes. A call that the app does not make in this run is waited for only shortly, from the last one on
-        that it made: the app may be slower than in the recording.
-        """
-        recorded, session = self._recorded, self.session
-        assert recorded is not None
-        until_ms = recorded.event.start_offset_ms + said.at_ms
-        self._before = [each for each in self._before if not session.is_taken(each)]
-        awaited = sum(each.start_offset_ms < until_ms for each in self._before)
-        if not awaited:
-            self._held_since_s = None
-            return False
-        now_s = time.perf_counter()
-        if self._held_since_s is None or awaited < self._awaited:
-            self._held_since_s = now_s
-        self._awaited = awaited
-        if now_s - self._held_since_s > CANCEL_GRACE_S:
-            self._before = [each for each in self._before if each.start_offset_ms >= until_ms]
-            self._held_since_s = None
-            return False
-        return True
 
     def _is_recorded(self, fits: Any) -> bool:
         """Whether the recording has a call of this method that no call has taken yet."""
@@ -186,14 +143,9 @@ class Script:
             taken += operation.received is not None
             made.append(operation)
         if taken > self._taken and self._recorded is not None:
-            at_s = self._began_s + self._recorded.messages[taken - 1].at_ms / 1000
-            self._lags_s = max(self._lags_s, time.perf_counter() - at_s)
+            self._pace.taken(self._recorded.messages[taken - 1].at_ms)
         self._taken = taken
         return tuple(made)
-
-    def _until_s(self, recorded: Recorded) -> float:
-        """How long the app may take to cancel a call that it cancelled when it was recorded."""
-        return self._began_s + recorded.until_ms / 1000 + self._lags_s + CANCEL_GRACE_S
 
     def _operation(self, kind: Any, taken: int) -> Operation | None:
         if kind not in _ANSWERS:
@@ -201,7 +153,7 @@ class Script:
         if self._over is not None:
             return Operation(kind, (), None, self._over)
         said = self._next(kind, taken)
-        if said is None or not self._is_due(said) or (kind == MESSAGE and self._is_held(said)):
+        if said is None or not self._is_due(said) or (kind == MESSAGE and self._pace.is_held(said)):
             return None
         recorded = self._recorded
         assert recorded is not None
@@ -222,10 +174,7 @@ class Script:
         return recorded.messages[taken] if taken < len(recorded.messages) else recorded.end
 
     def _is_due(self, said: Said) -> bool:
-        return self.site.exchange.steps >= said.after and not self._to_wait_s(said.at_ms)
-
-    def _to_wait_s(self, at_ms: float) -> float:
-        return max(self._began_s + at_ms / 1000 - time.perf_counter(), 0.0) if self.session.replay_timing else 0.0
+        return self.site.exchange.steps >= said.after and not self._pace.to_wait_s(said.at_ms)
 
     def wait_s(self, kinds: Sequence[Any]) -> float | None:
         """After how many seconds to look again at operations that have not ended; None for not before the next
@@ -236,13 +185,13 @@ class Script:
         if recorded is not None:
             for kind in kinds:
                 said = self._next(kind, self._taken)
-                wait_s = 0.0 if said is None else self._to_wait_s(said.at_ms)
+                wait_s = 0.0 if said is None else self._pace.to_wait_s(said.at_ms)
                 if wait_s:
                     waits.append(wait_s)
-            if self._held_since_s is not None:
-                waits.append(_POLL_S)
+            if self._pace.holds:
+                waits.append(POLL_S)
             if MESSAGE in kinds and self._next(MESSAGE, self._taken) is None:
-                waits.append(self._until_s(recorded) - time.perf_counter())
+                waits.append(self._pace.until_s(recorded.until_ms) - time.perf_counter())
             if self._is_beyond(kinds) is not None:
                 waits.append(0.0)
         return max(min(waits), _SOON_S) if waits else None
@@ -268,7 +217,8 @@ class Script:
                     f"the server answered after {beyond.after} steps of the app, which took "
                     f"{self.site.exchange.steps}",
                 )
-            if self._next(MESSAGE, self._taken) is None and time.perf_counter() >= self._until_s(recorded):
+            until_s = self._pace.until_s(recorded.until_ms)
+            if self._next(MESSAGE, self._taken) is None and time.perf_counter() >= until_s:
                 raise self.session.refuse(
                     recorded.event, "the app cancelled it there when it was recorded, or the recording ended"
                 )

@@ -7,26 +7,24 @@ and gRPC has its own functions while there is no session.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from functools import partial
-from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Undoable, is_replacement
+from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import Recording, flow, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async
-from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
 from timetracer_otel.libraries.grpc.call import CallSite
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.noted import NotedAsyncCall, NotedCall, teed
-from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS, CONNECTING
+from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS
 from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, SubscribeSite, WaitSite
 from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["connectors", "patches"]
+__all__ = ["patches"]
 
 _STREAM = ("_Stream", "Stream")
 """How the names of classes begin whose calls send a stream."""
@@ -43,6 +41,8 @@ def patches() -> list[Undoable]:
         Patch(internals.async_channels.Channel, "get_state", _get_state),
         Patch(internals.async_channels.Channel, "wait_for_state_change", _wait_for_state),
     ]
+    if not internals.TELLS_ADDRESS:
+        found.append(Staying(Patch(internals.async_channels.Channel, "__init__", _channel_made)))
     for name in CALLS:
         kind = getattr(internals.blocking, name)
         found += [_InPlaceOf(kind, slot, name.startswith(_STREAM)) for slot in internals.slots_of(kind)]
@@ -50,24 +50,6 @@ def patches() -> list[Undoable]:
         kind = getattr(internals.awaited, name)
         found.append(Patch(kind, "__init__", partial(_async_call, name.startswith(_STREAM))))
     return found
-
-
-def connectors(module: ModuleType) -> Sequence[Connector]:
-    """The methods by which an app makes calls. They are watched for replays in which the plugin is not enabled."""
-    names = [name for each in CONNECTING[module.__name__] for name in _methods(each)]
-    return [Connector(name, _address) for name in names]
-
-
-def _methods(names: str) -> list[str]:
-    first, *others = names.split(" ")
-    kind = first.partition(".")[0]
-    return [first, *(f"{kind}.{name}" for name in others)]
-
-
-def _address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    if is_replacement(internals.awaited.UnaryUnaryCall.__init__):
-        return None
-    return internals.host_of(internals.target_of(args[0])) or "a host that its channel names"
 
 
 # Blocking channels.
@@ -207,6 +189,33 @@ def _start(
 # Asyncio channels.
 
 
+class _NewChannel(Noted):
+    """Notes for which address an asyncio channel is made."""
+
+    __slots__ = ("_channel", "_target")
+
+    def __init__(self, channel: Any, target: Any) -> None:
+        self._channel = channel
+        self._target = target
+
+    def came(self, value: Any) -> Any:
+        """It was made."""
+        internals.note_address(self._channel, self._target)
+        return value
+
+    def raised(self, error: BaseException) -> None:
+        """It was not."""
+
+
+def _channel_made(original: Function) -> Function:
+    """An app makes an asyncio channel whose core does not tell its address."""
+
+    def begin(session: BaseSession | None, channel: Any, target: Any, *args: Any, **kwargs: Any) -> Noted:
+        return _NewChannel(channel, target)
+
+    return guarded(LIB, original, begin, outside=True)
+
+
 class _AsyncCore:
     """Stands in the place of the core's channel for one call."""
 
@@ -275,7 +284,7 @@ def _async_call(streams: bool, original: Function) -> Function:
 def _begin_async(session: BaseSession, core: _AsyncCore, method: Any, deadline: Any, *args: Any) -> Flow | None:
     channel = core.channel
     live = AppStep(channel.call, method, deadline, *args)
-    site = _AsyncSite(internals.text_of(channel.target), method, core.streams, live, core.metadata)
+    site = _AsyncSite(internals.address_of(channel), method, core.streams, live, core.metadata)
     site.answers_stream = bool(_ANSWERS_STREAM.search(type(core.owner).__name__))
     if not replays(LIB, session, lambda: site.address):
         return flow(site, session)
@@ -318,7 +327,7 @@ def _get_state(original: Function) -> Function:
 
     def begin(session: BaseSession, channel: Any, try_to_connect: bool = False) -> Flow:
         live = AppStep(original, channel, try_to_connect)
-        return flow(StateSite(internals.text_of(channel._channel.target), try_to_connect, live), session)
+        return flow(StateSite(internals.address_of(channel._channel), try_to_connect, live), session)
 
     return guarded(LIB, original, begin)
 
@@ -328,6 +337,6 @@ def _wait_for_state(original: Function) -> Function:
 
     def begin(session: BaseSession, channel: Any, last_observed_state: Any) -> Flow:
         live = AppStep(original, channel, last_observed_state)
-        return flow(WaitSite(internals.text_of(channel._channel.target), last_observed_state, live), session)
+        return flow(WaitSite(internals.address_of(channel._channel), last_observed_state, live), session)
 
     return guarded_async(LIB, original, begin)

@@ -16,7 +16,7 @@ from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, raising
+from timetracer_otel.calls.guarded import ASK, AppStep, Flow, Noted, guarded, only, raising
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits
 from timetracer_otel.libraries.kits.http.request_bodies import teed_body
@@ -48,8 +48,9 @@ def patches(module: ModuleType) -> list[Patch]:
     ]
 
 
-def _is_left_alone(connection: Any) -> bool:
-    return connection_above.get() is connection or is_of_urllib3(type(connection))
+def _unless_urllib3(connection: Any) -> Any:
+    """Nothing where urllib3 asks: that is its own call. Asked first, since it is asked for each of its calls."""
+    return None if is_of_urllib3(type(connection)) else ASK
 
 
 def _send(original: Function) -> Function:
@@ -57,7 +58,7 @@ def _send(original: Function) -> Function:
     excludes = excluded.search if excluded is not None else None
 
     def begin(session: BaseSession | None, connection: Any, data: Any) -> Any:
-        if _is_left_alone(connection):
+        if connection_above.get() is connection:
             return None
         exchange: Exchange | None = exchanges.get(connection)
         if exchange is not None:
@@ -82,7 +83,7 @@ def _send(original: Function) -> Function:
         return _collected(exchange, connection, AppStep(original, connection, data))
 
     # What began in a session goes on as it began, also where another one is current by now.
-    return guarded(LIB, original, begin, outside=True)
+    return guarded(LIB, original, begin, outside=True, quick=_unless_urllib3)
 
 
 def _getresponse(original: Function) -> Function:
@@ -95,7 +96,7 @@ def _getresponse(original: Function) -> Function:
             return _Answering(exchange, connection)
         return _answered(exchange, connection, AppStep(original, connection))
 
-    return guarded(LIB, original, begin, outside=True)
+    return guarded(LIB, original, begin, outside=True, quick=_unless_urllib3)
 
 
 def _close(original: Function) -> Function:
@@ -108,7 +109,7 @@ def _close(original: Function) -> Function:
         if exchange.recording is not None:
             exchange.recording.close()
 
-    return guarded(LIB, original, begin, outside=True)
+    return guarded(LIB, original, begin, outside=True, quick=_unless_urllib3)
 
 
 def _excluded(session: BaseSession, connection: Any, live: AppStep) -> Flow:
@@ -295,7 +296,7 @@ def _with_subclasses(base: Any) -> Iterator[type]:
 
 def _connect(original: Function) -> Function:
     def begin(session: BaseSession, connection: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_left_alone(connection) or hooks.carries_telemetry() or is_logging():
+        if connection_above.get() is connection or hooks.carries_telemetry() or is_logging():
             return None
         if not (isinstance(session, ReplaySession) or records(LIB, session)):
             return None
@@ -306,7 +307,7 @@ def _connect(original: Function) -> Function:
             return _stood_in(site, connection, session)
         return _let_out(connection, site.live)
 
-    return guarded(LIB, original, begin)
+    return guarded(LIB, original, begin, quick=_unless_urllib3)
 
 
 def _stood_in(site: Connecting, connection: Any, session: ReplaySession) -> Flow:

@@ -10,7 +10,7 @@ from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
@@ -35,7 +35,7 @@ def _attempt(original: Function) -> Function:
     makes_responses = "preload_content" in signature(original).parameters
 
     def begin(session: BaseSession, pool: Any, connection: Any, method: str, target: str, **options: Any) -> Any:
-        if library_above.get() is not None or hooks.carries_telemetry():
+        if hooks.carries_telemetry():
             return None
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
@@ -48,7 +48,12 @@ def _attempt(original: Function) -> Function:
         response = yield from flow(attempt, session)
         return (yield from preload(response, decode))
 
-    return guarded(LIB, original, begin)
+    return guarded(LIB, original, begin, quick=_unless_beneath)
+
+
+def _unless_beneath(_: Any) -> Any:
+    """Nothing where a library above makes a call by urllib3. It is asked first, as it costs a third of ``begin``."""
+    return None if library_above.get() is not None else ASK
 
 
 _asked: CallAbove[dict[str, Any]] = CallAbove("urllib3-asked")
@@ -57,18 +62,22 @@ _asked: CallAbove[dict[str, Any]] = CallAbove("urllib3-asked")
 
 def _asking(original: Function) -> Function:
     def begin(session: BaseSession, pool: Any, *args: Any, **options: Any) -> Flow | None:
-        if getattr(pool, "proxy", None) is None or not records(LIB, session):
+        if not records(LIB, session):
             return None
         return _asked.around(asked_of(pool, *args, **options), AppStep(original, pool, *args, **options))
 
-    return guarded(LIB, original, begin)
+    return guarded(LIB, original, begin, quick=_with_proxy)
+
+
+def _with_proxy(pool: Any) -> Any:
+    return None if getattr(pool, "proxy", None) is None else ASK
 
 
 def _tunnel(original: Function) -> Function:
     """A pool asks its proxy for a tunnel. A replay needs none, and a recording notes the errors of asking."""
 
     def begin(session: BaseSession, pool: Any, connection: Any) -> Any:
-        if library_above.get() is not None or hooks.carries_telemetry():
+        if hooks.carries_telemetry():
             return None
         if replays(LIB, session, lambda: url_of(pool, "/")):
             return Done(None)
@@ -82,4 +91,4 @@ def _tunnel(original: Function) -> Function:
     excluded = ExcludedUrls().of(LIB)
     excludes = excluded.search if excluded is not None else None
 
-    return guarded(LIB, original, begin)
+    return guarded(LIB, original, begin, quick=_unless_beneath)

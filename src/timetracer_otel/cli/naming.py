@@ -1,0 +1,117 @@
+"""Cassettes named on the command line: by a path, or by the id of a session or a trace, or its beginning."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli.bad_input import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from timetracer_otel.cassette import StoredCassette
+    from timetracer_otel.match.catalog import Catalog
+
+__all__ = ["add_cassette", "add_folder", "cassette_path", "catalog_of", "folder_path"]
+
+_MOST_NAMED = 8
+"""How many cassettes an error names that an id may mean."""
+
+
+def add_cassette(parser: argparse.ArgumentParser, meaning: str, *, name: str = "cassette") -> None:
+    """Declare the argument that names a cassette, and the folder in which an id is looked for.
+
+    Args:
+        parser: The parser of the command.
+        meaning: What the command does with it.
+        name: The name of the argument. ``args`` has the text by it.
+    """
+    from timetracer_otel.cli.options import add_setting, path_argument
+
+    parser.add_argument(name, metavar=name.upper(), type=path_argument, help=f"{meaning}, or the id of one")
+    add_setting(parser, "cassette_dir", "--dir", "DIR")
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Declare the argument that names a folder of cassettes, which ``--dir`` names as well."""
+    from timetracer_otel.cli.options import add_setting, path_argument
+
+    parser.add_argument(
+        "folder", metavar="FOLDER", nargs="?", type=path_argument, help="the folder that the cassettes are in"
+    )
+    add_setting(parser, "cassette_dir", "--dir", "DIR")
+
+
+def catalog_of(args: argparse.Namespace) -> Catalog:
+    """What the folder holds that the arguments of `add_folder` or the settings name.
+
+    Raises:
+        CommandError: It is no folder.
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    if args.folder and args.cassette_dir:
+        raise CommandError("--dir: FOLDER names the folder already. Leave one of the two out.")
+    named = "FOLDER" if args.folder else "--dir" if args.cassette_dir else "TIMETRACER_DIR"
+    folder = Path(args.folder or folder_path(args.cassette_dir))
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise CommandError(f"{named}: {folder} {what}. Name the folder that the cassettes are in.")
+    from timetracer_otel.match.catalog import Catalog
+
+    return Catalog(folder)
+
+
+def cassette_path(text: str, directory: str | None) -> str:
+    """The path of the cassette that a text names.
+
+    A path wins: where a file or folder of that name is there, the text means that one.
+
+    Args:
+        text: A path, or an id.
+        directory: The folder in which an id is looked for; None for that of the settings.
+
+    Raises:
+        CommandError: No cassette there has the id, or several have it.
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    if os.path.lexists(text):
+        return text
+    from timetracer_otel.match.catalog import Catalog, is_id
+
+    if not is_id(text):
+        return text  # What reads it says that there is no such file.
+    folder = folder_path(directory)
+    found = Catalog(folder).with_id(text) if Path(folder).is_dir() else []
+    if not found:
+        raise CommandError(
+            f"{text}: there is no such file, and no cassette in {folder} whose session or trace has this id. "
+            "Say where it is with --dir."
+        )
+    if len(found) > 1:
+        raise CommandError(_ambiguous(text, found))
+    return found[0].path
+
+
+def folder_path(directory: str | None) -> str:
+    """The folder of cassettes: the one that is named, or that of the settings.
+
+    Raises:
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    if directory:
+        return directory
+    from timetracer_otel.config import TraceConfig
+
+    return TraceConfig.from_env().cassette_dir
+
+
+def _ambiguous(text: str, found: Sequence[StoredCassette]) -> str:
+    named = [
+        f"{row.session_id[:8]} ({' '.join(part for part in (row.method, row.request_path) if part) or row.service})"
+        for row in found[:_MOST_NAMED]
+    ]
+    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    return f"{text}: {len(found)} cassettes have an id that begins so: {', '.join(named)}{more}. Name one of these."
