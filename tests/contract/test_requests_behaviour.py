@@ -223,8 +223,8 @@ def test_urllib3_beneath_requests_is_part_of_its_call_and_else_on_its_own(upstre
 
 def test_an_upgraded_connection_is_no_answer_in_replay(upstream: Upstream, path: Path) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "shout"}
-    with record(path):
-        assert requests.get(upstream.url("/upgrade"), headers=headers, stream=True).status_code == 101
+    with record(path), requests.get(upstream.url("/upgrade"), headers=headers, stream=True) as response:
+        assert response.status_code == 101
     (event,) = read_cassette(path).events
     assert event.not_replayable
     upstream.stop()

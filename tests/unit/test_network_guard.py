@@ -186,13 +186,13 @@ class Drivers:
     def psycopg() -> None:
         # Past its plugin, whose connections are let.
         connecting = psycopg.Connection._connect_gen("host=127.0.0.1 port=9 password=s3cret dbname=x")
-        psycopg.waiting.wait_conn(connecting, interval=0.1, timeout=5)
+        psycopg.waiting.wait_conn(connecting, timeout=5)
 
     @staticmethod
     def psycopg_async() -> None:
         async def connect() -> None:
             connecting = psycopg.AsyncConnection._connect_gen("host=127.0.0.1 port=9 password=s3cret")
-            await psycopg.waiting.wait_conn_async(connecting, interval=0.1, timeout=5)
+            await psycopg.waiting.wait_conn_async(connecting, timeout=5)
 
         asyncio.run(connect())
 

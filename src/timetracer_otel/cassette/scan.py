@@ -141,12 +141,10 @@ class Survey:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
         if not kinds.isdisjoint(LOWERED):
             self.lower = True
-        doubtful = kinds & _DOUBTFUL
-        if doubtful and not self.doubtful:
+        if not kinds.isdisjoint(_DOUBTFUL) and not self.doubtful:
             # Times in rows are many, and their zones are few.
-            self.doubtful = doubtful != _DATETIMES or not are_plain(
-                [item for item in items if type(item) is dt.datetime]
-            )
+            times = [item for item in items if type(item) is dt.datetime]
+            self.doubtful = not kinds & _DOUBTFUL <= _DATETIMES or not are_plain(times)
         if kinds.isdisjoint(_CONTAINERS):
             return
         if room <= 0:

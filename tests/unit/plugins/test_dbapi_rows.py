@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timetracer_otel import record
+from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
+from timetracer_otel.libraries.kits.dbapi.app_types import note_made
 from timetracer_otel.libraries.kits.dbapi.values import plain_row, plain_rows, size_of_row
 
 VALUES = st.one_of(
@@ -21,6 +25,7 @@ VALUES = st.one_of(
     st.dates(),
     st.lists(st.integers(), max_size=2),
     st.just(decimal.Decimal("1.5")),
+    st.datetimes(timezones=st.sampled_from([None, dt.timezone.utc])),
 )
 ROWS = st.integers(0, 4).flatmap(lambda width: st.lists(st.tuples(*[VALUES] * width), max_size=12))
 RAGGED = st.lists(st.lists(VALUES, max_size=3).map(tuple), max_size=12)
@@ -32,6 +37,16 @@ def test_rows_are_kept_and_sized_as_each_of_them_would_be(rows: list[tuple[Any, 
     assert kept == list(map(plain_row, rows))
     assert [list(map(type, row)) for row in kept] == [list(map(type, plain_row(row))) for row in rows]
     assert size_bytes == sum(map(size_of_row, kept))
+
+
+def test_a_time_that_the_app_has_made_by_its_own_function_is_taken_apart(tmp_path: Path) -> None:
+    rows = [(number, dt.datetime(2024, 1, 1 + number, tzinfo=dt.timezone.utc)) for number in range(9)]
+    with record(tmp_path / "x.msgpack"):
+        note_made(rows[5][1], "kind", "name", ["2024"])
+        kept, _ = plain_rows(rows)
+        assert kept[:5] + kept[6:] == rows[:5] + rows[6:]
+        assert kept[5] == (5, {DRIVER_TYPE: "app", DRIVER_VALUE: ["kind", "name", ["2024"]]})
+        assert plain_rows(rows)[0] == rows, "it was told once"
 
 
 def test_a_value_that_the_app_changes_later_stays_as_it_was_fetched() -> None:

@@ -55,8 +55,8 @@ class Answers(ReplayCursor):
     converting: Callable[[], object] | None = None
     """Of the statement that is being answered: see `StatementSite`."""
 
-    def _site(self, *args: Any) -> StatementSite:
-        site = super()._site(*args)
+    def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
+        site = super()._site(call, live, fetches)
         site.converting = self.converting
         return site
 

@@ -7,7 +7,7 @@ back in the class that the app has at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.current import get_current_session
 from timetracer_otel.session import ReplaySession, TraceSession
 
-__all__ = ["made_of", "note_made", "registers", "registers_class", "taken_apart"]
+__all__ = ["made_of", "note_made", "nothing_is_taken_apart", "registers", "registers_class", "taken_apart"]
 
 _MOST_NOTED: Final = 10_000
 """How many values a recording keeps that no recorded cursor gives to the app, since a raw connection had them."""
@@ -94,6 +94,14 @@ def taken_apart(value: Any) -> list[Any] | None:
         return None
     found = session.state(__name__, _Noted).by_id.pop(id(value), None)
     return None if found is None else list(found[1:])
+
+
+def nothing_is_taken_apart(kinds: Collection[type[Any]]) -> bool:
+    """Whether `taken_apart` gives None for each value of these classes now."""
+    if any(kind in _classes for kind in kinds):
+        return False
+    session = _recording()
+    return session is None or not session.state(__name__, _Noted).by_id
 
 
 def made_of(kind: str, name: str, parts: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from timetracer_otel.calls.whose_error import is_from_outside, outside
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
-from timetracer_otel.libraries.kits.dbapi.app_types import made_of, taken_apart
+from timetracer_otel.libraries.kits.dbapi.app_types import made_of, nothing_is_taken_apart, taken_apart
 from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
 from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
 from timetracer_otel.match.stable_form import stable_form
@@ -44,6 +44,9 @@ PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 _ENCODED: Final = frozenset({dt.date, dt.timedelta, decimal.Decimal, uuid.UUID})
 """Frequent types of parameters that every value of has an encoding."""
+
+_AS_THEY_ARE: Final = _ENCODED | {dt.datetime, dt.time}
+"""Frequent types of values that `plain` gives back as they are, unless the app has registered something for them."""
 
 _NAMED_TUPLE: Final = "namedtuple"
 """The type of a value of a composite type, which a driver makes a named tuple of."""
@@ -77,19 +80,21 @@ def plain_rows(rows: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], 
             for value in row:
                 size_bytes += len(value) if type(value) in _SIZED else _VALUE_BYTES
         return made, size_bytes
-    is_plain, size_bytes = True, 0
+    others: set[type] = set()
+    size_bytes = 0
     for column in columns:
         # Most columns have values of one type. To count them takes less than to make a set of the types.
         first = type(column[0])
         kinds = {first} if countOf(map(type, column), first) == len(column) else set(map(type, column))
         if not kinds <= PLAIN:
-            is_plain = False
+            others |= kinds - PLAIN
         if kinds == _TEXT:
             size_bytes += len("".join(column))
         elif kinds.isdisjoint(_SIZED):
             size_bytes += _VALUE_BYTES * len(column)
         else:
             size_bytes += size_of_row(column)
+    is_plain = not others or (others <= _AS_THEY_ARE and nothing_is_taken_apart(others))
     return list(rows) if is_plain else list(map(plain_row, rows)), size_bytes
 
 
