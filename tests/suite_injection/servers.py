@@ -23,6 +23,8 @@ class Servers:
         mysql: As ``postgres``, of a server of MariaDB.
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
+        aws: The URL of a server that plays AWS.
+        metadata: The URL of its metadata service, which gives credentials.
     """
 
     http: str
@@ -34,6 +36,8 @@ class Servers:
     mysql: str = ""
     mongo: str = ""
     grpc: str = ""
+    aws: str = ""
+    metadata: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:
