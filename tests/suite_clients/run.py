@@ -99,9 +99,12 @@ def source_of(client: Client, folder: Path, given: Mapping[str, Path]) -> Path:
     if source.exists():
         return source
     if client.source == "python":
-        for part in client.tests:
-            # Tests leave files where they run.
-            shutil.copytree(Path(sysconfig.get_path("stdlib")) / "test" / part, source / part)
+        # Tests leave files where they run.
+        tests = Path(sysconfig.get_path("stdlib")) / "test"
+        source.mkdir(parents=True)
+        for part in [*client.tests, *(each.name for each in (*tests.glob("*.pem"), *tests.glob("certdata")))]:
+            copy = shutil.copytree if (tests / part).is_dir() else shutil.copy
+            copy(tests / part, source / part)
         return source
     wanted = f"{client.project}=={version_of(client)}"
     with tempfile.TemporaryDirectory() as scratch:
@@ -138,10 +141,12 @@ def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: st
         "PYTHONNOUSERSITE": "1",
         "PYTHONPATH": str(HERE),
         "SUITE_CASSETTES": str(folder / "cassettes"),
+        "SUITE_LAST": " ".join(client.last),
         "SUITE_MATCHED_WITHOUT": client.matched_without,
         "SUITE_MODE": mode,
         "SUITE_OUTCOMES": str(outcomes),
         "SUITE_SCOPE": client.scope,
+        "SUITE_WAITS_FOR_SERVER": client.waits_for_server if mode == "replay" else "",
         "TIMETRACER_MAX_EVENTS": "1000000",
         **variables,
     }
