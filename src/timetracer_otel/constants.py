@@ -59,8 +59,8 @@ CONVERSATION: Final = "conversation"
 """Key, in the reply of a call, of what both sides said after it had begun: see ``docs/cassette-format.md``."""
 
 SETS_UP: Final = "sets_up"
-"""Key, in the reply of a call to a database, that says that it opened a connection or set one up: see
-`DependencyEvent.sets_up_connection`."""
+"""Key, in the reply of a call, that says that a library made it by itself, to open a connection to a database, to set
+one up, or to get credentials: see `DependencyEvent.sets_up`."""
 
 SHORTEST_PSEUDONYM: Final = 4
 """A shorter pseudonym is no name for anything: other values have the same text. A recording has it where its secret

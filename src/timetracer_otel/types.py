@@ -297,6 +297,10 @@ _REST: Any = _ReadInPart.__dict__["_rest"]
 _PLACE: Any = _ReadInPart.__dict__["_place"]
 
 
+_SETTING_UP = frozenset({EventType.DB_QUERY, EventType.HTTP_CLIENT})
+"""The types of events in whose replies `SETS_UP` is ours. In others, it may be a name of the app's."""
+
+
 @dataclass(slots=True)
 class DependencyEvent(_ReadInPart):
     """One recorded call to a dependency, with its real result."""
@@ -361,12 +365,13 @@ class DependencyEvent(_ReadInPart):
         return self.not_replayable is not None and self.call is None and self.span is not None
 
     @property
-    def sets_up_connection(self) -> bool:
-        """Whether it opened a connection to a database, or is what a library asked by itself to set that up or to see
-        whether it is alive. An app whose connection is open needs no such call.
+    def sets_up(self) -> bool:
+        """Whether it opened a connection to a database, or is what a library asked by itself to set that up, to see
+        whether it is alive, or to get credentials. An app whose connection is open needs no such call, and a replay
+        needs no credentials.
         """
         reply = self.result.reply
-        return self.event_type is EventType.DB_QUERY and isinstance(reply, dict) and SETS_UP in reply
+        return self.event_type in _SETTING_UP and isinstance(reply, dict) and SETS_UP in reply
 
     @property
     def is_without_plugin(self) -> bool:

@@ -65,10 +65,14 @@ async def end(call: Any) -> Any:
 
 
 def steady(said: str | None) -> str | None:
-    """What the core says of an error, if anything. Up to 1.7x it says its time, too, and all parts in any order."""
+    """What the core says of an error, if anything. Up to 1.7x it says when that was, and all parts in any order."""
     if said is None:
         return None
-    return re.sub(r"\{([^{}]*)\}", lambda found: ", ".join(sorted(filter(_is_no_time, _PARTS.split(found[1])))), said)
+    return re.sub(r"\{([^{}]*)\}", _in_order, said)
+
+
+def _in_order(found: re.Match[str]) -> str:
+    return ", ".join(sorted(filter(_is_no_time, _PARTS.split(found[1]))))
 
 
 def _is_no_time(part: str) -> bool:

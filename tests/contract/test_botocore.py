@@ -30,11 +30,13 @@ def aws() -> Iterator[ServerProcess]:
     server.close()
 
 
-def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str) -> Any:
+CREDENTIALS = PROGRAM.with_name("botocore_credentials_program.py")
+
+
+def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str, program: Path = PROGRAM) -> Any:
     known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = {
         **known,
-        **keys,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port('aws')}",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{aws.port('metadata')}",
         "AWS_CONFIG_FILE": os.devnull,
@@ -42,9 +44,10 @@ def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str) -> Any:
         "AWS_DEFAULT_REGION": "us-east-1",
         "PYTHONPATH": str(ROOT),
         "PYTHONHASHSEED": str(random.randrange(1 << 32)),
+        **keys,
     }
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", PROGRAM, *arguments],
+        [sys.executable, "-W", "ignore", program, *arguments],
         check=False,
         cwd=ROOT,
         env=environment,
@@ -74,3 +77,43 @@ def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path)
         for secret in (*KEYS.values(), "pw-in-the-secret"):
             assert secret.encode() not in written, name
         assert ", 0 missed, 0 unused, 0 live" in again[name]["verdict"], name
+
+
+def _roles(folder: Path) -> dict[str, str]:
+    """A role that STS gives, by a configuration file."""
+    config = folder / "config"
+    lines = ["[default]", "role_arn = arn:aws:iam::123456789012:role/app", "credential_source = Ec2InstanceMetadata"]
+    config.write_text("\n".join(lines))
+    return {"AWS_CONFIG_FILE": str(config)}
+
+
+@pytest.mark.parametrize("source", ["metadata", "role"])
+def test_what_is_asked_for_credentials_is_not_unused(aws: ServerProcess, tmp_path: Path, source: str) -> None:
+    keys = _roles(tmp_path) if source == "role" else {}
+    there = _run(aws, keys, "record", str(tmp_path), program=CREDENTIALS)
+    aws.stop()
+    again = _run(aws, {}, "replay", str(tmp_path), program=CREDENTIALS)
+    assert {name: one["seen"] for name, one in again.items()} == {name: one["seen"] for name, one in there.items()}
+    assert there["new"]["seen"] == ["123456789012"] * 2
+    # The calls of the app, and those that botocore made for itself.
+    assert there["new"]["events"] > 2
+
+
+@pytest.mark.parametrize("keys", [{}, KEYS], ids=["none", "some"])
+def test_a_recording_without_credentials_replays_without(
+    aws: ServerProcess, tmp_path: Path, keys: dict[str, str]
+) -> None:
+    there = _run(aws, {"AWS_EC2_METADATA_DISABLED": "true"}, "record", str(tmp_path), program=CREDENTIALS)
+    aws.stop()
+    again = _run(aws, keys, "replay", str(tmp_path), program=CREDENTIALS)
+    missing = ["NoCredentialsError", "Unable to locate credentials"]
+    assert {name: one["seen"] for name, one in there.items()} == {
+        "new": [missing] * 2,
+        "older": [missing] * 2,
+        "asyncio": missing,
+    }
+    assert again["new"]["seen"] == there["new"]["seen"]
+    assert again["asyncio"]["seen"] == there["asyncio"]["seen"]
+    if not keys:
+        # Otherwise, the client found some before the replay began.
+        assert again["older"]["seen"] == there["older"]["seen"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,28 @@ def test_new_calls_through_a_tunnel_are_added(upstream: Upstream, path: Path) ->
     upstream.stop()
     with replay(path):
         assert ask("a", "b") == [*first, b'{"n": 1}']
+
+
+def test_a_replay_warns_of_a_server_that_was_not_verified(upstream: Upstream, path: Path) -> None:
+    def ask(target: str) -> list[Any]:
+        with urllib3.PoolManager(cert_reqs="CERT_NONE", retries=False) as pools:
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                try:
+                    seen: Any = pools.request("GET", upstream.url(target, "tls"), timeout=1).data
+                except urllib3.exceptions.HTTPError as error:
+                    seen = type(error).__name__
+            return [seen, [[each.category.__name__, str(each.message)] for each in warned]]
+
+    def ask_all() -> list[Any]:
+        return [ask("/counter/a"), ask("/slow/3000")]
+
+    with record(path):
+        there = ask_all()
+    assert [[name for name, _ in warned] for _, warned in there] == [["InsecureRequestWarning"]] * 2
+    upstream.stop()
+    with replay(path):
+        assert ask_all() == there
 
 
 if hasattr(http2, "inject_into_urllib3"):

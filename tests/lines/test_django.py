@@ -44,5 +44,5 @@ def test_an_orm_sees_the_same_bare_recorded_and_replayed(database: str, number: 
     hits, _, others = replayed.account.partition(" hit, ")
     assert others == "0 missed, 0 unused, 0 live"
     # What was asked for one connection is known for those of other threads.
-    known = sum(event.sets_up_connection for event in events)
+    known = sum(event.sets_up for event in events)
     assert len(events) - known <= int(hits) <= len(events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["CAUSES"]
+__all__ = ["BY_NATURE", "CAUSES"]
 
 _SQLITE3: Mapping[str, tuple[str, ...]] = {
     "the test asks whether the file of the database is there, and a replay makes none": (
@@ -33,32 +33,44 @@ _SQLITE3: Mapping[str, tuple[str, ...]] = {
     "the converter stands in `sqlite3.converters` without `register_converter`": ("test_foo",),
 }
 
+_URLLIB3_BY_NATURE: Mapping[str, tuple[str, ...]] = {
+    "the test looks at what its server got, or waits for it, and a replay asks no server": (
+        "TestClientCerts",
+        "TestContentFraming",
+        "TestHeaders",
+        "TestSNI",
+        "TestALPN",
+        "test_chunked_transfer.py",
+        "test_recovery_when_server_closes_connection",
+        "test_ssl_custom_validation_failure_terminates",
+        "test_tunnel_sets_http_11_alpn",
+        "TestConnectionPoolTimeouts",
+    ),
+    "a replay makes no connection, so urllib3 asks for no protocol, loads no certificates, writes no key log, and "
+    "looks at no clock": (
+        "test_ssl_wrong_system_time",
+        "test_set_ssl_version_to_tls_version",
+        "test_ssl_load_default_certs_when_empty",
+        "test_sslkeylogfile",
+        "test_http2_probe_no_result",
+        "test_debuglevel",
+        "test_tunnel",
+    ),
+    "the test looks at the socket of a connection, and a replay has none": (
+        "test_socket_timeout_updated_on_reuse",
+        "test_keepalive_close",
+        "test_closing_response_actually_closes_connection",
+        "test_shutdown_on_connection",
+        "test_socket_shutdown_stops_recv",
+        "test_nagle",
+    ),
+}
+BY_NATURE: Mapping[str, Mapping[str, tuple[str, ...]]] = {"urllib3": _URLLIB3_BY_NATURE}
+"""Of `CAUSES`, those which say that a test is about something that no replay can have. They come first there."""
+
 CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "urllib3": {
-        "the test looks at what its server got, or waits for it, and a replay asks no server": (
-            "test_socketlevel.py",
-            "test_socks.py",
-            "test_chunked_transfer.py",
-            "TestConnectionPoolTimeouts",
-        ),
-        "a replay does not connect, so urllib3 does not warn, writes no key log, and checks no certificate": (
-            "test_unverified_ssl",
-            "test_ssl_unverified_with_ca_certs",
-            "test_https_timeout",
-            "test_tunnel[h11]",
-            "test_ssl_wrong_system_time",
-            "test_set_ssl_version_to_tls_version",
-            "test_sslkeylogfile",
-            "test_http2_probe",
-            "test_no_ssl.py",
-        ),
-        "the test looks at the socket of a connection, and a replay has none": (
-            "test_socket_timeout_updated_on_reuse",
-            "test_keepalive_close",
-            "test_shutdown_on_connection",
-            "test_nagle",
-            "test_is_verified_http",
-        ),
+        **_URLLIB3_BY_NATURE,
         "HTTP/2 is recorded as what cannot be replayed": ("test_simple[h2]",),
         "the port of the test's server is another one than in the recording": (
             "test_too_many_redirects",
@@ -66,17 +78,12 @@ CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_https_headers_forwarding",
         ),
         "the present time stands in the query": ("test_redirect_after",),
-        "a body that is read at once has not been read yet when urllib3 logs how much of it is left": (
-            "test_debug_log",
-        ),
-        "a tunnel that timed out is answered where the attempt is made, where urllib3 wraps it otherwise": (
-            "test_tunneling_proxy_request_timeout",
-        ),
-        "another test has loaded `ssl` anew, so that its errors are of other classes": (
-            "test_hostname_checks_common_name_respected",
-            "test_https_proxy_tls_error",
-            "test_proxy_https_target_tls_error",
-            "TestHTTPSProxyVerification",
+        "a body that is read at once has not been read yet when urllib3 logs how much of it is left, and a replay "
+        "makes no such line": ("test_debug_log",),
+        "lines that are no headers are not recorded, so urllib3 does not log them": ("TestBrokenHeaders",),
+        "a chunk size that is too long is recorded as what cannot be replayed": ("test_chunked_size_line_too_long",),
+        "the identity of a thread that has ended is given to the next one, also without us": (
+            "test_http2_probe_blocked_per_thread",
         ),
     },
     "sqlite3": _SQLITE3,

@@ -30,6 +30,9 @@ class Client:
         matched_without: What a replay leaves out where it compares: ports, where the tests' own servers have another
             one in each run; every port, where queries and bodies have them, too; or URLs, where the names of files
             do.
+        last: Parts of the names of tests that run behind all others, since they change what these use.
+        waits_for_server: The function by which its tests wait for a server of their own to end, as
+            ``module:Class.name``. In a replay nobody asks that server, so its end is waited for a moment only.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Client:
     warm_up: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     matched_without: Literal["", "ports", "every port", "urls"] = ""
+    last: tuple[str, ...] = ()
+    waits_for_server: str = ""
 
 
 _SQL_OPTIONS = ("--timeout", "120")
@@ -215,9 +220,27 @@ APART = (
         "urllib3",
         "urllib3",
         ("test",),
-        ("--timeout", "60"),
+        ("--timeout", "10"),
         scope="block",
         # Many of them connect by themselves, beneath all pools; so does what asks which versions of TLS there are.
+        variables={"TIMETRACER_UNCAPTURED": "live"},
+        matched_without="every port",
+        # They load `ssl` anew, so that its errors are of other classes.
+        last=("test_no_ssl.py", "test_ssl.py"),
+        waits_for_server="dummyserver.testcase:SocketDummyServerTestCase.quit_server_thread",
+    ),
+    Client(
+        "http.client",
+        "cpython",
+        (
+            # Those of `xmlrpc.client` wait without an end for what their own server hears.
+            *("test_httplib.py", "test_urllib.py", "test_urllib2.py", "test_urllib2_localnet.py"),
+            "test_urllib_response.py",
+        ),
+        ("--timeout", "10"),
+        scope="block",
+        source="python",
+        # Many of them speak to sockets by themselves.
         variables={"TIMETRACER_UNCAPTURED": "live"},
         matched_without="every port",
     ),

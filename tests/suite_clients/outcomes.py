@@ -12,10 +12,12 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,9 +71,29 @@ def _cassette_of(test: pytest.Item) -> Path:
     return _FOLDER / (hashlib.sha256(test.nodeid.encode()).hexdigest()[:20] + ".msgpack")
 
 
+def pytest_collection_finish() -> None:
+    """Do not wait for servers that the tests themselves have, where nobody asks them."""
+    place = os.environ.get("SUITE_WAITS_FOR_SERVER")
+    if not place:
+        return
+    module, _, path = place.partition(":")
+    owner_name, _, name = path.rpartition(".")
+    owner = getattr(import_module(module), owner_name)
+    wait = getattr(owner, name)
+
+    def wait_a_moment(*args: Any) -> None:
+        waiting = threading.Thread(target=wait, args=args, daemon=True)
+        waiting.start()
+        waiting.join(0.1)
+
+    setattr(owner, name, staticmethod(wait_a_moment))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what the run is not about, and mark the tests that get their recordings by the marker."""
+    last = os.environ.get("SUITE_LAST", "").split()
+    items.sort(key=lambda test: any(part in test.nodeid for part in last))
     if _ONLY:
         wanted = set(json.loads(Path(_ONLY).read_text()))
         items[:] = [test for test in items if test.nodeid in wanted]

@@ -12,13 +12,14 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 from typing import Any
 
 import timetracer_otel
 
-__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran", "remember"]
+__all__ = ["FAULTS", "GUARDS", "broken", "codes_of", "name_of", "ran", "remember"]
 
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
@@ -37,6 +38,7 @@ GUARDS = frozenset(
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
         "session/body_taps.py": "BodyTap.noting",
         "guard/c_connections.py": "CConnections._checked.<locals>.checked",
+        "guard/verifiers.py": "_noting.<locals>.noted",
         "guard/network_guard.py": "_hook _noting_sockets.<locals>.connect",
         "otel/processor.py": "TimetracerSpanProcessor.on_start TimetracerSpanProcessor.on_end",
         "otel/propagator.py": "_SessionPropagator.extract",
@@ -174,6 +176,24 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
         threading.setprofile(None)
 
 
+def codes_of(names: list[str]) -> dict[str, types.CodeType]:
+    """The functions of these names, which ran in another process. There must be one of each here, too."""
+    for name in names:
+        import_module(".".join(("timetracer_otel", *Path(name.partition(":")[0]).with_suffix("").parts)))
+    known: dict[str, types.CodeType] = {}
+    for function in [*_known, *_ours()]:
+        _named(function.__code__, known)
+    return {name: known[name] for name in names}
+
+
+def _named(code: types.CodeType, known: dict[str, types.CodeType]) -> None:
+    if code.co_filename.startswith(OURS):
+        known.setdefault(name_of(code), code)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                _named(constant, known)
+
+
 def _is_guard(code: types.CodeType) -> bool:
     guards = GUARDS if sys.version_info >= (3, 11) else {_short(guard) for guard in GUARDS}
     return name_of(code) in guards
@@ -207,6 +227,7 @@ FAULTS: dict[str, Callable[[], types.CodeType]] = {
 
 
 _known: list[types.FunctionType] = []
+"""Those that `remember` has found."""
 
 
 def remember() -> None:

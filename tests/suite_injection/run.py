@@ -30,7 +30,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import CO_COROUTINE
@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.examples import seeded
+from tests.servers._process import ServerProcess
 from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
@@ -45,8 +46,9 @@ from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.servers.websocket_service import WebSocketService
 from tests.suite_injection import injector
+from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
-from tests.suite_injection.grpc_calls import GRPC
+from tests.suite_injection.grpc_calls import GRPC, GRPC_ASYNC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.mongo import MONGO
@@ -77,7 +79,7 @@ _OF_PROCESS = {*INCOMING, *JOBS}
 """Workloads whose requests and jobs each have a session of their own."""
 ADDING = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
-    *("pymongo", "pymongo_async", "urllib", "urllib3"),
+    *("pymongo", "pymongo_async", "urllib", "urllib3", "botocore", "aiobotocore", "grpc_blocking"),
     *WEBSOCKET,
     *DIRECT,
     *DIRECT_MYSQL,
@@ -224,25 +226,48 @@ def _record(name: str, servers: Servers, path: Path) -> Any:
 def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
     """The functions of ours that run in the app's threads while it is recorded."""
     work = WORKLOADS[name]
-    with recording(name, folder / "functions"):
-        work(servers)
-        with injector.ran() as found:
+
+    def found_here() -> dict[str, types.CodeType]:
+        with recording(name, folder / "functions"):
             work(servers)
-    return found
+            with injector.ran() as found:
+                work(servers)
+        return found
+
+    return _functions(name, found_here, recording(name, folder / "none"))
 
 
 def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, types.CodeType]:
     """The same for a replay."""
-    with replaying(name, path), injector.ran() as found:
-        WORKLOADS[name](servers)
-    return found
+
+    def found_here() -> dict[str, types.CodeType]:
+        with replaying(name, path), injector.ran() as found:
+            WORKLOADS[name](servers)
+        return found
+
+    return _functions(name, found_here, replaying(name, path))
 
 
 def functions_of_adding(name: str, servers: Servers, known: Path) -> dict[str, types.CodeType]:
     """The same for a replay to which all calls are new."""
-    with adding(known), injector.ran() as found:
-        _seen_or_missed(name, servers)
-    return found
+
+    def found_here() -> dict[str, types.CodeType]:
+        with adding(known), injector.ran() as found:
+            _seen_or_missed(name, servers)
+        return found
+
+    return _functions(name, found_here, adding(known))
+
+
+def _functions(
+    name: str, found_here: Callable[[], dict[str, types.CodeType]], session: AbstractContextManager[None]
+) -> dict[str, types.CodeType]:
+    """What a function finds; of a workload that may run in forks only, in a fork. The seams are then put in here."""
+    if name not in GRPC_ASYNC:
+        return found_here()
+    names = in_fork(lambda: list(found_here()))
+    with session:
+        return injector.codes_of(names)
 
 
 @dataclass
@@ -349,7 +374,14 @@ class Suite:
 
 @contextmanager
 def running(
-    folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool, with_websocket: bool
+    folder: Path,
+    broker: str,
+    *,
+    with_mysql: bool,
+    with_mongo: bool,
+    with_grpc: bool,
+    with_websocket: bool,
+    with_aws: bool,
 ) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
@@ -375,6 +407,9 @@ def running(
         websocket = WebSocketService() if with_websocket else None
         if websocket is not None:
             stack.callback(websocket.stop)
+        aws = ServerProcess("tests.servers.moto_server") if with_aws else None
+        if aws is not None:
+            stack.callback(aws.close)
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -387,6 +422,7 @@ def running(
             mongo.url if mongo is not None else "",
             grpc.address if grpc is not None else "",
             websocket.url if websocket is not None else "",
+            *([f"http://127.0.0.1:{aws.port(name)}" for name in ("aws", "metadata")] if aws is not None else []),
         )
 
 
@@ -442,12 +478,14 @@ def _one(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
-        kinds = {
-            "with_mysql": name in MYSQL,
-            "with_mongo": name in MONGO,
-            "with_grpc": name in GRPC,
-            "with_websocket": name in WEBSOCKET,
+        needs = {
+            "with_mysql": MYSQL,
+            "with_mongo": MONGO,
+            "with_grpc": GRPC,
+            "with_websocket": WEBSOCKET,
+            "with_aws": AWS,
         }
+        kinds = {what: name in workloads for what, workloads in needs.items()}
         with running(folder, broker, **kinds) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:

@@ -24,6 +24,8 @@ class Servers:
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
         websocket: The URL of a server of WebSockets.
+        aws: The URL of a server that plays AWS.
+        metadata: The URL of its metadata service, which gives credentials.
     """
 
     http: str
@@ -36,6 +38,8 @@ class Servers:
     mongo: str = ""
     grpc: str = ""
     websocket: str = ""
+    aws: str = ""
+    metadata: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

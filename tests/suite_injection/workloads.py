@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.suite_injection import library
+from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
@@ -627,6 +628,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **{work.__name__: work for work in (*_CLIENTS, *_REDIS)},
     **POSTGRES,
     **MYSQL,
+    **AWS,
     **DIRECT,
     **GRPC,
     **WEBSOCKET,

@@ -26,7 +26,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import Done, Flow, Noted, OurStep, Step, raising
 from timetracer_otel.calls.whose_error import is_from_outside
 from timetracer_otel.cassette import record_error
-from timetracer_otel.constants import BodyEnd
+from timetracer_otel.constants import SETS_UP, BodyEnd
 from timetracer_otel.current import session_now
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.match.signature import RedactedCall
@@ -92,6 +92,9 @@ class Site:
     """Whether the request body is a stream, which a replay may have to read (see `read_request`)."""
     unnoted = False
     """Whether a fault of ours kept the recording from noting this call."""
+    sets_up = False
+    """Whether a library asks this by itself, for what it needs to make the app's own calls: a connection to a
+    database, or credentials. A replay may need it, or may not."""
     _redacted: RedactedCall | None = None
 
     def observe(self, session: TraceSession) -> None:
@@ -318,6 +321,12 @@ class Recording(Noted):
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
+        result = self._result()
+        if self.site.sets_up and (result.reply is None or isinstance(result.reply, dict)):
+            result.reply = {**(result.reply or {}), SETS_UP: True}
+        return result
+
+    def _result(self) -> EventResult:
         sent, body = self.site.sent, self.body
         if (body is not None and body.faulted) or (sent is not None and sent.faulted):
             self.not_replayable = FAULT

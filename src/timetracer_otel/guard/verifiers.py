@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.calls.registry import Compared, Maker, Verifier
 from timetracer_otel.current import get_current_session
 from timetracer_otel.guard.declared_seams import DeclaredSeams
@@ -171,10 +172,13 @@ def _noting(maker: Maker, made: _Made, original: Function) -> Function:
     def noted(*args: Any, **kwargs: Any) -> Any:
         # A class in C may have none of its own. That of `object` takes no arguments.
         result = original(*args, **kwargs) if original is not object.__init__ else None
+        looked("guard.verifiers", note, result, args, kwargs)
+        return result
+
+    def note(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         session = get_current_session()
         if isinstance(session, ReplaySession) and _concerns(session, maker.given(args, kwargs), made):
             made.add(session, args[0] if is_initialiser else result)
-        return result
 
     return noted
 

@@ -659,8 +659,8 @@ class ReplaySession(BaseSession):
         """The account of this replay up to now.
 
         Unused are the recorded events that could have answered a call, and that no call asked for. Events of plugins
-        and hosts that stay live, and events that cannot be replayed, do not count. Nor do those that set up a
-        connection to a database: in a replay it may be open already.
+        and hosts that stay live, and events that cannot be replayed, do not count. Nor do those by which a
+        library sets up a connection to a database, which may be open already in a replay, or gets credentials.
         """
         unused = partial(self._unused, self._index.mark, frozenset(self._live_urls))
         uncovered = self.uncovered.live()
@@ -690,7 +690,7 @@ class ReplaySession(BaseSession):
             and self.should_mock_plugin(event.signature.lib)
             and event.signature.url not in live_urls
             and not self.goes_out(event.signature.url)
-            and not event.sets_up_connection
+            and not event.sets_up
         )
 
     def claim(self, event: DependencyEvent) -> bool:

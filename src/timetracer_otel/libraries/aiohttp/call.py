@@ -30,6 +30,7 @@ from timetracer_otel.libraries.aiohttp.answer import (
 from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.aiohttp.frames import begun, is_through
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http.credentials import asking_for_credentials
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
 from timetracer_otel.libraries.kits.websocket.call import belongs, facts_of, without_key
 from timetracer_otel.libraries.kits.websocket.exchange import OPENED, SocketExchange
@@ -102,6 +103,7 @@ class Hop(Site):
     def observe(self, session: TraceSession) -> None:
         """Get ready to note the body that is sent, and what arrives."""
         self._session = session
+        self.sets_up = asking_for_credentials.get() is not None
         if self._body is None:
             self.sent = BodyTap(session.limits)
         elif self._body:

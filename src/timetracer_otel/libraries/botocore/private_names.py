@@ -14,7 +14,7 @@ RELIED_UPON: Final = {
         "botocore.credentials:CredentialResolver.load_credentials",
         "botocore.credentials:CredentialResolver.providers",
         "botocore.credentials:Credentials(method)",
-        "botocore.credentials:RefreshableCredentials",
+        "botocore.credentials:RefreshableCredentials._protected_refresh",
     ),
     "botocore.signers": (
         "botocore.signers:RequestSigner.get_auth_instance(request_credentials)",
@@ -23,6 +23,7 @@ RELIED_UPON: Final = {
     "aiobotocore.credentials": (
         "aiobotocore.credentials:AioCredentialResolver.load_credentials",
         "aiobotocore.credentials:AioCredentials(method)",
+        "aiobotocore.credentials:AioRefreshableCredentials._protected_refresh",
     ),
     "aiobotocore.signers": ("aiobotocore.signers:AioRequestSigner.get_auth_instance(request_credentials)",),
 }

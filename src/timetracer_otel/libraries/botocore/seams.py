@@ -1,4 +1,4 @@
-"""Where botocore is patched: the search for credentials, and the choice of those that sign a request."""
+"""Where botocore is patched: the search for credentials, their refreshing, and the choice of those that sign."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from types import ModuleType
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.flow import replays
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded, guarded_async
-from timetracer_otel.session import BaseSession
+from timetracer_otel.calls.flow import flow, records, replays
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, guarded_async
+from timetracer_otel.libraries.botocore.search import LIB, Search, found_none
+from timetracer_otel.libraries.kits.http.credentials import asking_for_credentials
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
-_LIB: Final = "botocore"
 _CALLING: Final = frozenset(
     {
         "assume-role",
@@ -42,7 +43,11 @@ def patches(module: ModuleType) -> list[Patch]:
     guard = guarded_async if is_async else guarded
     if module.__name__.endswith(".credentials"):
         resolver = where.AioCredentialResolver if is_async else where.CredentialResolver
-        return [Patch(resolver, "load_credentials", partial(_loads, guard, is_async))]
+        ending = where.AioRefreshableCredentials if is_async else where.RefreshableCredentials
+        return [
+            Patch(resolver, "load_credentials", partial(_loads, guard, is_async)),
+            Patch(ending, "_protected_refresh", partial(_refreshes, guard)),
+        ]
     signer = where.AioRequestSigner if is_async else where.RequestSigner
     return [Patch(signer, "get_auth_instance", partial(_chooses, guard, is_async))]
 
@@ -51,7 +56,10 @@ def _loads(guard: Callable[..., Function], is_async: bool, original: Function) -
     """A client looks for credentials. A replay asks no server for them."""
 
     def begin(session: BaseSession, resolver: Any) -> Flow | None:
-        return found_here(resolver) if replays(_LIB, session) else None
+        if not replays(LIB, session):
+            return flow(Search(AppStep(original, resolver)), session) if records(LIB, session) else None
+        assert isinstance(session, ReplaySession)
+        return Done(None) if found_none(session) else found_here(resolver)
 
     def found_here(resolver: Any) -> Flow:
         for provider in resolver.providers:
@@ -61,7 +69,18 @@ def _loads(guard: Callable[..., Function], is_async: bool, original: Function) -
                     return credentials
         return _stand_in(is_async)
 
-    return guard(_LIB, original, begin)
+    return guard(LIB, original, begin)
+
+
+def _refreshes(guard: Callable[..., Function], original: Function) -> Function:
+    """Credentials have ended, and others are asked for."""
+
+    def begin(session: BaseSession, *args: Any, **options: Any) -> Flow | None:
+        if not records(LIB, session):
+            return None
+        return asking_for_credentials.around(True, AppStep(original, *args, **options))
+
+    return guard(LIB, original, begin)
 
 
 def _chooses(guard: Callable[..., Function], is_async: bool, original: Function) -> Function:
@@ -75,15 +94,33 @@ def _chooses(guard: Callable[..., Function], is_async: bool, original: Function)
         signature_version: Any = None,
         request_credentials: Any = None,
         **options: Any,
-    ) -> AppStep | None:
-        if request_credentials is None and _must_be_asked_for(signer._credentials) and replays(_LIB, session):
-            request_credentials = _stand_in(is_async)
-            return AppStep(
-                original, signer, signing_name, region_name, signature_version, request_credentials, **options
-            )
+    ) -> Flow | AppStep | None:
+        if request_credentials is not None or not _must_be_asked_for(signer._credentials):
+            return None
+        given = signer, signing_name, region_name, signature_version
+        if replays(LIB, session):
+            assert isinstance(session, ReplaySession)
+            if signer._credentials is None and found_none(session):
+                return None
+            return AppStep(original, *given, _stand_in(is_async), **options)
+        if signer._credentials is None and records(LIB, session):
+            return noted(session, AppStep(original, *given, None, **options))
         return None
 
-    return guard(_LIB, original, begin)
+    def noted(session: BaseSession, live: AppStep) -> Flow:
+        # An older client has searched before the recording began.
+        yield from flow(Search(AppStep(_none_later if is_async else _none)), session)
+        return (yield live)
+
+    return guard(LIB, original, begin)
+
+
+def _none() -> None:
+    """No credentials."""
+
+
+async def _none_later() -> None:
+    """The same, for a client of asyncio."""
 
 
 def _must_be_asked_for(credentials: Any) -> bool:

@@ -316,6 +316,10 @@ class AsyncAnswer(ReplayObject):
         except ReplayMismatchError as miss:
             self._met_fault(miss)
             raise
+        except Exception as fault:
+            # Another task may wait for what the server says to this one.
+            self._met_fault(refusal(LIB, None, fault))
+            raise
         finally:
             self.look_for_end()
             self._changes()

@@ -32,6 +32,7 @@ from timetracer_otel.libraries.httpx.internals import (
     whole_body,
 )
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http.credentials import asking_for_credentials
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError
 
@@ -126,6 +127,7 @@ class _Hop(Site, ABC):
 
     def observe(self, session: TraceSession) -> None:
         self._limits = session.limits
+        self.sets_up = asking_for_credentials.get() is not None
         # An auth flow may change the same request and send it again.
         self._headers = tuple(header_lines(self._request.headers))
         if self._body is None:

@@ -11,6 +11,7 @@ from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http.credentials import asking_for_credentials
 from timetracer_otel.libraries.kits.http.request_bodies import (
     is_stream,
     joined,
@@ -24,12 +25,16 @@ from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBene
 from timetracer_otel.libraries.urllib3.internals import (
     attach,
     count,
+    has_shaken_hands,
     is_of_http1,
     let_reach_proxy,
     needs_tunnel,
     new_connection,
     reached_proxy,
+    set_verified,
     url_of,
+    verified_of,
+    warn_of,
 )
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, RecordedError, header_pairs
@@ -39,6 +44,7 @@ __all__ = ["LIB", "Attempt", "Tunnel"]
 LIB = "urllib3"
 _ERRORS = HeldErrors(("urllib3",))
 _REACHED_PROXY = "timetracer.reached_proxy"
+_VERIFIED = "timetracer.verified"
 
 
 class Attempt(NotedBeneath):
@@ -56,6 +62,10 @@ class Attempt(NotedBeneath):
 
     lib = LIB
     errors = _ERRORS
+    _verified: list[bool | None] | None = None
+    """What is noted of the certificates of the server and of its proxy."""
+    _was_verified: list[bool | None] | None = None
+    """The same, of the recorded call that answers in a replay."""
 
     def __init__(
         self,
@@ -95,6 +105,7 @@ class Attempt(NotedBeneath):
         """Note the headers, and get ready to note a body that is a stream."""
         self._limits = session.limits
         self._headers = self._header_items()
+        self.sets_up = asking_for_credentials.get() is not None
         if self.sends_stream:
             self.sent = BodyTap(self._limits)
         elif self._body:
@@ -126,6 +137,7 @@ class Attempt(NotedBeneath):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note the answer as it is read."""
+        self._verified = verified_of(self._pool, self._connection)
         hears = recording.session.call_ended is not None
         reason = self.note(value, recording.close if hears else None)
         if reason is not None:
@@ -135,6 +147,10 @@ class Attempt(NotedBeneath):
         self._options = {}
         self.noted(recording)
         return value
+
+    def more_facts(self) -> dict[str, Any]:
+        """What was verified."""
+        return {} if self._verified is None else {"verified": self._verified}
 
     def read_request(self) -> Flow:
         """Join the pieces of the request's body."""
@@ -156,6 +172,7 @@ class Attempt(NotedBeneath):
         """The response as the pool makes one of a server's."""
         reply, options = event.result.reply, self._options
         count(self._pool)
+        self._set_verified(reply.get("verified"))
         original = recorded_http_response(
             self._method,
             event.result.status or 0,
@@ -182,6 +199,9 @@ class Attempt(NotedBeneath):
         recorded = _ERRORS.recorded(error)
         if reached_proxy(self._connection):
             recorded.attributes[_REACHED_PROXY] = True
+        verified = verified_of(self._pool, self._connection)
+        if verified is not None and has_shaken_hands(self._connection):
+            recorded.attributes[_VERIFIED] = verified
         return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
@@ -190,7 +210,19 @@ class Attempt(NotedBeneath):
         error = with_stand_ins(error, self._live_object)
         if error.attributes.pop(_REACHED_PROXY, False):
             let_reach_proxy(self._connection)
+        self._set_verified(error.attributes.pop(_VERIFIED, None))
         return _ERRORS.rebuilt(error, lambda each: each)
+
+    def _set_verified(self, verified: list[bool | None] | None) -> None:
+        self._was_verified = verified
+        if verified is not None and self._connection is not None:
+            set_verified(self._connection, verified)
+
+    def warning(self) -> Flow:
+        """The step by which the pool warns of a recorded answer whose server was not verified, where it does."""
+        step = None if self._was_verified is None else warn_of(self._pool, self._was_verified)
+        if step is not None:
+            yield step
 
     def _live_object(self, kind: str) -> Any:
         if kind == "connection":

@@ -7,8 +7,11 @@ asked for that (``preload_content``); before, it gave the one of `http.client`.
 
 from __future__ import annotations
 
+import socket
+from types import NoneType
 from typing import Any
 
+from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.url import _encode_target, parse_url
 
@@ -18,13 +21,17 @@ __all__ = [
     "asked_of",
     "attach",
     "count",
+    "has_shaken_hands",
     "is_of_http1",
     "let_reach_proxy",
     "needs_tunnel",
     "new_connection",
     "preload",
     "reached_proxy",
+    "set_verified",
     "url_of",
+    "verified_of",
+    "warn_of",
 ]
 
 _PORTS = {"http": 80, "https": 443}
@@ -72,6 +79,42 @@ def reached_proxy(connection: Any) -> bool:
 def let_reach_proxy(connection: Any) -> None:
     """Say so of a connection that is not connected."""
     connection._has_connected_to_proxy = True
+
+
+def verified_of(pool: Any, connection: Any) -> list[bool | None] | None:
+    """Whether the certificates of the server and of its proxy were verified; None where neither has any."""
+    if pool.scheme != "https" and pool.proxy is None:
+        return None
+    return [getattr(connection, "is_verified", None), getattr(connection, "proxy_is_verified", None)]
+
+
+def has_shaken_hands(connection: Any) -> bool:
+    """Whether a connection got as far as TLS: its socket is another one then. Before that, no pool looks at it."""
+    return type(getattr(connection, "sock", None)) not in (NoneType, socket.socket)
+
+
+def set_verified(connection: Any, verified: list[bool | None]) -> None:
+    """Let a connection know what `verified_of` gave."""
+    connection.is_verified, connection.proxy_is_verified = verified
+
+
+class _Unverified:
+    """A connection as a pool looks at it before it warns: it is open, and nothing of it was verified."""
+
+    is_closed = False
+    is_verified = False
+    proxy_is_verified = False
+    sock = True
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+
+def warn_of(pool: Any, verified: list[bool | None]) -> AppStep | None:
+    """The step by which a pool warns of a server that was not verified; None where it does not."""
+    if any(verified) or not isinstance(pool, HTTPSConnectionPool):
+        return None
+    return AppStep(HTTPSConnectionPool._validate_conn, pool, _Unverified(pool.host))
 
 
 def count(pool: Any) -> None:

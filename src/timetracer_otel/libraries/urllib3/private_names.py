@@ -14,6 +14,7 @@ RELIED_UPON = (
     "urllib3.connectionpool:HTTPConnectionPool._new_conn",
     "urllib3.connectionpool:HTTPConnectionPool.urlopen",
     "urllib3.connectionpool:HTTPSConnectionPool._prepare_proxy",
+    "urllib3.connectionpool:HTTPSConnectionPool._validate_conn",
     "urllib3.exceptions:HTTPError",
     "urllib3.util.proxy:connection_requires_http_tunnel",
     "urllib3.util.url:_encode_target",

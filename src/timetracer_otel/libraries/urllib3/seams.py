@@ -15,7 +15,7 @@ from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
 from timetracer_otel.libraries.urllib3.internals import asked_of, is_of_http1, preload, url_of
-from timetracer_otel.session import BaseSession
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
@@ -40,9 +40,26 @@ def _attempt(original: Function) -> Function:
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
         attempt = Attempt(original, pool, connection, method, target, options, makes_responses)
+        if isinstance(session, ReplaySession):
+            return warned(attempt, session, connection, options)
+        return made(attempt, session, connection, options)
+
+    def made(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
         if makes_responses and options.get("preload_content", True) and is_of_http1(connection):
             return preloaded(attempt, session, options.get("decode_content", True))
         return flow(attempt, session)
+
+    def warned(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
+        """The answer of a replay, with the warning about a server that was not verified."""
+        try:
+            answer = yield from made(attempt, session, connection, options)
+        except Warning:
+            raise
+        except Exception:
+            yield from attempt.warning()
+            raise
+        yield from attempt.warning()
+        return answer
 
     def preloaded(attempt: Attempt, session: BaseSession, decode: bool) -> Flow:
         response = yield from flow(attempt, session)

@@ -3,7 +3,7 @@
 Where a library keeps its connections, the first of several requests opens one, sets it up, and has the calls in its
 recording. In a replay another request may be the first one. So what the recording of that lacks is passed without an
 answer, as the opening of the connection is; to fetch from it is refused. What the recording has besides is not unused
-(`DependencyEvent.sets_up_connection`).
+(`DependencyEvent.sets_up`).
 """
 
 from __future__ import annotations
