@@ -387,8 +387,8 @@ def urllib3_page(results: list[Result]) -> str:
         "those of the tests themselves; nobody asks them in the replay, and their end is not waited for. What is",
         "asked of a pool is answered from the cassette. A connection that a test makes by itself, beneath all pools,",
         "is made for real (`TIMETRACER_UNCAPTURED=live`). A test that fails while recording, or in the replay, is",
-        "run once more, by itself, since many count on how long something takes. Tests that want the exact bytes of a",
-        "request fail traced as well: OpenTelemetry adds a header to it.",
+        "run once more, by itself, since many count on how long something takes. Tests that want the exact bytes of",
+        "a request fail traced as well: OpenTelemetry adds a header to it.",
         "",
         *numbers(results, "client"),
     ]
