@@ -74,16 +74,17 @@ def as_process(function: Function) -> Function:
     return _around(function, begin)
 
 
-def in_job(function: Function, job_of: Callable[..., IncomingJob]) -> Function:
+def in_job(function: Function, job_of: Callable[..., IncomingJob], begins: Callable[[], bool] = is_outside_jobs) -> Function:
     """A job's function, in the session of the job where a worker calls it.
 
     Args:
         function: The function, plain or a coroutine function.
         job_of: Makes the job of the arguments that the function is called with.
+        begins: Whether it is a worker that calls it.
     """
 
     def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
-        return _running(job_of, args, kwargs, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
+        return _running(job_of, args, kwargs, AppStep(function, *args, **kwargs)) if begins() else None
 
     return _around(function, begin)
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import Recording, Site
 from timetracer_otel.cassette import rebuild_error
+from timetracer_otel.config import job_source
 from timetracer_otel.constants import CapturePolicy, EventType
+from timetracer_otel.current import is_decided
 from timetracer_otel.libraries.kits.amqp.said import CLOSES, SETTLING, Said
 from timetracer_otel.match.leaves import mapped
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
@@ -102,6 +105,8 @@ class SentSite(Site):
         self.on_sent: Callable[[SentSite], object] | None = None
         """Told when the method has gone out in a recording."""
         self._url = url
+        self.keeps_deliveries = is_decided()
+        """Whether what a consumer gets is a part of the session, and no request of a session of its own."""
         self._names = session.state(lib, QueueNames)
         if method.name == "Queue.Declare":
             self._names.declared(method.fields["queue"])
@@ -178,6 +183,13 @@ class SentSite(Site):
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Answers:
         """What the broker said, for who gives it to the client."""
+        if self.method.name == "Basic.Consume" and not self.keeps_deliveries and job_source() is None:
+            faults.logger.warning(
+                "timetracer-otel: the consumer of %r gets no messages in this replay. Recorded ones are given to it by "
+                "timetracer-otel verify; name %s in live_plugins for those of a broker.",
+                self.method.fields["queue"],
+                self.lib,
+            )
         reply = self._names.present(event.result.reply)
         return Answers(
             [Said(*each) for each in reply["said"]],

@@ -94,9 +94,9 @@ class Line:
                 asked, answered = self._waiting.popleft()
             if answered is not None:
                 answered.heard.said.append(said)
-                if name == "Basic.ConsumeOk":
+                if name == "Basic.ConsumeOk" and answered.keeps_deliveries:
                     self._consumers[said.fields["consumer_tag"]] = self._sends, answered
-                answered.ends()
+                answered.ends(consuming=not answered.keeps_deliveries)
         if name == "Basic.CancelOk" and said.fields["consumer_tag"] in self._consumers:
             self._consumers.pop(said.fields["consumer_tag"])[1].ends(consuming=True)
 
