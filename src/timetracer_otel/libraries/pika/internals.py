@@ -18,6 +18,7 @@ from pika import frame, spec
 from pika.adapters import blocking_connection
 from pika.adapters.utils import connection_workflow, nbio_interface
 
+from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.amqp.line import Line
 from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
@@ -44,6 +45,7 @@ CONNECTION: Final = pika.connection.Connection
 WORKFLOW: Final = connection_workflow.AMQPConnectionWorkflow
 CHANNELS: Final = (blocking_connection.BlockingChannel, pika.channel.Channel)
 """What has the consumers of an app: the blocking adapter's channel, and that of all others, beneath it."""
+_LONG: Final = pika.compat.long
 _WIRE: Final = "_timetracer"
 _METHODS: Final[dict[str, Any]] = {cls.NAME: cls for cls in vars(spec)["methods"].values()}
 
@@ -118,7 +120,7 @@ def url_of(parameters: Any) -> str:
 
 def said_of(method: Any, content: tuple[Any, bytes] | None) -> Said:
     """A method, and its message."""
-    fields = {name: value for name, value in vars(method).items() if name != "ticket"}
+    fields = {name: _plain(value) for name, value in vars(method).items() if name != "ticket"}
     if content is None:
         return Said(method.NAME, fields)
     properties, body = content
@@ -126,14 +128,32 @@ def said_of(method: Any, content: tuple[Any, bytes] | None) -> Said:
 
 
 def _set_properties(properties: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(properties).items() if value is not None}
+    return {name: _plain(value) for name, value in vars(properties).items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """A value of a table. pika has a class of its own for integers of 64 bits."""
+    if type(value) is dict:
+        return {name: _plain(each) for name, each in value.items()}
+    if type(value) is list:
+        return [*map(_plain, value)]
+    return {DRIVER_TYPE: "long", DRIVER_VALUE: int(value)} if type(value) is _LONG else value
+
+
+def _restored(value: Any) -> Any:
+    """The same the other way round."""
+    if type(value) is dict:
+        if DRIVER_TYPE in value:
+            return _LONG(value[DRIVER_VALUE])
+        return {name: _restored(each) for name, each in value.items()}
+    return [*map(_restored, value)] if type(value) is list else value
 
 
 def _frames(channel: int, said: Said) -> Iterator[Any]:
-    yield frame.Method(channel, _METHODS[said.name](**said.fields))
+    yield frame.Method(channel, _METHODS[said.name](**_restored(said.fields)))
     if said.properties is not None:
         body = said.body or b""
-        yield frame.Header(channel, len(body), spec.BasicProperties(**said.properties))
+        yield frame.Header(channel, len(body), spec.BasicProperties(**_restored(said.properties)))
         if body:
             yield frame.Body(channel, body)
 

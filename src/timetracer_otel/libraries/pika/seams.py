@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -12,14 +13,14 @@ import pika.compat
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, replays
-from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.amqp.call import Answers, SentSite
 from timetracer_otel.libraries.kits.amqp.said import SETTLING, is_event
 from timetracer_otel.libraries.pika import internals
 from timetracer_otel.libraries.pika.connecting import connecting
 from timetracer_otel.libraries.pika.internals import LIB, Wire
-from timetracer_otel.session import BaseSession
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
@@ -35,10 +36,19 @@ def patches() -> Sequence[Undoable]:
 
 
 def _waking(original: Function) -> Function:
-    """A loop makes itself a pair of sockets, by which other threads wake it. It connects to nobody else."""
+    """A loop makes itself a pair of sockets, by which other threads wake it. pika connects them by TCP, which looks
+    like a connection to somebody else.
+    """
 
     def begin(session: BaseSession | None) -> Flow | None:
-        return _within(AppStep(original)) if session is not None else None
+        if not isinstance(session, ReplaySession):
+            return None
+        if not hasattr(socket, "AF_UNIX"):
+            return _within(AppStep(original))
+        pair = socket.socketpair()
+        for each in pair:
+            each.setblocking(False)
+        return Done(pair)
 
     return guarded(LIB, original, begin)
 

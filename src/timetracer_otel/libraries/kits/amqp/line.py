@@ -15,6 +15,8 @@ from timetracer_otel.libraries.kits.amqp.said import CLOSES, SETTLING, Said, end
 
 __all__ = ["Line"]
 
+_MOST_UNTOLD: Final = 1000
+_ROUTE: Final = ("exchange", "routing_key")
 _NOT_ANSWERED: Final = frozenset({*SETTLING, "Basic.RecoverAsync"})
 
 
@@ -25,7 +27,10 @@ class Line:
         confirms: Whether the broker confirms messages by now, though nobody saw how many there were.
     """
 
-    __slots__ = ("_coming", "_confirms", "_counted", "_consumers", "_last", "_published", "_sends", "_unconfirmed", "_waiting")
+    __slots__ = (
+        *("_coming", "_confirms", "_consumers", "_counted", "_last", "_may_come_back", "_published", "_sends"),
+        *("_unconfirmed", "_waiting"),
+    )
 
     def __init__(self, *, confirms: bool = False) -> None:
         self._confirms = confirms
@@ -37,6 +42,8 @@ class Line:
         """Methods that will be answered. One of no session has no site."""
         self._unconfirmed: dict[int, SentSite | None] = {}
         self._last: SentSite | None = None
+        self._may_come_back: deque[SentSite] = deque(maxlen=_MOST_UNTOLD)
+        """Messages that the broker says nothing of, unless it returns them."""
         self._consumers: dict[str, tuple[int, SentSite]] = {}
         """By name: recorded consumers, and how many sends stood before each."""
         self._coming: deque[tuple[int, Callable[[], None]]] = deque()
@@ -60,6 +67,8 @@ class Line:
             # A broker numbers the messages from here on.
             self._confirms, self._published = True, 0
         if name == "Basic.Publish":
+            if site is not None and said.fields.get("mandatory"):
+                self._may_come_back.append(site)
             self._published = self._published + 1 if tag is None else tag
             if self._confirms or tag is not None:
                 self._unconfirmed[self._published] = site
@@ -109,16 +118,16 @@ class Line:
         for each in [each for each in self._unconfirmed if each == tag or (multiple and (each <= tag or not tag))]:
             site = self._unconfirmed.pop(each)
             if site is not None:
-                site.heard.said.append(Said(said.name, {**said.fields, "multiple": False}))
+                site.heard.said.append(said)
                 site.ends()
 
     def _returned(self, said: Said) -> SentSite | None:
         """The message that comes back: a broker returns it before it confirms it."""
-        for site in (*self._unconfirmed.values(), self._last):
-            if site is not None and site.method.name == "Basic.Publish" and site.method.body == said.body:
-                fields = site.method.fields
-                if all(fields.get(name) == said.fields.get(name) for name in ("exchange", "routing_key")):
-                    return site
+        for site in self._may_come_back:
+            fields = site.method.fields
+            if site.method.body == said.body and all(fields[name] == said.fields[name] for name in _ROUTE):
+                self._may_come_back.remove(site)
+                return site
         return None
 
     def _closed(self, said: Said) -> None:
