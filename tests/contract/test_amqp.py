@@ -7,12 +7,12 @@ from typing import ClassVar
 import pytest
 
 from tests.contract.amqp_flavour import AmqpFlavour
-from tests.contract.framework import Contract
+from tests.contract.framework import AddingContract
 from tests.servers.rabbitmq import needs_rabbitmq
 
 pytestmark = [pytest.mark.timeout(600), needs_rabbitmq]
 
 
-class TestAmqp(Contract):
+class TestAmqp(AddingContract):
     flavour: ClassVar[AmqpFlavour] = AmqpFlavour()
     cases = flavour.cases

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import Recording, flow, replays
+from timetracer_otel.calls.flow import flow, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded_async
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import noting_async
@@ -121,35 +121,13 @@ def _prepared(channel: Any) -> None:
         channel.write_queue = _Queue(channel.write_queue, internals.wire_of(channel))
 
 
-class _Awaited(Noted):
-    """A recorded call that waits for the broker's answer. Where the broker refuses, its answer is what is kept: in a
-    replay, aiormq raises the same again.
-    """
-
-    def __init__(self, recording: Recording, site: SentSite) -> None:
-        self._recording = recording
-        self._site = site
-
-    def came(self, value: Any) -> Any:
-        """What the client returned."""
-        return self._recording.came(value)
-
-    def raised(self, error: BaseException) -> None:
-        """What it raised."""
-        if self._site.heard.said and isinstance(error, Exception):
-            self._recording.came(None)
-        else:
-            self._recording.raised(error)
-
-
 def _steps(said: Said, channel: Any, live: AppStep, session: BaseSession) -> Flow | Noted:
     _prepared(channel)
     site = SentSite(LIB, internals.url_of(channel.connection), said, live, asyncio.sleep, session)
     site.lend = partial(_call_above.lend, _Call(site, channel))
     if replays(LIB, session, lambda: site.address):
         return _answered(site, session, channel, live)
-    steps = flow(site, session)
-    return _Awaited(steps, site) if isinstance(steps, Recording) else steps
+    return flow(site, session)
 
 
 def _answered(site: SentSite, session: BaseSession, channel: Any, live: AppStep) -> Flow:

@@ -158,6 +158,10 @@ class SentSite(Site):
         if self.recording is not None and (consuming or self.method.name != "Basic.Consume"):
             self.recording.close()
 
+    def tells_answer(self, error: BaseException) -> bool:
+        """Whether the broker has answered: the client raises the same again when it gets the same answer."""
+        return bool(self.heard.said) and isinstance(error, Exception)
+
     def result(self, recording: Recording) -> EventResult:
         """What the broker said."""
         config, heard = recording.session.config, self.heard
