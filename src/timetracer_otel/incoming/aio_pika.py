@@ -20,7 +20,6 @@ from timetracer_otel.calls.noting import noting_async
 from timetracer_otel.config import job_source
 from timetracer_otel.current import OUTSIDE_JOBS, SESSION_KEY
 from timetracer_otel.incoming.guarded import around_async
-from timetracer_otel.incoming.jobs import outside_jobs
 from timetracer_otel.incoming.messages import (
     Handling,
     IncomingMessage,
@@ -28,6 +27,7 @@ from timetracer_otel.incoming.messages import (
     amqp_message,
     begins_root,
     in_message,
+    while_handing_out,
 )
 from timetracer_otel.incoming.seams import on
 from timetracer_otel.incoming.verified_jobs import connected, raised, tell
@@ -62,8 +62,7 @@ def _consuming(original: Function) -> Function:
         if iterator is None:
             wrapped = in_message(consumer_callback, partial(_message, queue))
         else:
-            # OpenTelemetry makes a span for it, which would begin a session.
-            wrapped = outside_jobs(consumer_callback)
+            wrapped = while_handing_out(consumer_callback)
         return consumed(channel, queue, wrapped, AppStep(original, channel, queue, wrapped, *args, **kwargs), iterator)
 
     def consumed(channel: Any, queue: str, function: Any, step: AppStep, iterator: Any) -> Flow:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -17,10 +18,12 @@ from opentelemetry import context as otel_context
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.constants import MESSAGE
-from timetracer_otel.current import SESSION_KEY, context_with, is_decided
+from timetracer_otel.current import HANDING_OUT, SESSION_KEY, context_with, is_decided
+from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope, as_json
-from timetracer_otel.incoming.jobs import in_job, is_outside_jobs
+from timetracer_otel.incoming.jobs import in_job, is_outside_jobs, with_session
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.types import BodySnapshot, HeaderMap, HeaderPairs, RequestSnapshot
 
@@ -34,6 +37,8 @@ __all__ = [
     "header_line",
     "header_value",
     "in_message",
+    "is_handing_out",
+    "while_handing_out",
 ]
 
 _AS_JSON = "json:"
@@ -64,6 +69,20 @@ def header_value(text: str) -> Any:
     """The value of such a line."""
     text = text.encode("latin-1").decode("utf-8", "replace")
     return json.loads(text[len(_AS_JSON) :]) if text.startswith(_AS_JSON) else text
+
+
+def is_handing_out(context: otel_context.Context | None = None) -> bool:
+    """Whether code that runs in a context (None: the current one) hands a message out to a loop of the app."""
+    return (current_context() if context is None else context).get(SESSION_KEY) is HANDING_OUT
+
+
+def while_handing_out(function: Function) -> Function:
+    """A function of a client that hands messages out to a loop of the app."""
+
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        return with_session(HANDING_OUT, AppStep(function, *args, **kwargs)) if begins_root() else None
+
+    return (around_async if iscoroutinefunction(function) else around)("messages", function, begin)
 
 
 def begins_root() -> bool:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
+
+from opentelemetry import context as otel_context
 
 from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.config import job_source
+from timetracer_otel.current import OUTSIDE_JOBS, SESSION_KEY
 from timetracer_otel.incoming.guarded import around
+from timetracer_otel.incoming.jobs import with_session
 from timetracer_otel.incoming.messages import (
     Handling,
     IncomingMessage,
@@ -20,6 +25,8 @@ from timetracer_otel.incoming.messages import (
     amqp_message,
     begins_root,
     in_message,
+    is_handing_out,
+    while_handing_out,
 )
 from timetracer_otel.incoming.seams import on
 from timetracer_otel.incoming.verified_jobs import connected, given_by_verify, tell
@@ -67,8 +74,9 @@ def _handing_out(original: Function) -> Function:
 
 def _handed_out(queue: str, generator: Any) -> Generator[Any, None, None]:
     handling = Handling()
+    hand_out = while_handing_out(partial(next, generator, None))
     try:
-        for item in generator:
+        while (item := hand_out()) is not None:
             method, properties, body = item
             if method is not None:
                 handling.given(partial(_message, queue, None, method, properties, body))
@@ -87,7 +95,12 @@ def _handed_out(queue: str, generator: Any) -> Generator[Any, None, None]:
 
 def _verified(source: str, queue: str) -> Generator[Any, None, None]:
     """Hand out the messages of ``timetracer-otel verify``."""
-    with connected(source, "pika") as wire:
+    with ExitStack() as stack:
+        token = otel_context.attach(otel_context.set_value(SESSION_KEY, OUTSIDE_JOBS))
+        try:
+            wire = stack.enter_context(connected(source, "pika"))
+        finally:
+            otel_context.detach(token)
         for line in wire:
             told = json.loads(line)
             if told["name"] != queue and queue and not queue.startswith("amq."):
@@ -126,10 +139,20 @@ def _made(tag: str, headers: Any, body: str) -> tuple[Any, Any, bytes]:
     return method, spec.BasicProperties(**given.properties), given.body
 
 
+def _beginning(original: Function) -> Function:
+    """The generator tells the broker that it consumes, before it hands the first message out."""
+
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        return with_session(None, AppStep(original, *args, **kwargs)) if is_handing_out() else None
+
+    return around("pika", original, begin)
+
+
 SEAMS = (
     Seams("pika", ["pika.channel"], on("Channel", "basic_consume", _consuming)),
     Seams("pika", ["pika.adapters.blocking_connection"], on("BlockingChannel", "basic_consume", _consuming)),
     Seams("pika", ["pika.adapters.blocking_connection"], on("BlockingChannel", "consume", _handing_out)),
+    Seams("pika", ["pika.adapters.blocking_connection"], on("BlockingChannel", "_basic_consume_impl", _beginning)),
     Seams(
         "pika",
         ["pika.adapters.blocking_connection"],

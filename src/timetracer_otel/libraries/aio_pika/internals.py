@@ -29,6 +29,7 @@ __all__ = [
     "Wire",
     "frames_of",
     "is_stand_in",
+    "numbered_as_sent",
     "published",
     "said_of",
     "url_of",
@@ -52,6 +53,8 @@ class Wire:
     """A method of which not all of the message has come."""
     missing: int = 0
     pump: asyncio.Task[None] | None = None
+    unsent: int = 0
+    """How many messages replays have answered since the last one that went out for real."""
     coming: list[Any] = field(default_factory=list)
     """In a replay: frames that have no room in the channel's queue yet."""
 
@@ -210,6 +213,28 @@ class StandInBroker:
 
     async def wait_closed(self) -> None:
         """It is closed."""
+
+
+def numbered_as_sent(channel: Any, frames: Any) -> None:
+    """Before frames go out for real: where they are a message, it gets the number that the broker will give it.
+
+    The broker has not seen what replays have answered. Only where a connection of before a replay is used behind it.
+    """
+    wire = wire_of(channel)
+    if not wire.unsent or frames.payload[7:11] != _PUBLISH:
+        return
+    number = channel.delivery_tag
+    right = number - wire.unsent
+    wire.unsent = 0
+    if number in channel.confirmations and right not in channel.confirmations:
+        channel.confirmations[right] = channel.confirmations.pop(number)
+        channel.delivery_tag = right
+        for name, given in channel.message_id_delivery_tag.items():
+            if given == number:
+                channel.message_id_delivery_tag[name] = right
+
+
+_PUBLISH: Final = commands.Basic.Publish.index.to_bytes(4, "big")
 
 
 def is_stand_in(channel: Any) -> bool:

@@ -69,6 +69,8 @@ class _Call:
         if publishes and sent.properties is not None:
             names = [name for name, number in channel.message_id_delivery_tag.items() if number == tag]
             sent = sent._replace(properties={**sent.properties, "message_id": names[0]}) if names else sent
+        if tag is not None and not internals.is_stand_in(channel):
+            wire.unsent += 1
         wire.line.answered(sent, self.answers, partial(_give, channel, wire), tag)
 
 
@@ -79,9 +81,9 @@ _call_above: Final[CallAbove[_Call]] = CallAbove("aio_pika")
 class _Queue:
     """The queue of frames that a channel's connection is to send. It passes on what is sent for real."""
 
-    def __init__(self, queue: Any, wire: Wire) -> None:
+    def __init__(self, queue: Any, channel: Any) -> None:
         self._queue = queue
-        self._wire = wire
+        self._channel = channel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
@@ -89,6 +91,8 @@ class _Queue:
     async def put(self, frames: Any) -> None:
         """The frames of one method."""
         call = _call_above.get()
+        if call is None or call.is_out or call.answers is None:
+            internals.numbered_as_sent(self._channel, frames)
         if call is None or call.is_out:
             await self._queue.put(frames)
             return
@@ -118,7 +122,7 @@ async def _pump(channel: Any, wire: Wire) -> None:
 
 def _prepared(channel: Any) -> None:
     if not isinstance(channel.write_queue, _Queue):
-        channel.write_queue = _Queue(channel.write_queue, internals.wire_of(channel))
+        channel.write_queue = _Queue(channel.write_queue, channel)
 
 
 def _steps(said: Said, channel: Any, live: AppStep, session: BaseSession) -> Flow | Noted:
