@@ -48,9 +48,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, BaseException):
         # aio-pika's errors hang on each other in circles.
         is_pikas = type(value).__module__.startswith("pika")
-        return observe_error(value) if is_pikas else [
-            re.sub("0x[0-9a-f]+", "", text) for text in (class_name(value), str(value), *map(str, value.args))
-        ]
+        return (
+            observe_error(value)
+            if is_pikas
+            else [re.sub("0x[0-9a-f]+", "", text) for text in (class_name(value), str(value), *map(str, value.args))]
+        )
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
     if isinstance(value, dict):
@@ -387,9 +389,9 @@ async def aio_pika_is_confirmed(url: str) -> Any:
         seen.append(await attempted(exchange.publish(aio_pika.Message(b"lost"), "nowhere", mandatory=False)))
         small = {"x-max-length": 1, "x-overflow": "reject-publish"}
         await channel.declare_queue("small", exclusive=True, arguments=small)
-        for number in range(2):
-            seen.append(await attempted(exchange.publish(aio_pika.Message(b"%d" % number), "small")))
-        return seen
+        first, second = (aio_pika.Message(b"%d" % number) for number in range(2))
+        seen.append(await attempted(exchange.publish(first, "small")))
+        return [*seen, await attempted(exchange.publish(second, "small"))]
 
 
 @case

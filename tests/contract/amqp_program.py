@@ -1,6 +1,7 @@
 """Run in a process of its own, under a hash seed of its own: one side of the cases of clients of AMQP.
 
-Usage: ``amqp_program.py record|replay FOLDER URL``; the broker is gone where it replays. Prints what was seen, as JSON.
+Usage: ``amqp_program.py record|replay FOLDER URL``; the broker is gone where it replays. Prints what was seen,
+as JSON.
 """
 
 from __future__ import annotations

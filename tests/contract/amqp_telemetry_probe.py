@@ -1,7 +1,7 @@
 """Run in a process of its own: a bare, a recorded and a replayed run beneath OpenTelemetry; prints what came of them.
 
-Usage: ``amqp_telemetry_probe.py FOLDER before|after|seam PORT`` (the instrumentors were switched on by the user before
-ours are enabled, or by us; or there are none, and only the app's span). The broker listens at the port.
+Usage: ``amqp_telemetry_probe.py FOLDER before|after|seam PORT`` (the instrumentors were switched on by the user
+before ours are enabled, or by us; or there are none, and only the app's span). The broker listens at the port.
 """
 
 from __future__ import annotations

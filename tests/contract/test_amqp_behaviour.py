@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,16 @@ def _connect(relay: Relay) -> pika.BlockingConnection:
     return pika.BlockingConnection(pika.URLParameters(relay.url))
 
 
-def _waiting(broker: RabbitMq, queue: str) -> int:
-    """How many messages a queue has."""
+def _has(broker: RabbitMq, queue: str, expected: int) -> bool:
+    """Whether a queue gets so many messages, and no more."""
     with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.port)) as own:
-        return int(own.channel().queue_declare(queue).method.message_count)
+        channel = own.channel()
+        until = time.monotonic() + 5
+        found = -1
+        while found != expected and time.monotonic() < until:
+            found = channel.queue_declare(queue).method.message_count
+        own.process_data_events(time_limit=0.1)
+        return bool(channel.queue_declare(queue).method.message_count == expected)
 
 
 @pytest.mark.parametrize("when", ["before", "after", "seam"])
@@ -65,7 +72,12 @@ def test_spans_are_those_of_a_bare_run(broker: RabbitMq, tmp_path: Path, when: s
 
     def without(spans: Any, *names: str) -> Any:
         return sorted(
-            (span["name"], span["kind"], span["status"], {k: v for k, v in span["attributes"].items() if k not in names})
+            (
+                span["name"],
+                span["kind"],
+                span["status"],
+                {k: v for k, v in span["attributes"].items() if k not in names},
+            )
             for span in spans
         )
 
@@ -107,7 +119,8 @@ def test_secrets_are_in_no_cassette(relay: Relay, tmp_path: Path) -> None:
             channel.confirm_delivery()
             channel.basic_publish("", "tea", b"behind it")
             _, got, body = channel.basic_get("tea", auto_ack=True)
-            assert got is not None and body is not None
+            assert got is not None
+            assert body is not None
             return [got.headers["shop"], json.loads(body)["pot"], "hush" in str(got.headers), b"hush" in body]
 
     with record(tmp_path / "x.msgpack"):
@@ -121,7 +134,9 @@ def test_secrets_are_in_no_cassette(relay: Relay, tmp_path: Path) -> None:
     assert session.verdict().ok
 
 
-def test_what_was_not_published_is_refused_and_does_not_go_out(broker: RabbitMq, relay: Relay, tmp_path: Path) -> None:
+def test_what_was_not_published_is_refused_and_does_not_go_out(
+    broker: RabbitMq, relay: Relay, tmp_path: Path
+) -> None:
     with _connect(relay) as connection:
         channel = connection.channel()
         channel.queue_declare("refused")
@@ -132,11 +147,11 @@ def test_what_was_not_published_is_refused_and_does_not_go_out(broker: RabbitMq,
             with pytest.raises(ReplayMismatchError, match=r"No recorded call matches: pika Basic\.Publish"):
                 channel.basic_publish("", "refused", b"2")
         connection.process_data_events()
-        assert _waiting(broker, "refused") == 1
+        assert _has(broker, "refused", 1)
         with replay(tmp_path / "x.msgpack", live_plugins=["messaging"], fail_on_unused=False):
             channel.basic_publish("", "refused", b"3")
         connection.process_data_events()
-        assert _waiting(broker, "refused") == 2
+        assert _has(broker, "refused", 2)
         channel.queue_delete("refused")
 
 
@@ -154,10 +169,10 @@ def test_what_was_not_published_by_aio_pika_is_refused_and_does_not_go_out(
                 await publish(aio_pika.Message(b"1"), "refused-too")
                 with pytest.raises(ReplayMismatchError, match=r"No recorded call matches: aio_pika Basic\.Publish"):
                     await publish(aio_pika.Message(b"2"), "refused-too")
-            assert _waiting(broker, "refused-too") == 1
+            assert _has(broker, "refused-too", 1)
             # The channel is as good as before.
             await publish(aio_pika.Message(b"3"), "refused-too")
-            assert _waiting(broker, "refused-too") == 2
+            assert _has(broker, "refused-too", 2)
             await queue.delete(if_empty=False)
 
     asyncio.run(work())
@@ -172,6 +187,7 @@ def test_a_connection_of_a_replay_reaches_nobody_behind_it(relay: Relay, tmp_pat
         channel.queue_declare("tea", exclusive=True)
     with pytest.raises(ReplayMismatchError, match=r"Basic\.Publish is sent over a connection of a replay"):
         channel.basic_publish("", "tea", b"1")
+    connection.close()
 
 
 def test_a_channel_that_is_older_than_the_plugin_is_recorded(broker: RabbitMq, tmp_path: Path) -> None:
@@ -214,7 +230,9 @@ def test_a_message_is_a_request_of_its_own_and_verify_gives_it_again(
             channel.queue_declare(queue)
             channel.queue_purge(queue)
         for user in (1, 2):
-            properties = pika.BasicProperties(content_type="application/json", headers={"try": user, "shop": "corner"})
+            properties = pika.BasicProperties(
+                content_type="application/json", headers={"try": user, "shop": "corner"}
+            )
             channel.basic_publish("", "orders", json.dumps({"user": user}).encode(), properties)
     folder = tmp_path / "cassettes"
     with Loopback() as upstream:
@@ -238,6 +256,8 @@ def test_a_message_is_a_request_of_its_own_and_verify_gives_it_again(
     env = environment({"httpx", "pika", "aio-pika"}, OTEL_TRACES_EXPORTER="none")
     env |= {"PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
     command = (sys.executable, "-m", "tests.contract.amqp_consumers", kind, relay.url, upstream.url, "2")
-    done = forks.run(script("timetracer-otel"), "verify", str(folder), "--", *command, env=env, cwd=ROOT, loaded="tool")
+    done = forks.run(
+        script("timetracer-otel"), "verify", str(folder), "--", *command, env=env, cwd=ROOT, loaded="tool"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("passed    MESSAGE orders") == 2, done.stdout

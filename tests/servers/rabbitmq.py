@@ -1,8 +1,8 @@
 """A RabbitMQ server of this process, run by any user, in a folder of its own; it listens on loopback alone.
 
-No package on PyPI brings the program. Debian's and Ubuntu's is ``rabbitmq-server``, which `.ci/run` installs. It takes
-from 8 to 25 seconds to start, and 150 MB. Where it is missing, the tests that need it are skipped; with ``CI`` set,
-they fail.
+No package on PyPI brings the program. Debian's and Ubuntu's is ``rabbitmq-server``, which `.ci/run` installs. It
+takes from 8 to 25 seconds to start, and 150 MB. Where it is missing, the tests that need it are skipped; with ``CI``
+set, they fail.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ import pytest
 from tests.servers._failure import ServerDidNotStart
 from tests.servers._ports import free_port
 
-__all__ = ["RabbitMq", "Relay", "needs_rabbitmq"]
+__all__ = ["HAS_RABBITMQ", "RabbitMq", "Relay", "needs_rabbitmq"]
 
 _READY_SECONDS = 120.0
 # Past the script that Debian puts into the path, which lets root and one other user in.
 _PROGRAMS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server"))
 
 
+HAS_RABBITMQ = any(name and Path(name).exists() for name in _PROGRAMS) or bool(os.environ.get("CI"))
+"""Whether there is a server, or has to be."""
 needs_rabbitmq = pytest.mark.skipif(
-    not any(name and Path(name).exists() for name in _PROGRAMS) and not os.environ.get("CI"),
+    not HAS_RABBITMQ,
     reason="no rabbitmq-server here: install Debian's package of that name",
 )
 """Marks tests that need a server. With the marks of `tests.servers.mariadb`, the one skip of the whole suite."""

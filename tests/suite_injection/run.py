@@ -42,9 +42,11 @@ from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
+from tests.servers.rabbitmq import HAS_RABBITMQ, RabbitMq, Relay
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
+from tests.suite_injection.amqp_calls import AMQP
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
@@ -345,7 +347,9 @@ class Suite:
 
 
 @contextmanager
-def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool) -> Iterator[Servers]:
+def running(
+    folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, with_grpc: bool, with_amqp: bool
+) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
         upstream = subprocess.Popen(
@@ -367,6 +371,12 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, wi
         grpc = GrpcService() if with_grpc else None
         if grpc is not None:
             stack.callback(grpc.stop)
+        amqp = ""
+        if with_amqp:
+            (folder / "rabbitmq").mkdir()
+            relay = Relay(stack.enter_context(RabbitMq(folder / "rabbitmq")).port)
+            stack.callback(relay.stop)
+            amqp = relay.url
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -378,6 +388,7 @@ def running(folder: Path, broker: str, *, with_mysql: bool, with_mongo: bool, wi
             mysql,
             mongo.url if mongo is not None else "",
             grpc.address if grpc is not None else "",
+            amqp,
         )
 
 
@@ -394,7 +405,9 @@ def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
-    here = [name for name in WORKLOADS if HAS_MARIADB or name not in MYSQL]
+    here = [
+        name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in AMQP)
+    ]
     parser.add_argument("workloads", nargs="*", default=here)
     parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
     parser.add_argument("--modes", nargs="*", choices=_MODES, default=_MODES)
@@ -404,6 +417,8 @@ def main() -> int:
     options = parser.parse_args()
     if not HAS_MARIADB:
         print(f"skipped, as there is no MariaDB here: {', '.join(MYSQL)}")
+    if not HAS_RABBITMQ:
+        print(f"skipped, as there is no RabbitMQ here: {', '.join(AMQP)}")
     return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
 
 
@@ -434,6 +449,7 @@ def _one(options: argparse.Namespace) -> int:
         folder = Path(made)
         broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
         kinds = {"with_mysql": name in MYSQL, "with_mongo": name in MONGO, "with_grpc": name in GRPC}
+        kinds["with_amqp"] = name in AMQP
         with running(folder, broker, **kinds) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:

@@ -23,6 +23,7 @@ class Servers:
         mysql: As ``postgres``, of a server of MariaDB.
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
+        amqp: The URL of a broker of AMQP.
     """
 
     http: str
@@ -34,6 +35,7 @@ class Servers:
     mysql: str = ""
     mongo: str = ""
     grpc: str = ""
+    amqp: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.suite_injection import library
 from tests.suite_injection.direct import DIRECT
+from tests.suite_injection.amqp_calls import AMQP
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
@@ -628,6 +629,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **MYSQL,
     **DIRECT,
     **GRPC,
+    **AMQP,
     **MONGO,
     **INCOMING,
     **JOBS,

@@ -63,7 +63,9 @@ def _consuming(original: Function) -> Function:
             wrapped = in_message(consumer_callback, partial(_message, queue))
         else:
             wrapped = while_handing_out(consumer_callback)
-        return consumed(channel, queue, wrapped, AppStep(original, channel, queue, wrapped, *args, **kwargs), iterator)
+        return consumed(
+            channel, queue, wrapped, AppStep(original, channel, queue, wrapped, *args, **kwargs), iterator
+        )
 
     def consumed(channel: Any, queue: str, function: Any, step: AppStep, iterator: Any) -> Flow:
         value = yield step
@@ -109,9 +111,7 @@ def _asks(original: Function) -> Function:
 
 def _leaves(original: Function) -> Function:
     """The app closes an iterator."""
-    return noting_async(
-        "aio_pika", original, before=lambda iterator, *error: _handling(iterator).done(*error[1:2])
-    )
+    return noting_async("aio_pika", original, before=lambda iterator, *error: _handling(iterator).done(*error[1:2]))
 
 
 async def _until_handled(iterator: Any, function: Any, message: Any) -> None:

@@ -75,7 +75,9 @@ def as_process(function: Function) -> Function:
     return _around(function, begin)
 
 
-def in_job(function: Function, job_of: Callable[..., IncomingJob], begins: Callable[[], bool] = is_outside_jobs) -> Function:
+def in_job(
+    function: Function, job_of: Callable[..., IncomingJob], begins: Callable[[], bool] = is_outside_jobs
+) -> Function:
     """A job's function, in the session of the job where a worker calls it.
 
     Args:

@@ -1,8 +1,9 @@
 """Messages that a consumer is given: each has a session of its own, with the message as its request.
 
-Where a client calls a function of the app for each message, the session lasts as long as that call. Where the app asks
-for the next message, in a loop, it lasts from the message that it was given until it asks again, or until the consumer
-is closed (`Handling`). A session that the app has set, or a request or job whose code consumes, takes the messages in.
+Where a client calls a function of the app for each message, the session lasts as long as that call. Where the app
+asks for the next message, in a loop, it lasts from the message that it was given until it asks again, or until the
+consumer is closed (`Handling`). A session that the app has set, or a request or job whose code consumes, takes the
+messages in.
 """
 
 from __future__ import annotations
@@ -174,7 +175,15 @@ _EXCHANGE = "amqp-exchange"
 _ROUTING_KEY = "amqp-routing-key"
 _PROPERTIES = frozenset(
     {
-        *("content-type", "content-encoding", "delivery-mode", "priority", "correlation-id", "reply-to", "expiration"),
+        *(
+            "content-type",
+            "content-encoding",
+            "delivery-mode",
+            "priority",
+            "correlation-id",
+            "reply-to",
+            "expiration",
+        ),
         *("message-id", "timestamp", "type", "user-id", "app-id", "cluster-id"),
     }
 )

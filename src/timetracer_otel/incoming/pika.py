@@ -124,7 +124,7 @@ def _function_of(channel: Any, name: str) -> Function | None:
     if tag is None:
         tag = next((tag for queue, tag in queues.items() if not queue or queue.startswith("amq.")), None)
     info = channel._consumer_infos.get(tag)
-    return None if info is None else partial(_give, channel, tag, info.on_message_callback)
+    return None if info is None else partial(_give, channel, str(tag), info.on_message_callback)
 
 
 def _give(channel: Any, tag: str, function: Callable[..., Any], headers: Any, body: str) -> Any:
@@ -156,6 +156,10 @@ SEAMS = (
     Seams(
         "pika",
         ["pika.adapters.blocking_connection"],
-        on("BlockingChannel", "start_consuming", given_by_verify("pika", _function_of, is_worker=False, are_messages=True)),
+        on(
+            "BlockingChannel",
+            "start_consuming",
+            given_by_verify("pika", _function_of, is_worker=False, are_messages=True),
+        ),
     ),
 )

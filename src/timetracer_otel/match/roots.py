@@ -20,8 +20,8 @@ from timetracer_otel.types import Call, RequestSnapshot, header_pairs
 __all__ = ["RootFacts", "fits_route", "is_http", "request_differences", "root_facts"]
 
 _NO_METHODS = frozenset({JOB, MESSAGE, "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
-"""What stands in place of a method: in the recording of a job of a known task queue, of a message, and, of others, the kind of the
-span."""
+"""What stands in place of a method: in the recording of a job of a known task queue, of a message, and, of others,
+the kind of the span."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|<([^<>]*)>")
 _CONVERTERS = {"int": r"-?\d+", "float": r"-?\d+(?:\.\d+)?", "path": r".+", "uuid": r"[0-9a-fA-F-]{32,36}"}

@@ -1,5 +1,7 @@
-"""pamqp's frames as plain values and back, and the place of a socket in a replay. The only file with private names of
-aiormq, besides `private_names`."""
+"""pamqp's frames as plain values and back, and the place of a socket in a replay.
+
+The only file with private names of aiormq, besides `private_names`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
 __all__ = [
     "CHANNEL",
     "CONNECTION",
+    "ERROR_MODULES",
     "LIB",
     "StandInBroker",
     "Wire",
@@ -37,10 +40,11 @@ __all__ = [
 ]
 
 LIB: Final = "aio_pika"
+ERROR_MODULES: Final = frozenset({"aio_pika", "aiormq", "pamqp"})
 CHANNEL: Final = aiormq.channel.Channel
 CONNECTION: Final = aiormq.connection.Connection
 _WIRE: Final = "_timetracer"
-_METHODS: Final[dict[str, Any]] = {cls.name: cls for cls in commands.INDEX_MAPPING.values()}
+_METHODS: Final[dict[str, Any]] = {vars(cls)["name"]: cls for cls in commands.INDEX_MAPPING.values()}
 _WITH_CONTENT: Final = (commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.Return)
 
 
@@ -131,8 +135,9 @@ def frames_of(said: Said) -> Iterator[Any]:
 
 
 class StandInBroker:
-    """The place of a broker in a replay, which knows what is about the connection alone: in the place of a factory of
-    transports, and of what that gives.
+    """The place of a broker in a replay, which knows what is about the connection alone.
+
+    It stands in the place of a factory of transports, and of what that gives.
 
     Args:
         connection: What it is for.
@@ -182,8 +187,8 @@ class StandInBroker:
                 answer = silent_answer(said.name, said.fields)
             except KeyError:
                 raise ReplayMismatchError(
-                    f"{said.name} is sent over a connection of a replay, which has no broker. Open a connection where "
-                    "no replay is current."
+                    f"{said.name} is sent over a connection of a replay, which has no broker. Open a connection "
+                    "where no replay is current."
                 ) from None
             if answer is not None:
                 self._say(channel, answer)

@@ -12,7 +12,7 @@ from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.calls.flow import flow, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded_async
 from timetracer_otel.calls.nesting import CallAbove
-from timetracer_otel.calls.noting import noting_async
+from timetracer_otel.calls.noting import looked, noting_async
 from timetracer_otel.libraries.aio_pika import internals
 from timetracer_otel.libraries.aio_pika.internals import LIB, StandInBroker, Wire
 from timetracer_otel.libraries.kits.amqp.call import Answers, ConnectSite, SentSite
@@ -92,7 +92,7 @@ class _Queue:
         """The frames of one method."""
         call = _call_above.get()
         if call is None or call.is_out or call.answers is None:
-            internals.numbered_as_sent(self._channel, frames)
+            looked("aio_pika.number", internals.numbered_as_sent, self._channel, frames)
         if call is None or call.is_out:
             await self._queue.put(frames)
             return
@@ -128,6 +128,7 @@ def _prepared(channel: Any) -> None:
 def _steps(said: Said, channel: Any, live: AppStep, session: BaseSession) -> Flow | Noted:
     _prepared(channel)
     site = SentSite(LIB, internals.url_of(channel.connection), said, live, asyncio.sleep, session)
+    site.error_modules = internals.ERROR_MODULES
     site.lend = partial(_call_above.lend, _Call(site, channel))
     if replays(LIB, session, lambda: site.address):
         return _answered(site, session, channel, live)
@@ -154,9 +155,7 @@ def _asking(original: Function) -> Function:
     def begin(session: BaseSession, channel: Any, frame: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
         if not is_event(frame.name):
             return None
-        return _steps(
-            internals.said_of(frame), channel, AppStep(original, channel, frame, *args, **kwargs), session
-        )
+        return _steps(internals.said_of(frame), channel, AppStep(original, channel, frame, *args, **kwargs), session)
 
     return guarded_async(LIB, original, begin)
 
@@ -196,6 +195,7 @@ def _connecting(original: Function) -> Function:
             return connection.server_properties, internals.said_of(connection.connection_tune).fields
 
         site = ConnectSite(LIB, [internals.url_of(connection)], live, asyncio.sleep, greeting)
+        site.error_modules = internals.ERROR_MODULES
         steps = flow(site, session)
         return _connected(steps, connection, live) if replays(LIB, session, lambda: site.address) else steps
 

@@ -22,6 +22,7 @@ __all__ = ["connecting"]
 class _PikaConnect(ConnectSite):
     """A connection that is opened while the loop of the app runs: the outcome comes later."""
 
+    error_modules = internals.ERROR_MODULES
     recording: Recording | None = None
 
     def __init__(self, urls: list[str], live: Any) -> None:

@@ -1,5 +1,7 @@
-"""pika's frames as plain values and back, and the place of a socket in a replay. The only file with its private names,
-besides `private_names`."""
+"""pika's frames as plain values and back, and the place of a socket in a replay.
+
+The only file with its private names, besides `private_names`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
-import pika
+import pika.channel
+import pika.compat
+import pika.connection
+import pika.exceptions
 from pika import frame, spec
 from pika.adapters import blocking_connection
 from pika.adapters.utils import connection_workflow, nbio_interface
@@ -26,6 +31,7 @@ from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
 __all__ = [
     "CHANNELS",
     "CONNECTION",
+    "ERROR_MODULES",
     "LIB",
     "WORKFLOW",
     "StandIn",
@@ -41,6 +47,7 @@ __all__ = [
 ]
 
 LIB: Final = "pika"
+ERROR_MODULES: Final = frozenset({"pika"})
 CONNECTION: Final = pika.connection.Connection
 WORKFLOW: Final = connection_workflow.AMQPConnectionWorkflow
 CHANNELS: Final = (blocking_connection.BlockingChannel, pika.channel.Channel)

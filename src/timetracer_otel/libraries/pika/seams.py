@@ -93,6 +93,7 @@ def _sending(original: Function) -> Function:
             return _Gone(partial(line.sent, said, None))
         live = AppStep(original, connection, channel, method, content)
         site = SentSite(LIB, internals.url_of(connection.params), said, live, time.sleep, session)
+        site.error_modules = internals.ERROR_MODULES
         site.on_sent = partial(line.sent, said)
         if not replays(LIB, session, lambda: site.address):
             return flow(site, session)

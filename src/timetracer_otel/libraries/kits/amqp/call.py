@@ -14,7 +14,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import job_source
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.current import is_decided
-from timetracer_otel.libraries.kits.amqp.said import CLOSES, SETTLING, Said
+from timetracer_otel.libraries.kits.amqp.said import CLOSES, Said
 from timetracer_otel.match.leaves import mapped
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -84,6 +84,8 @@ class SentSite(Site):
     """
 
     as_called = True
+    error_modules: frozenset[str] = frozenset()
+    """Packages whose exceptions may be rebuilt."""
 
     def __init__(
         self,
@@ -173,7 +175,8 @@ class SentSite(Site):
         made: dict[str, Any] = {"said": [hidden(each.as_list()) for each in heard.said]}
         if heard.deliveries:
             made["deliveries"] = [[after, *hidden(each.as_list())] for after, each in heard.deliveries]
-        if self._too_long or not (size <= recording.session.limits.body_bytes and recording.session.limits.take(size)):
+        limits = recording.session.limits
+        if self._too_long or not (size <= limits.body_bytes and limits.take(size)):
             recording.not_replayable = f"its message {config.why_too_long(self._too_long or size)}"
             made = {}
         elif size and (policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and problem is None)):
@@ -189,8 +192,8 @@ class SentSite(Site):
         """What the broker said, for who gives it to the client."""
         if self.method.name == "Basic.Consume" and not self.keeps_deliveries and job_source() is None:
             faults.logger.warning(
-                "timetracer-otel: the consumer of %r gets no messages in this replay. Recorded ones are given to it by "
-                "timetracer-otel verify; name %s in live_plugins for those of a broker.",
+                "timetracer-otel: the consumer of %r gets no messages in this replay. Recorded ones are given to it "
+                "by timetracer-otel verify; name %s in live_plugins for those of a broker.",
                 self.method.fields["queue"],
                 self.lib,
             )
@@ -202,7 +205,7 @@ class SentSite(Site):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """What the client raised of its own accord."""
-        return rebuild_error(error, {self.lib, "aiormq", "pamqp"})
+        return rebuild_error(error, self.error_modules)
 
 
 def _problem(said: Said) -> str | None:
@@ -225,6 +228,8 @@ class ConnectSite(Site):
     """
 
     marks_span = False
+    error_modules: frozenset[str] = frozenset()
+    """Packages whose exceptions may be rebuilt."""
 
     def __init__(
         self,
@@ -273,4 +278,4 @@ class ConnectSite(Site):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """What the client raised."""
-        return rebuild_error(error, {self.lib, "aiormq", "pamqp"})
+        return rebuild_error(error, self.error_modules)

@@ -87,17 +87,18 @@ class Line:
         elif name in ("Basic.Deliver", "Basic.Cancel"):
             found = self._consumers.get(said.fields["consumer_tag"])
             if found is not None:
-                before, site = found
-                site.heard.deliveries.append((self._sends - before, said))
+                before, consumer = found
+                consumer.heard.deliveries.append((self._sends - before, said))
                 if name == "Basic.Cancel":
-                    site.ends(consuming=True)
+                    consumer.ends(consuming=True)
         elif name == "Basic.Return":
-            site = self._returned(said)
-            if site is not None:
-                site.heard.said.append(said)
+            returned = self._returned(said)
+            if returned is not None:
+                returned.heard.said.append(said)
         elif name in CLOSES:
             self._closed(said)
         elif any(ends_rpc(asked, name) for asked, _ in self._waiting):
+            answered: SentSite | None
             asked, answered = self._waiting.popleft()
             while not ends_rpc(asked, name):
                 asked, answered = self._waiting.popleft()

@@ -42,9 +42,10 @@ _SILENT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "Connection.Open": ("Connection.OpenOk", ()),
     "Connection.UpdateSecret": ("Connection.UpdateSecretOk", ()),
 }
-"""What is about the connection alone: its answer tells nothing but that it was done. The answer, and the fields of the
-method that stand in it again."""
-_NEED_NOTHING: Final = frozenset({*SETTLING, "Channel.CloseOk", "Connection.CloseOk", "Basic.CancelOk", "Channel.FlowOk"})
+"""What is about the connection alone: its answer tells nothing but that it was done. The answer, and the fields of
+the method that stand in it again."""
+_CLOSED: Final = frozenset({"Channel.CloseOk", "Connection.CloseOk"})
+_NEED_NOTHING: Final = SETTLING | _CLOSED | {"Basic.CancelOk", "Channel.FlowOk"}
 
 
 def is_event(name: str) -> bool:
