@@ -405,9 +405,7 @@ def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
-    here = [
-        name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in AMQP)
-    ]
+    here = [name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in AMQP)]
     parser.add_argument("workloads", nargs="*", default=here)
     parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
     parser.add_argument("--modes", nargs="*", choices=_MODES, default=_MODES)

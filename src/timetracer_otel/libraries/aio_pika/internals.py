@@ -22,6 +22,7 @@ from pamqp.heartbeat import Heartbeat
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.amqp.line import Line
 from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
+from timetracer_otel.libraries.kits.amqp.stand_in import refusing_faults
 
 __all__ = [
     "CHANNEL",
@@ -156,12 +157,14 @@ class StandInBroker:
         self._closing = False
         self.transport: Any = self
 
+    @refusing_faults(LIB)
     async def create(self, url: Any, **_: object) -> tuple[asyncio.StreamReader, Any]:
         """A connection to it."""
         self._reader = asyncio.StreamReader()
         self._buffer, self._closing = b"", False
         return self._reader, self
 
+    @refusing_faults(LIB)
     def write(self, data: bytes) -> None:
         """Answer what the client sends.
 
@@ -197,17 +200,21 @@ class StandInBroker:
         for each in frames_of(said):
             self._reader.feed_data(pamqp.frame.marshal(each, channel))
 
+    @refusing_faults(LIB)
     async def drain(self) -> None:
         """Everything has gone out."""
 
+    @refusing_faults(LIB)
     def is_closing(self) -> bool:
         """Whether the client has closed the connection."""
         return self._closing
 
+    @refusing_faults(LIB)
     def can_write_eof(self) -> bool:
         """The client ends by closing."""
         return False
 
+    @refusing_faults(LIB)
     def close(self) -> None:
         """The client closes the connection."""
         if not self._closing:
@@ -216,6 +223,7 @@ class StandInBroker:
 
     abort = close
 
+    @refusing_faults(LIB)
     async def wait_closed(self) -> None:
         """It is closed."""
 

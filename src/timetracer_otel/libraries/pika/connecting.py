@@ -12,6 +12,7 @@ from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import Recording, flow, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.amqp.call import ConnectSite
+from timetracer_otel.libraries.kits.amqp.stand_in import refusing_faults
 from timetracer_otel.libraries.pika import internals
 from timetracer_otel.libraries.pika.internals import LIB
 from timetracer_otel.session import BaseSession
@@ -96,14 +97,14 @@ def _in_steps(steps: Flow) -> Flow:
 
 def _answered(steps: Flow, workflow: Any, configs: Sequence[Any], factory: Any, on_done: Any) -> Flow:
     outcome = yield from steps
-    if outcome is not None:
+    if isinstance(outcome, BaseException):
+        workflow._nbio.call_later(0, partial(on_done, outcome))
+    elif outcome is not None:
         # As pika does it: it never calls an app back while the app calls it.
         workflow._nbio.call_later(0, partial(_end, factory, configs[0], outcome, on_done))
     return None
 
 
+@refusing_faults(LIB)
 def _end(factory: Any, parameters: Any, outcome: Any, on_done: Any) -> None:
-    if isinstance(outcome, BaseException):
-        on_done(outcome)
-    else:
-        internals.opened(factory, parameters, outcome, on_done)
+    internals.opened(factory, parameters, outcome, on_done)

@@ -27,6 +27,7 @@ from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.amqp.line import Line
 from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
+from timetracer_otel.libraries.kits.amqp.stand_in import refused, refusing_faults
 
 __all__ = [
     "CHANNELS",
@@ -175,9 +176,18 @@ def say(connection: Any, channel: int, said: Said) -> None:
 
 
 def _process_next(connection: Any) -> None:
+    """A guard: what is ours runs in a `try`, and what the frame brings about is the client's."""
+    try:
+        received = _next_frame(connection)
+    except Exception as fault:
+        raise refused(LIB, fault) from fault
+    if received is not None:
+        connection._process_frame(received)
+
+
+def _next_frame(connection: Any) -> Any:
     coming = wire_of(connection).coming
-    if coming:
-        connection._process_frame(coming.popleft())
+    return coming.popleft() if coming else None
 
 
 class StandIn(nbio_interface.AbstractStreamTransport):  # type: ignore[misc]
@@ -196,6 +206,7 @@ class StandIn(nbio_interface.AbstractStreamTransport):  # type: ignore[misc]
         self._aborted = False
         wire_of(connection).stand_in = True
 
+    @refusing_faults(LIB)
     def write(self, data: bytes) -> None:
         """Answer what the client sends.
 
@@ -232,16 +243,19 @@ class StandIn(nbio_interface.AbstractStreamTransport):  # type: ignore[misc]
                 if answer is not None:
                     say(connection, received.channel_number, answer)
 
+    @refusing_faults(LIB)
     def abort(self) -> None:
         """Close the connection."""
         if not self._aborted:
             self._aborted = True
             self._connection._adapter_call_later(0, partial(self._connection._proto_connection_lost, None))
 
+    @refusing_faults(LIB)
     def get_protocol(self) -> Any:
         """What it belongs to."""
         return self._connection
 
+    @refusing_faults(LIB)
     def get_write_buffer_size(self) -> int:
         """Nothing waits to be sent."""
         return 0
@@ -256,11 +270,7 @@ def opened(factory: Any, parameters: Any, greeting: tuple[dict[str, Any], dict[s
     """Make a connection of a replay, as a connector does, and tell when it is open."""
     shim = factory()._conn_factory(parameters)
     connection = shim.conn
-
-    def is_open(_: Any) -> None:
-        on_done(shim)
-
-    connection.add_on_open_callback(is_open)
+    connection.add_on_open_callback(on_done)
     shim.connection_made(StandIn(connection, *greeting))
 
 
