@@ -45,8 +45,8 @@ from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import HAS_RABBITMQ, RabbitMq, Relay
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
-from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.amqp_calls import AMQP
+from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS

@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.suite_injection import library
-from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.amqp_calls import AMQP
+from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS

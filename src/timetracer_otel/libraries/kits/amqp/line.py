@@ -159,6 +159,11 @@ class Line:
         present: dict[str, Any] = {}
         if sent.fields.get("consumer_tag"):
             present["consumer_tag"] = sent.fields["consumer_tag"]
+        for after, said in answers.deliveries:
+            made = said._replace(fields={**said.fields, **present})
+            self._coming.append((self._sends + after, lambda made=made: give(made)))  # type: ignore[misc]
+        # Looked for first: where that fails, the client was given nothing yet.
+        due = self._due()
         for said in answers.said:
             if said.name in ("Basic.Ack", "Basic.Nack"):
                 said = said._replace(fields={**said.fields, "delivery_tag": self._published})
@@ -169,16 +174,18 @@ class Line:
             elif "consumer_tag" in said.fields:
                 said = said._replace(fields={**said.fields, **present})
             give(said)
-        for after, said in answers.deliveries:
-            made = said._replace(fields={**said.fields, **present})
-            self._coming.append((self._sends + after, lambda made=made: give(made)))  # type: ignore[misc]
-        self._give_due()
+        for each in due:
+            each()
 
     def settled(self) -> None:
         """In a replay, the app has settled a message."""
         self._sends += 1
-        self._give_due()
+        for each in self._due():
+            each()
 
-    def _give_due(self) -> None:
+    def _due(self) -> list[Callable[[], None]]:
+        """What is given to consumers by now."""
+        due = []
         while self._coming and self._coming[0][0] <= self._sends:
-            self._coming.popleft()[1]()
+            due.append(self._coming.popleft()[1])
+        return due
