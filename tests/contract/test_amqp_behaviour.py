@@ -17,7 +17,7 @@ import pytest
 
 from tests import forks
 from tests.children import ROOT, environment, instrumented_path, script, told_under_hash_seed
-from tests.contract import amqp_consumers
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
 from tests.servers.rabbitmq import RabbitMq, Relay, needs_rabbitmq
@@ -219,7 +219,7 @@ def _consume(kind: str, broker: str, upstream: str, count: int, **changes: str) 
     return done.stdout.splitlines(), done.stderr
 
 
-@pytest.mark.parametrize("kind", amqp_consumers.KINDS)
+@pytest.mark.parametrize("kind", drawn([["pika", "aio-pika"], ["pika-loop", "aio-pika-loop"]], "consumers of AMQP"))
 def test_a_message_is_a_request_of_its_own_and_verify_gives_it_again(
     broker: RabbitMq, tmp_path: Path, kind: str
 ) -> None:
