@@ -1,6 +1,7 @@
 """Run in a process of its own: a consumer of AMQP, which asks an API about each message, and tells what came of it.
 
-Usage: ``amqp_consumers.py pika|pika-loop|aio-pika|aio-pika-loop BROKER UPSTREAM N``. It ends behind N messages of the queue ``orders``.
+Usage: ``amqp_consumers.py pika|pika-loop|aio-pika|aio-pika-loop BROKER UPSTREAM N``. It ends behind N
+messages of the queue ``orders``.
 """
 
 from __future__ import annotations
