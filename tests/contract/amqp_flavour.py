@@ -22,6 +22,9 @@ __all__ = ["FLAVOUR", "AmqpFlavour"]
 
 _MODULES = (aiormq.channel, aiormq.connection, aio_pika.queue, pika.channel, pika.connection, connection_workflow)
 
+_PAIRS = ("nonblocking_socketpair", "_nonblocking_socketpair")
+"""By the release of pika."""
+
 
 class AmqpFlavour(Flavour):
     """All of them, with one broker."""
@@ -37,7 +40,7 @@ class AmqpFlavour(Flavour):
 
     @staticmethod
     def _functions() -> dict[Any, Any]:
-        return {**methods_of(*_MODULES), "pair": pika.compat.nonblocking_socketpair}
+        return {**methods_of(*_MODULES), "pairs": [*map(vars(pika.compat).get, _PAIRS)]}
 
     @property
     def cases(self) -> list[Case]:

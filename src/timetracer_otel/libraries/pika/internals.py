@@ -34,6 +34,7 @@ __all__ = [
     "CONNECTION",
     "ERROR_MODULES",
     "LIB",
+    "PAIR",
     "WORKFLOW",
     "StandIn",
     "Wire",
@@ -54,6 +55,10 @@ WORKFLOW: Final = connection_workflow.AMQPConnectionWorkflow
 CHANNELS: Final = (blocking_connection.BlockingChannel, pika.channel.Channel)
 """What has the consumers of an app: the blocking adapter's channel, and that of all others, beneath it."""
 _LONG: Final = pika.compat.long
+PAIR: Final = (
+    "nonblocking_socketpair" if hasattr(pika.compat, "nonblocking_socketpair") else "_nonblocking_socketpair"
+)
+"""The function of `pika.compat` that makes a loop's pair of sockets. It was private before pika 1.4."""
 _WIRE: Final = "_timetracer"
 _METHODS: Final[dict[str, Any]] = {cls.NAME: cls for cls in vars(spec)["methods"].values()}
 

@@ -21,7 +21,6 @@ RELIED_UPON: Final = (
     f"{_WORKFLOW}:AMQPConnector._conn_factory",
     "pika.channel:Channel.basic_consume(on_message_callback)",
     "pika.compat:long",
-    "pika.compat:nonblocking_socketpair",
     "pika.connection:Connection._adapter_call_later(callback)",
     "pika.connection:Connection._process_frame(frame_value)",
     "pika.connection:Connection._send_method(content)",

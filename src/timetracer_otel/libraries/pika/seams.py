@@ -31,7 +31,7 @@ def patches() -> Sequence[Undoable]:
         Patch(internals.CONNECTION, "_send_method", _sending),
         Patch(internals.CONNECTION, "_process_frame", lambda original: noting("pika.frame", original, before=_came)),
         Patch(internals.WORKFLOW, "start", connecting),
-        Patch(pika.compat, "nonblocking_socketpair", _waking),
+        Patch(pika.compat, internals.PAIR, _waking),
     ]
 
 
