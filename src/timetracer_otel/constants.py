@@ -10,6 +10,7 @@ __all__ = [
     "CASSETTE_ATTRIBUTE",
     "CONVERSATION",
     "JOB",
+    "MESSAGE",
     "DRIVER_TYPE",
     "DRIVER_VALUE",
     "FORMAT_NAME",
@@ -29,6 +30,9 @@ __all__ = [
 
 JOB: Final = "JOB"
 """What stands in the place of a method in the recording of a job, whose name is the path."""
+
+MESSAGE: Final = "MESSAGE"
+"""The same in the recording of a message that a consumer was given. The name of its queue or topic is the path."""
 
 BAGGAGE_ENTRY: Final = "timetracer.cassette"
 """The entry of W3C baggage with which a request says which cassette answers it."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from timetracer_otel.session import BaseSession
 
 __all__ = [
+    "HANDING_OUT",
     "OUTSIDE_JOBS",
     "SESSION_KEY",
     "attach_session",
@@ -57,6 +58,9 @@ _NOBODY = _Nobody()
 OUTSIDE_JOBS = _Nobody()
 """The value in the context of a worker's own code, which takes jobs from a broker: no session is current there, but
 each job gets one. It stands under the session's key, so that it goes wherever a session would go."""
+HANDING_OUT = _Nobody()
+"""The value in the context of a consumer that is about to hand out a message, to a loop of the app. The session of
+the message begins with that, and not with a span that tells of the handing out."""
 
 _ambient: Callable[[], BaseSession | None] | None = None
 

@@ -38,6 +38,7 @@ OF_OTHERS = {
     "_close": "a cursor of psycopg",
     "_data": "the environment of a process",
     "_live_spans": "a module of ours",
+    "_exchange": "a call of gRPC that is noted, and a function of ours",
     "_get_attributes": "a prepared statement of asyncpg",
     "_lock": "a session of ours",
     "_message": "an operation of gRPC's core",

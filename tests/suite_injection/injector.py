@@ -100,6 +100,7 @@ GUARDS = frozenset(
         + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/aio_pika/seams.py": "_Queue.__getattr__ _Queue.put _pump",
         "libraries/kits/conversation/exchange.py": "Exchange.noting",
         "libraries/aiohttp/frames.py": "_NotedFrames.__getattr__ _NotedFrames.feed_data _NotedFrames.feed_eof",
         "libraries/kits/websocket/streams.py": " ".join(
@@ -125,6 +126,10 @@ GUARDS = frozenset(
             )
         ),
         "libraries/grpc/readiness.py": "NotedSubscriber.__call__ NotedSubscriber.__eq__ NotedSubscriber.__hash__",
+        "libraries/kits/amqp/stand_in.py": "refusing_faults.<locals>.decorate.<locals>.called "
+        "refusing_faults.<locals>.decorate.<locals>.awaited refused",
+        "libraries/pika/internals.py": "_process_next",
+        "libraries/pika/connecting.py": "connecting.<locals>.begin.<locals>.done",
         "libraries/pymongo/seams.py": "_change.<locals>.change _change.<locals>.change_async _is_left_out",
         "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed _learning.<locals>.learn _learning.<locals>.learn_async",

@@ -43,9 +43,11 @@ from tests.servers.grpc_service import GrpcService
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
+from tests.servers.rabbitmq import HAS_RABBITMQ, RabbitMq, Relay
 from tests.servers.redis import RedisServer
 from tests.servers.websocket_service import WebSocketService
 from tests.suite_injection import injector
+from tests.suite_injection.amqp_calls import AMQP
 from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.grpc_calls import GRPC, GRPC_ASYNC
@@ -382,6 +384,7 @@ def running(
     with_grpc: bool,
     with_websocket: bool,
     with_aws: bool,
+    with_amqp: bool,
 ) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
@@ -410,6 +413,12 @@ def running(
         aws = ServerProcess("tests.servers.moto_server") if with_aws else None
         if aws is not None:
             stack.callback(aws.close)
+        amqp = ""
+        if with_amqp:
+            (folder / "rabbitmq").mkdir()
+            relay = Relay(stack.enter_context(RabbitMq(folder / "rabbitmq")).port)
+            stack.callback(relay.stop)
+            amqp = relay.url
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -422,6 +431,7 @@ def running(
             mongo.url if mongo is not None else "",
             grpc.address if grpc is not None else "",
             websocket.url if websocket is not None else "",
+            amqp,
             *([f"http://127.0.0.1:{aws.port(name)}" for name in ("aws", "metadata")] if aws is not None else []),
         )
 
@@ -439,7 +449,7 @@ def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
-    here = [name for name in WORKLOADS if HAS_MARIADB or name not in MYSQL]
+    here = [name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in AMQP)]
     parser.add_argument("workloads", nargs="*", default=here)
     parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
     parser.add_argument("--modes", nargs="*", choices=_MODES, default=_MODES)
@@ -449,6 +459,8 @@ def main() -> int:
     options = parser.parse_args()
     if not HAS_MARIADB:
         print(f"skipped, as there is no MariaDB here: {', '.join(MYSQL)}")
+    if not HAS_RABBITMQ:
+        print(f"skipped, as there is no RabbitMQ here: {', '.join(AMQP)}")
     return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
 
 
@@ -484,6 +496,7 @@ def _one(options: argparse.Namespace) -> int:
             "with_grpc": GRPC,
             "with_websocket": WEBSOCKET,
             "with_aws": AWS,
+            "with_amqp": AMQP,
         }
         kinds = {what: name in workloads for what, workloads in needs.items()}
         with running(folder, broker, **kinds) as servers:

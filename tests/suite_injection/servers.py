@@ -24,6 +24,7 @@ class Servers:
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
         websocket: The URL of a server of WebSockets.
+        amqp: The URL of a broker of AMQP.
         aws: The URL of a server that plays AWS.
         metadata: The URL of its metadata service, which gives credentials.
     """
@@ -38,6 +39,7 @@ class Servers:
     mongo: str = ""
     grpc: str = ""
     websocket: str = ""
+    amqp: str = ""
     aws: str = ""
     metadata: str = ""
 

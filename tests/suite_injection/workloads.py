@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.suite_injection import library
+from tests.suite_injection.amqp_calls import AMQP
 from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.grpc_calls import GRPC
@@ -631,6 +632,7 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **AWS,
     **DIRECT,
     **GRPC,
+    **AMQP,
     **WEBSOCKET,
     **MONGO,
     **INCOMING,

@@ -9,7 +9,7 @@ from tests import forks
 from tests.children import ROOT, environment, instrumented_path
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
-from tests.suite_rabbitmq._rabbitmq import RabbitMq
+from tests.servers.rabbitmq import RabbitMq
 
 
 def work(broker: str, upstream: str, *users: int, **changes: str) -> tuple[list[str], str]:

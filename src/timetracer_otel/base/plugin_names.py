@@ -38,7 +38,7 @@ ENTRY_POINT_GROUP = "timetracer_otel_plugin"
 """The group of entry points by which a distribution offers plugins: a name, and an object with `activate` and
 `deactivate`."""
 
-GROUPS = ("http", "db", "nosql", "redis", "rpc", "ws", "custom")
+GROUPS = ("http", "db", "nosql", "redis", "rpc", "ws", "messaging", "custom")
 
 _group_by_name: dict[str, str] = {}
 _scopes: set[str] = set()

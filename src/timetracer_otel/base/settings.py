@@ -312,7 +312,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MOCK_PLUGINS",
         names,
         _LIST,
-        "Groups (http, db, nosql, redis, rpc, ws) or libraries that a replay answers; empty: all.",
+        "Groups (http, db, nosql, redis, rpc, ws, messaging) or libraries that a replay answers; empty: all.",
     ),
     Setting(
         "live_plugins",

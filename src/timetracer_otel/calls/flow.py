@@ -135,6 +135,12 @@ class Site:
         """
         return False
 
+    def tells_answer(self, error: BaseException) -> bool:
+        """Whether an exception tells what the site has noted as the answer, of which a replay lets the library make
+        the same exception again.
+        """
+        return False
+
     def result(self, recording: Recording) -> EventResult:
         """The event's result, made of what was noted. Called later, maybe in another thread."""
         raise NotImplementedError
@@ -280,6 +286,8 @@ class Recording(Noted):
                 or (site.may_disown and site.disowns(error))
             ):
                 self.withdraw()
+            elif site.tells_answer(error):
+                self.came(None)
             else:
                 self.failed(error)
         except Exception as fault:

@@ -1,5 +1,5 @@
 """The web frameworks whose apps get our middleware, also the apps that are made already, and the task queues whose
-jobs get a session each. Each has a file here.
+jobs get a session each, as the messages of consumers do. Each has a file here.
 
 A framework's module is patched when the app has imported it, and is never imported from here.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from timetracer_otel.base.patching import Seams
-from timetracer_otel.incoming import arq, celery, django, dramatiq, flask, huey, rq, starlette
+from timetracer_otel.incoming import aio_pika, arq, celery, django, dramatiq, flask, huey, pika, rq, starlette
 from timetracer_otel.session.header import note_distributions
 
 __all__ = ["install", "remove"]
 
 _FRAMEWORKS: Sequence[Seams] = (
     *(*starlette.SEAMS, *flask.SEAMS, *django.SEAMS),
+    *(*pika.SEAMS, *aio_pika.SEAMS),
     *(*celery.SEAMS, *rq.SEAMS, *dramatiq.SEAMS, *huey.SEAMS, *arq.SEAMS),
 )
 

@@ -21,7 +21,7 @@ from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.receiver import receiver
 
-__all__ = ["as_process", "has_worker", "in_job", "is_outside_jobs", "outside_jobs", "worker_ends"]
+__all__ = ["as_process", "has_worker", "in_job", "is_outside_jobs", "outside_jobs", "with_session", "worker_ends"]
 
 
 has_worker: bool = False
@@ -45,7 +45,7 @@ def outside_jobs(original: Function) -> Function:
             return None
         global has_worker
         has_worker = True
-        return _with_session(OUTSIDE_JOBS, AppStep(original, *args, **kwargs))
+        return with_session(OUTSIDE_JOBS, AppStep(original, *args, **kwargs))
 
     return _around(original, begin)
 
@@ -54,7 +54,8 @@ def _around(function: Function, begin: Begin) -> Function:
     return (around_async if iscoroutinefunction(function) else around)("jobs", function, begin)
 
 
-def _with_session(session: object, step: AppStep) -> Flow:
+def with_session(session: object, step: AppStep) -> Flow:
+    """Take a step where this is the value of the session; None for that of the process."""
     token = otel_context.attach(otel_context.set_value(SESSION_KEY, session))
     try:
         return (yield step)
@@ -69,21 +70,24 @@ def as_process(function: Function) -> Function:
     """
 
     def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
-        return _with_session(None, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
+        return with_session(None, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
 
     return _around(function, begin)
 
 
-def in_job(function: Function, job_of: Callable[..., IncomingJob]) -> Function:
+def in_job(
+    function: Function, job_of: Callable[..., IncomingJob], begins: Callable[[], bool] = is_outside_jobs
+) -> Function:
     """A job's function, in the session of the job where a worker calls it.
 
     Args:
         function: The function, plain or a coroutine function.
         job_of: Makes the job of the arguments that the function is called with.
+        begins: Whether it is a worker that calls it.
     """
 
     def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
-        return _running(job_of, args, kwargs, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
+        return _running(job_of, args, kwargs, AppStep(function, *args, **kwargs)) if begins() else None
 
     return _around(function, begin)
 
@@ -94,7 +98,7 @@ def _running(
     scope = receiver().job_began(job_of(*args, **kwargs))
     if scope is None:
         # Not as the worker's own code: a replay would let the job's calls out.
-        return (yield from _with_session(None, step))
+        return (yield from with_session(None, step))
     try:
         token = otel_context.attach(context_with(scope.session))
         try:

@@ -23,7 +23,7 @@ from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob, as_json
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
 
-__all__ = ["given_by_verify", "unless_verified"]
+__all__ = ["connected", "given_by_verify", "raised", "tell", "unless_verified"]
 
 FunctionOf = Callable[[Any, str], "Function | None"]
 """Gives the function of a worker's job by the job's name; None where the worker has none of that name."""
@@ -33,7 +33,12 @@ Begin = Callable[..., Any]
 
 
 def given_by_verify(
-    framework: str, function_of: FunctionOf, begin: Begin | None = None, *, is_worker: bool = True
+    framework: str,
+    function_of: FunctionOf,
+    begin: Begin | None = None,
+    *,
+    is_worker: bool = True,
+    are_messages: bool = False,
 ) -> Callable[[Function], Function]:
     """Wrap the method in which a worker works: while a verification runs, it takes the command's jobs instead.
 
@@ -43,6 +48,7 @@ def given_by_verify(
         begin: What else the jobs need: hooks of the app for the worker's start. It is awaited where the method is a
             coroutine function, and runs as the process, not as the worker's own code.
         is_worker: Whether the method is the worker's own code (see `outside_jobs`), with and without a verification.
+        are_messages: Whether the functions begin the sessions themselves, as those do that are given messages.
     """
 
     def wrap(original: Function) -> Function:
@@ -56,7 +62,7 @@ def given_by_verify(
         def verified(worker: Any, source: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
             if begin is not None:
                 yield partial(begin, original, worker, *args, **kwargs)
-            return (yield partial(outside_jobs(work), worker, source, framework, function_of))
+            return (yield partial(outside_jobs(work), worker, source, framework, function_of, are_messages))
 
         return make(framework, outside_jobs(original) if is_worker else original, verify)
 
@@ -81,42 +87,49 @@ async def _work_async(*given: Any) -> None:
     await run_async(_answers(*given))
 
 
-def _answers(worker: Any, source: str, framework: str, function_of: FunctionOf) -> Flow:
+def _answers(worker: Any, source: str, framework: str, function_of: FunctionOf, are_messages: bool) -> Flow:
     """Answer each job that the command gives. The steps are the functions of the jobs, to be called or awaited."""
-    with _connected(source, framework) as wire:
+    with connected(source, framework) as wire:
         for line in wire:
             told: dict[str, Any] = {"unknown": True}
-            found = _call(worker, framework, function_of, json.loads(line))
+            found = _call(worker, framework, function_of, json.loads(line), are_messages)
             if found is not None:
                 try:
                     told = {"value": as_json((yield found))}
                 except Exception as error:
-                    told = _raised(error)
-            _tell(wire, told)
+                    told = raised(error)
+            tell(wire, told)
 
 
-def _call(worker: Any, framework: str, function_of: FunctionOf, given: dict[str, Any]) -> Callable[[], Any] | None:
+def _call(
+    worker: Any, framework: str, function_of: FunctionOf, given: dict[str, Any], is_message: bool
+) -> Callable[[], Any] | None:
     name = given["name"]
     function = function_of(worker, name)
     if function is None:
         return None
+    if is_message:
+        return lambda: function(*given["args"], **given["kwargs"])
     job = in_job(function, lambda *args, **kwargs: IncomingJob(framework, name, args, kwargs))
     return lambda: job(*given["args"], **given["kwargs"])
 
 
-def _raised(error: Exception) -> dict[str, Any]:
+def raised(error: Exception) -> dict[str, Any]:
+    """What the command is told of an exception."""
     kind = type(error)
     return {"error": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), "text": str(error)}
 
 
-def _tell(wire: BufferedRWPair, told: dict[str, Any]) -> None:
+def tell(wire: BufferedRWPair, told: dict[str, Any]) -> None:
+    """Tell the command something."""
     wire.write(json.dumps(told).encode() + b"\n")
     wire.flush()
 
 
 @contextmanager
-def _connected(source: str, framework: str) -> Generator[BufferedRWPair, None, None]:
+def connected(source: str, framework: str) -> Generator[BufferedRWPair, None, None]:
+    """The connection to the command, which is told which framework is there."""
     host, _, port = source.rpartition(":")
     with socket.create_connection((host, int(port))) as connection, connection.makefile("rwb") as wire:
-        _tell(wire, {"framework": framework})
+        tell(wire, {"framework": framework})
         yield wire

@@ -7,6 +7,7 @@ for a library that has none here. A library is imported only by its own plugin, 
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.functions import function_plugin
 from timetracer_otel.guard import network_guard
+from timetracer_otel.libraries.aio_pika import disable_aio_pika, enable_aio_pika
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
 from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
 from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
@@ -18,6 +19,7 @@ from timetracer_otel.libraries.grpc import disable_grpc, enable_grpc
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
 from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
+from timetracer_otel.libraries.pika import disable_pika, enable_pika
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
 from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
@@ -32,6 +34,7 @@ from timetracer_otel.libraries.websocket_client import disable_websocket_client,
 from timetracer_otel.libraries.websockets import disable_websockets, enable_websockets
 
 __all__ = [
+    "disable_aio_pika",
     "disable_aiohttp",
     "disable_aiosqlite",
     "disable_aiomysql",
@@ -43,6 +46,7 @@ __all__ = [
     "disable_httpx",
     "disable_mysqlclient",
     "disable_mysqlconnector",
+    "disable_pika",
     "disable_psycopg",
     "disable_psycopg2",
     "disable_pymysql",
@@ -55,6 +59,7 @@ __all__ = [
     "disable_urllib3",
     "disable_websocket_client",
     "disable_websockets",
+    "enable_aio_pika",
     "enable_aiohttp",
     "enable_aiosqlite",
     "enable_aiomysql",
@@ -66,6 +71,7 @@ __all__ = [
     "enable_httpx",
     "enable_mysqlclient",
     "enable_mysqlconnector",
+    "enable_pika",
     "enable_psycopg",
     "enable_psycopg2",
     "enable_pymysql",

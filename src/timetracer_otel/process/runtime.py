@@ -32,6 +32,7 @@ from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.incoming import debugging, jobs
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
+from timetracer_otel.incoming.messages import is_handing_out
 from timetracer_otel.incoming.receiver import set_receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.otel import metrics
@@ -419,6 +420,8 @@ class Runtime:
         """
         if not self.is_active:
             return None
+        if is_handing_out(context):
+            return None, False
         if is_client and jobs.has_worker and jobs.is_outside_jobs(context):
             # A worker's own traffic with its broker is no call of the app.
             return None, False

@@ -8,7 +8,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-from timetracer_otel.types import Cassette
+from timetracer_otel.constants import MESSAGE
+from timetracer_otel.types import Cassette, header_pairs
 from timetracer_otel.verify.service import Service, ServiceError
 
 __all__ = ["JobQueue", "JobFailedError", "given_to"]
@@ -19,9 +20,13 @@ class JobFailedError(Exception):
 
 
 def given_to(cassette: Cassette) -> dict[str, Any]:
-    """The name and the arguments of a recorded job, for a worker."""
-    body = cassette.request.body
+    """The name and the arguments of a recorded job, for a worker; of a message, its header lines and its body."""
+    request, body = cassette.request, cassette.request.body
     data = body.data if body is not None else None
+    if request.method == MESSAGE:
+        lines = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in header_pairs(request.headers)]
+        told = {"headers": lines, "body": data.decode("latin-1") if isinstance(data, bytes) else ""}
+        return {"name": request.path, "args": [], "kwargs": told}
     given = json.loads(data) if isinstance(data, bytes) else {"args": [], "kwargs": {}}
     return {"name": cassette.request.path, **given}
 

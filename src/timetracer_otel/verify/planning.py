@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from timetracer_otel.constants import JOB, BodyEnd
+from timetracer_otel.constants import JOB, MESSAGE, BodyEnd
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
 from timetracer_otel.match.roots import is_http
@@ -21,7 +21,7 @@ MAX_PADDING_BYTES = 16 * 1024 * 1024
 """The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
 
 _NO_REQUEST = "not a request"
-A_JOB = "a job: name its worker as CMD, and --only 'JOB *'"
+A_JOB = "a job or message: name its worker as CMD, and --only 'JOB *' or 'MESSAGE *'"
 """Why a job is left out where a service is verified."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 """Methods whose requests are taken to have no body if none was recorded (RFC 9110 section 9.3)."""
@@ -90,7 +90,7 @@ def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
     except CassetteError as fault:
         return Planned(entry.request, name, entry, unsendable=str(fault))
     request = cassette.request
-    if request.method == JOB and (request.body is None or request.body.captured):
+    if request.method in (JOB, MESSAGE) and (request.body is None or request.body.captured):
         return Planned(entry.request, name, entry, left_out=A_JOB, is_job=True)
     if not is_http(request):
         return Planned(entry.request, name, entry, left_out=_NO_REQUEST)

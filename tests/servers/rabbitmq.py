@@ -1,7 +1,8 @@
 """A RabbitMQ server of this process, run by any user, in a folder of its own; it listens on loopback alone.
 
-No package on PyPI brings the program. Debian's and Ubuntu's is ``rabbitmq-server``. It takes from 8 to 25 seconds to
-start, and 140 MB: this is why these tests stand in a suite.
+No package on PyPI brings the program. Debian's and Ubuntu's is ``rabbitmq-server``, which `.ci/run` installs. It
+takes from 8 to 25 seconds to start, and 150 MB. Where it is missing, the tests that need it are skipped; with ``CI``
+set, they fail.
 """
 
 from __future__ import annotations
@@ -11,20 +12,32 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 from tests.servers._failure import ServerDidNotStart
 from tests.servers._ports import free_port
 
-__all__ = ["RabbitMq"]
+__all__ = ["HAS_RABBITMQ", "RabbitMq", "Relay", "needs_rabbitmq"]
 
 _READY_SECONDS = 120.0
 # Past the script that Debian puts into the path, which lets root and one other user in.
 _PROGRAMS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server"))
+
+
+HAS_RABBITMQ = any(name and Path(name).exists() for name in _PROGRAMS) or bool(os.environ.get("CI"))
+"""Whether there is a server, or has to be."""
+needs_rabbitmq = pytest.mark.skipif(
+    not HAS_RABBITMQ,
+    reason="no rabbitmq-server here: install Debian's package of that name",
+)
+"""Marks tests that need a server. With the marks of `tests.servers.mariadb`, the one skip of the whole suite."""
 
 
 def _program() -> str:
@@ -47,6 +60,11 @@ class RabbitMq:
         self._port, self._nodes_port, self._names_port = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
 
     @property
     def url(self) -> str:
@@ -117,3 +135,49 @@ class RabbitMq:
             self._names.kill()
             self._names.wait()
             self._names = None
+
+
+class Relay:
+    """A port that leads to a server until it is stopped. To start the server again would take long.
+
+    Args:
+        port: Where the server listens, on loopback.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._open: list[socket.socket] = [self._socket]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Its address, for clients of AMQP."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it was stopped
+            while True:
+                near, _ = self._socket.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for each in (one, other):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def stop(self) -> None:
+        """Nobody listens there any more."""
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
