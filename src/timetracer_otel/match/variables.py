@@ -269,7 +269,7 @@ class Variables:
 
     def secrets_of(self, event: DependencyEvent) -> tuple[str, ...]:
         """The pseudonyms in a recorded call, headers that are not compared included, and what signs it."""
-        texts = _uncompared(event)
+        texts = _uncompared(event, signed_by_whom=True)
         headers = event.call.headers if event.call is not None else {}
         return (
             *(value.value for text in texts for value in self._secrets_in(text)),
@@ -282,7 +282,11 @@ class Variables:
         headers = event.call.headers.items() if event.call is not None else ()
         return (
             tuple(leaf.text if self._secrets_in(leaf.text) else None for leaf in leaves),
-            tuple((name, text) for name, text in headers if is_signature_header(name) or self._secrets_in(text)),
+            tuple(
+                (name, tuple(callers_named(text) or (text,)))
+                for name, text in headers
+                if is_signature_header(name) or self._secrets_in(text)
+            ),
         )
 
     def secret_pairs(self, event: DependencyEvent, call: Call) -> list[Pair] | None:
@@ -564,14 +568,18 @@ def _request_texts(request: RequestSnapshot) -> Iterator[str]:
     yield from _body_texts(request.body, request.headers)
 
 
-def _uncompared(event: DependencyEvent) -> Iterator[str]:
-    """The texts of a call, those that may not be compared too."""
+def _uncompared(event: DependencyEvent, *, signed_by_whom: bool = False) -> Iterator[str]:
+    """The texts of a call, those that may not be compared too; of signed credentials only who calls, if that is asked
+    for.
+    """
     signature, call = event.signature, event.call
     if signature.url is not None:
         yield signature.url
     yield from texts_of(signature.query)
     if call is not None:
-        yield from call.headers.values()
+        for value in call.headers.values():
+            # The signature of signed credentials is another one in each second, whoever calls.
+            yield from (callers_named(value) if signed_by_whom else None) or (value,)
         yield from _body_texts(call.body, call.headers)
         yield from texts_of(call.args)
     yield from texts_of(said_by_app(event.result))

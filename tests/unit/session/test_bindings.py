@@ -775,6 +775,21 @@ def test_a_signature_beside_the_identity_of_a_key_tells_nothing() -> None:
             assert body_of(running.match(made("secret-one", SIGNATURES[4 + n % 2]))) == {"n": n}
 
 
+def test_calls_of_one_key_that_were_signed_in_other_seconds_are_alike() -> None:
+    """A replay signs with other credentials: with none of a session, where the recording had some."""
+
+    def asked(key: str, signature: str, *token: str) -> Call:
+        text = f"AWS4-HMAC-SHA256 Credential={key}/20260101/eu-1/sts/aws4_request, Signature={signature}"
+        tokens = [(b"X-Amz-Security-Token", each.encode()) for each in token]
+        return http("http://h/whoami", method="GET", headers=((b"Authorization", text.encode()), *tokens))
+
+    key, of_session = "pseudonym-of-key", "pseudonym-of-session"
+    events = [answered(asked(key, SIGNATURES[n], of_session), {"n": n}) for n in (0, 1)]
+    session = replaying(*events, pseudonyms=(key, of_session, *SIGNATURES[:2]))
+    for n in (0, 1):
+        assert body_of(session.match(asked("stand-in-key", SIGNATURES[3]))) == {"n": n}
+
+
 def token(claims: dict[str, Any], signature: str) -> str:
     parts = ({"alg": "HS256", "typ": "JWT"}, claims)
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
