@@ -33,7 +33,7 @@ def is_replayed(sock: Any) -> bool:
     return isinstance(sock, _ReplaySocket)
 
 
-class NotedSocket(ObjectProxy[Any]):
+class NotedSocket(ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
     """A socket whose bytes are noted; everything else is the socket's own."""
 
     def __init__(self, real: Any, exchange: SocketExchange) -> None:

@@ -31,7 +31,7 @@ _CLOSED: Final = object()
 """That the client has closed the connection."""
 
 
-class NotedTransport(ObjectProxy[Any]):
+class NotedTransport(ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
     """A transport whose output is noted; everything else is the transport's own."""
 
     def __init__(self, transport: Any, exchange: SocketExchange) -> None:
