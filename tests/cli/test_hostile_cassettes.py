@@ -151,7 +151,10 @@ def test_each_command_says_one_line_or_prints_what_is_there(
         json.loads(out)
 
 
-def test_a_folder_of_them_is_listed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_them_is_listed(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10000")  # with room for the paths
     assert main(["list", "--dir", str(folder)]) == 0
     sys.stdout.flush()
     out, err = capfd.readouterr()

@@ -156,7 +156,7 @@ failed    GET /sync/7 -> 500 in 1 ms
           url: recorded 'http://upstream/users/7', now 'http://upstream/users/8'
     what to do: undo the change in the call, or record again. To call for real, name the library in {LIVE}.
   note: not called: #4 httpx GET http://upstream/users/7
-  note: not called: #5 redis INCRBY redis://127.0.0.1:0/0
+  note: not called: #5 redis INCRBY sync:7 redis://127.0.0.1:0/0
 
 1 failed in 1 s
 """

@@ -116,7 +116,10 @@ def test_the_list_tells_what_is_in_each_file(tmp_path: Path, kind: CompressionTy
             method="GET",
             request_path="/users/{id}",
             status=500,
+            failed=True,
+            trace_id=golden().session.trace_id or "",
             events=4,
+            kinds=golden().stats.event_counts,
             duration_ms=45.5,
             complete=True,
         )
