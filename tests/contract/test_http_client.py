@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.framework import Case, Contract
+from tests.contract.framework import Case, Contract, Shares
 from tests.contract.http_cases import case as http_cases
 from tests.contract.http_client_cases import case as http_client_cases
 from tests.contract.http_client_flavour import HttpClientFlavour
@@ -38,13 +38,18 @@ def _cases(flavour: HttpClientFlavour | UrllibFlavour, more: list[Case]) -> list
     ]
 
 
+one_client_a_case = Shares("clients of the standard library")
+
+
 # An app that abandons a response leaves its connection to the garbage collector, bare as well.
+@one_client_a_case
 @pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
 class TestHttpClient(Contract):
     flavour = HttpClientFlavour()
     cases = _cases(flavour, http_client_cases.cases)
 
 
+@one_client_a_case
 @pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
 class TestUrllib(Contract):
     flavour = UrllibFlavour()

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.contract.framework import AddingContract
+from tests.contract.framework import AddingContract, Shares
 from tests.contract.websocket_flavour import (
     AiohttpSockets,
     BlockingWebsockets,
@@ -16,13 +16,16 @@ from tests.contract.websocket_flavour import (
 )
 
 pytestmark = pytest.mark.timeout(600)
+one_client_a_case = Shares("clients of WebSockets")
 
 
+@one_client_a_case
 class TestAiohttpSockets(AddingContract):
     flavour: ClassVar[AiohttpSockets] = AiohttpSockets()
     cases = flavour.cases
 
 
+@one_client_a_case
 class TestWebsockets(AddingContract):
     flavour: ClassVar[Websockets] = Websockets()
     cases = flavour.cases
@@ -30,11 +33,13 @@ class TestWebsockets(AddingContract):
 
 if has_blocking_websockets:
 
+    @one_client_a_case
     class TestBlockingWebsockets(AddingContract):
         flavour: ClassVar[BlockingWebsockets] = BlockingWebsockets()
         cases = flavour.cases
 
 
+@one_client_a_case
 class TestWebSocketClient(AddingContract):
     flavour: ClassVar[WebSocketClient] = WebSocketClient()
     cases = flavour.cases

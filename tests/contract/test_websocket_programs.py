@@ -9,15 +9,17 @@ import pytest
 
 from tests.children import told_under_hash_seed
 from tests.contract.websocket_program import PROGRAMS
-from tests.examples import seeded
+from tests.examples import drawn, seeded
 from tests.servers._process import ServerProcess
 from timetracer_otel.cassette import read_cassette
 
+_BY_CLIENT = [[name for name in sorted(PROGRAMS) if name.endswith(end)] for end in ("_aiohttp", "_client", "s", "e")]
+"""The programs by the client that they stand on: aiohttp, websocket-client, and websockets, twice."""
 _PROGRAM = Path(__file__).with_name("websocket_program.py")
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("name", sorted(PROGRAMS))
+@pytest.mark.parametrize("name", drawn(_BY_CLIENT, "programs on WebSockets"))
 def test_a_program_replays_in_another_process(tmp_path: Path, name: str) -> None:
     cassette = tmp_path / "x.msgpack"
     server = ServerProcess("tests.servers.realtime_server")
