@@ -10,6 +10,7 @@ import asyncio
 import json
 import queue
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -77,6 +78,16 @@ def socketio_over_websocket_client(address: str) -> list[Any]:
         for number in range(3):
             seen.append(client.call("add", [number, 2]))
             seen.append(client.receive())
+        # At the end one thread of the client writes a last message, and another one closes the connection: which is
+        # first is chance. Here it is the message.
+        connection = client.client.eio.ws
+        close = connection.close
+
+        def close_behind_it() -> None:
+            time.sleep(0.3)
+            close()
+
+        connection.close = close_behind_it
     return seen
 
 
