@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 
 from tests.contract.framework import AddingContract, Shares
+from tests.contract.left_sockets import LEFT_SOCKETS, left_sockets_are_collected
 from tests.contract.websocket_flavour import (
     AiohttpSockets,
     BlockingWebsockets,
@@ -15,7 +16,9 @@ from tests.contract.websocket_flavour import (
     has_blocking_websockets,
 )
 
-pytestmark = pytest.mark.timeout(600)
+__all__ = ["left_sockets_are_collected"]
+
+pytestmark = [pytest.mark.timeout(600), LEFT_SOCKETS]
 one_client_a_case = Shares("clients of WebSockets")
 
 

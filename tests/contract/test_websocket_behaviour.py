@@ -21,12 +21,17 @@ from websockets.exceptions import ConnectionClosed
 
 from tests import forks
 from tests.contract.framework import deadline
+from tests.contract.left_sockets import LEFT_SOCKETS, left_sockets_are_collected
 from tests.contract.websocket_flavour import has_blocking_websockets, sync_client
 from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.libraries.kits.websocket import far_end
 from timetracer_otel.report import event_detail
+
+__all__ = ["left_sockets_are_collected"]
+
+pytestmark = LEFT_SOCKETS
 
 ROOT = Path(__file__).parents[2]
 
