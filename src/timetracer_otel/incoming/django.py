@@ -7,8 +7,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.calls.noting import noting
-from timetracer_otel.incoming import debugging
-from timetracer_otel.incoming.scope import current_scope
+from timetracer_otel.incoming.scope import current_scope, note_raised
 from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
 
 __all__ = ["SEAMS"]
@@ -31,15 +30,9 @@ def _no_route(_: object) -> None:
 
 def _noting_error(module: ModuleType) -> list[Patch]:
     def wrap(original: Function) -> Function:
-        return noting("django.error", original, before=_note_error)
+        return noting("django.error", original, before=note_raised)
 
     return [Patch(module, "response_for_exception", wrap)]
-
-
-def _note_error(_: object, error: Exception) -> None:
-    scope = current_scope()
-    if scope is not None and debugging.active is not None:
-        scope.raised = error
 
 
 SEAMS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.calls.noting import noting
-from timetracer_otel.incoming import debugging, wsgi
-from timetracer_otel.incoming.scope import current_scope
+from timetracer_otel.incoming import wsgi
+from timetracer_otel.incoming.scope import note_raised
 from timetracer_otel.incoming.seams import on, wsgi_seam
 
 __all__ = ["SEAMS"]
@@ -17,13 +17,7 @@ def _route_of(environ: wsgi.Environ) -> str | None:
 
 
 def _noting_error(original: Function) -> Function:
-    return noting("flask.error", original, before=_note_error)
-
-
-def _note_error(_: object, error: Exception) -> None:
-    scope = current_scope()
-    if scope is not None and debugging.active is not None:
-        scope.raised = error
+    return noting("flask.error", original, before=note_raised)
 
 
 SEAMS = (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-__all__ = ["IncomingRequest", "RequestScope", "begins_anew", "current_scope", "forget_scope"]
+__all__ = ["IncomingRequest", "RequestScope", "begins_anew", "current_scope", "forget_scope", "note_raised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +272,13 @@ _current: ContextVar[RequestScope | None] = ContextVar("timetracer_otel_request"
 def current_scope() -> RequestScope | None:
     """The request that the caller runs for. A task that outlives its request still gets that request."""
     return _current.get()
+
+
+def note_raised(_: object, error: BaseException) -> None:
+    """Keep the exception that a framework makes an answer of, for whoever debugs the current request."""
+    scope = current_scope()
+    if scope is not None and debugging.active is not None:
+        scope.raised = error
 
 
 def forget_scope() -> None:
