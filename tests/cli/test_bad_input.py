@@ -148,10 +148,10 @@ def _files(tmp_path: Path) -> None:
                 "(TIMETRACER_DIR, or the path argument)."
             ),
         ),
-        (["show", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel show --help"),
-        (["export", "--to", "har", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel export --help"),
-        (["replay", "", "--", "touch", "ran"], f"argument CASSETTE: {EMPTY} See: timetracer-otel replay --help"),
-        (["verify", " ", "--", "touch", "ran"], f"argument FOLDER: {EMPTY} See: timetracer-otel verify --help"),
+        (["show", ""], f"CASSETTE: {EMPTY} See: timetracer-otel show --help"),
+        (["export", "--to", "har", ""], f"CASSETTE: {EMPTY} See: timetracer-otel export --help"),
+        (["replay", "", "--", "touch", "ran"], f"CASSETTE: {EMPTY} See: timetracer-otel replay --help"),
+        (["verify", " ", "--", "touch", "ran"], f"FOLDER: {EMPTY} See: timetracer-otel verify --help"),
         (["export", "--to", "har", "good.msgpack", "-o", "."], "-o: . is a folder. Name a file."),
         (
             ["export", "--to", "har", "good.msgpack", "-o", "nowhere/x.har"],
