@@ -23,6 +23,8 @@ from timetracer_otel.libraries.grpc.script import Script
 __all__ = ["Answer", "AsyncAnswer"]
 
 _PATIENCE_S: Final = 5.0
+_LOOK_S: Final = 1.0
+"""How soon to look again at the latest. A fault of ours may have kept the turn from coming."""
 _FAILED: Final = (13, "There is no answer in the replay.", (), "")
 
 
@@ -263,13 +265,10 @@ class AsyncAnswer(ReplayObject):
     @in_steps
     def stream_unary(self, metadata: Any, observer: Callable[[], object], context: Any = None) -> Flow:
         """Wait for one message."""
-        try:
-            yield from self._found(self._script.begun())
-            if self._script.instead is not None:
-                return (yield partial(self._for_real().stream_unary, metadata, observer, context))
-        finally:
-            # Who sends waits for it, and gets the miss where there is one.
-            observer()
+        yield from self._found(self._script.begun())
+        if self._script.instead is not None:
+            return (yield partial(self._for_real().stream_unary, metadata, observer, context))
+        observer()
         return (yield from self._wait(GREETING, MESSAGE, STATUS))[1].received
 
     @in_steps
@@ -283,7 +282,7 @@ class AsyncAnswer(ReplayObject):
             yield from self._wait(GREETING)
         except ReplayMismatchError:
             # Who reads or sends gets the miss. Nobody may ask how the call began.
-            observer()
+            pass
         return None
 
     @in_steps
@@ -311,18 +310,26 @@ class AsyncAnswer(ReplayObject):
         yield from self._found(self._script.closed())
 
     def _found(self, steps: Flow) -> Flow:
+        """Take steps of the app's, and let those look again that wait for what the server says to them.
+
+        Raises:
+            ReplayMismatchError: There is no answer, or a fault of ours. Other tasks that wait get it, too.
+        """
         try:
             yield from steps
-        except ReplayMismatchError as miss:
-            self._met_fault(miss)
-            raise
-        except Exception as fault:
-            # Another task may wait for what the server says to this one.
-            self._met_fault(refusal(LIB, None, fault))
-            raise
-        finally:
             self.look_for_end()
             self._changes()
+        except Exception as error:
+            raise self._told(error)  # noqa: B904 - the error itself, or made from it
+
+    def _told(self, error: Exception) -> Exception:
+        """What the app gets for an error, of which all are told that wait for this call."""
+        given = judged(error, self)
+        if isinstance(given, ReplayMismatchError):
+            self._met_fault(given)
+        else:
+            self._met_fault(refusal(LIB, None, error))
+        return given
 
     def _wait(self, *kinds: Any) -> Flow:
         script = self._script
@@ -336,7 +343,8 @@ class AsyncAnswer(ReplayObject):
             if operations is not None:
                 break
             try:
-                yield partial(asyncio.wait, [self._turn], timeout=script.wait_s(kinds))
+                wait_s = script.wait_s(kinds)
+                yield partial(asyncio.wait, [self._turn], timeout=_LOOK_S if wait_s is None else wait_s)
             except asyncio.CancelledError:
                 if script.miss is not None:
                     raise_for_app(script.miss)
@@ -384,6 +392,9 @@ class AsyncAnswer(ReplayObject):
     def _met_fault(self, miss: Exception) -> None:
         assert isinstance(miss, ReplayMismatchError)
         self._script.fails(miss)
+        owner = self._owner()
+        if owner is not None:
+            internals.let_send(owner)
         self._changes()
 
     def _for_real(self) -> Any:

@@ -36,6 +36,7 @@ __all__ = [
     "TELLING",
     "TELLS_ADDRESS",
     "Event",
+    "ForkManagedThread",
     "Operation",
     "address_of",
     "async_channels",
@@ -45,6 +46,7 @@ __all__ = [
     "connectivity",
     "host_of",
     "is_closed",
+    "let_send",
     "metadata_of",
     "method_of",
     "note_address",
@@ -71,6 +73,8 @@ TELLING: Final = (
     "trailing_metadata",
 )
 """The methods of a call that wait for what the server says."""
+ForkManagedThread: Final[Any] = cygrpc.ForkManagedThread
+"""A thread of a blocking channel's. It runs in the context in which it was made."""
 TELLS_ADDRESS: Final = hasattr(cygrpc.AioChannel, "target")
 """Whether the core of an asyncio channel tells its address, as it does in releases after 1.80."""
 _addresses: Final[dict[int, str]] = {}
@@ -167,6 +171,13 @@ def is_closed(core: Any) -> bool:
     except ValueError:
         return True
     return False
+
+
+def let_send(call: Any) -> None:
+    """Let the app send over a call of asyncio that has not begun, and never will: it gets the reason thereby."""
+    observer = getattr(call, "_metadata_sent_observer", None)
+    if observer is not None:
+        observer()
 
 
 def host_of(target: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from timetracer_otel.calls.flow import flow
@@ -17,7 +16,7 @@ from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.call import CallSite, Recorded
 from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Operation
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY
-from timetracer_otel.libraries.grpc.wire import decoded, in_one_order
+from timetracer_otel.libraries.grpc.wire import decoded, encoded
 from timetracer_otel.libraries.kits.conversation.exchange import Said
 from timetracer_otel.libraries.kits.conversation.pace import POLL_S, Pace
 from timetracer_otel.session import ReplaySession
@@ -119,10 +118,8 @@ class Script:
         recorded = self._recorded
         assert recorded is not None
         if number < len(recorded.sent):
-            call = self.site.call()
-            call = replace(call, args={**call.args, "messages": [decoded(message)]})
-            now = self.session.redacted(call).args["messages"][0]
-            if in_one_order(now) != in_one_order(recorded.sent[number]):
+            then, now = (self.site.saying(tree) for tree in (recorded.sent[number], decoded(message)))
+            if not self.session.says_the_same(recorded.event, then, now):
                 raise self.session.refuse(recorded.event, f"message {number + 1} of the app is another one")
         elif not self._ended_by(recorded.sent):
             raise self.session.refuse(recorded.event, f"the app sent no message {number + 1} when it was recorded")
@@ -157,12 +154,16 @@ class Script:
             return None
         recorded = self._recorded
         assert recorded is not None
+        what = self.session.as_now(said.what)
         if kind == GREETING:
-            return Operation(kind, greeting=said.what if said is recorded.greeting else ())
+            return Operation(kind, greeting=internals.metadata_of(what) if said is recorded.greeting else ())
         if said is recorded.end:
-            return Operation(kind, status=said.what)
+            code, details, trailing, error = what
+            return Operation(
+                kind, status=(code, details, None if trailing is None else internals.metadata_of(trailing), error)
+            )
         # Messages are read before the status.
-        return Operation(kind, received=said.what) if kind == MESSAGE else None
+        return Operation(kind, received=encoded(what)) if kind == MESSAGE else None
 
     def _next(self, kind: Any, taken: int) -> Said | None:
         """What an operation of a kind waits for; None where that was not recorded."""

@@ -320,7 +320,7 @@ class FarEnd:
         kind, final, content = script.sent[0]
         recorded, present = _as_json(content, content_of(frame))
         return (kind, final) == (KINDS.get(frame.opcode), frame.final) and self.session.says_the_same(
-            script.event, recorded, present
+            script.event, {"said": recorded}, {"said": present}
         )
 
     def _compare(self, frame: Frame) -> None:
@@ -336,7 +336,7 @@ class FarEnd:
         if recorded_kind != kind or final != frame.final:
             raise self._refused(f"frame {number + 1} of the app is {kind}, and was {recorded_kind}")
         recorded, present = _as_json(content, now)
-        if not self.session.says_the_same(self._script.event, recorded, present):
+        if not self.session.says_the_same(self._script.event, {"said": recorded}, {"said": present}):
             raise self._refused(f"frame {number + 1} of the app is another one")
 
     @property
