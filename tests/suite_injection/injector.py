@@ -112,7 +112,6 @@ GUARDS = frozenset(
             f"NotedSocket.{name}"
             for name in ("__init__", "send", "sendall", "recv", "recv_into", "shutdown", "close")
         ),
-        "libraries/websockets/seams.py": "_attempted",
         "libraries/grpc/seams.py": "_InPlaceOf._found",
         "libraries/grpc/noted.py": "teed _heard "
         + " ".join(f"NotedCall.{name}" for name in ("__init__", "operate", "next_event", "cancel"))

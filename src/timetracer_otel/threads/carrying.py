@@ -30,8 +30,9 @@ def _none_replays(where: str, fault: Exception) -> Exception | None:
 
 starts_for_library: ContextVar[Any] = ContextVar("timetracer_otel_starts_for_library", default=None)
 """What a library does at this moment, where the threads that it starts thereby need nothing of ours: they bring their
-context with them, or they serve the whole process, and would keep the session alive in which they were started. Nothing
-of ours may fail there: the library is not prepared for a thread that does not start, and waits for it or dies."""
+context with them, or they serve the whole process, and would keep the session alive in which they were started.
+Nothing of ours may fail there: the library is not prepared for a thread that does not start, and waits for it or dies.
+"""
 
 refused: Callable[[str, Exception], Exception | None] = _none_replays
 """Gives what the app gets in a replay where a fault of ours keeps a thread, or another context, from its session: in

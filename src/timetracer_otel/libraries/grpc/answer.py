@@ -17,7 +17,7 @@ from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps, judged
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.grpc import internals
-from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Event, Operation
+from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Event, Operation, operation
 from timetracer_otel.libraries.grpc.script import Script
 
 __all__ = ["Answer", "AsyncAnswer"]
@@ -25,7 +25,10 @@ __all__ = ["Answer", "AsyncAnswer"]
 _PATIENCE_S: Final = 5.0
 _LOOK_S: Final = 1.0
 """How soon to look again at the latest. A fault of ours may have kept the turn from coming."""
-_FAILED: Final = (13, "There is no answer in the replay.", (), "")
+_FAILED: Final = {
+    kind: operation(kind, (), None, (13, "There is no answer in the replay.", (), "")) for kind in internals.KINDS
+}
+"""Operations of a call for which a fault of ours leaves no answer."""
 
 
 class Answer(ReplayObject):
@@ -96,14 +99,14 @@ class Answer(ReplayObject):
         self._context.copy().run(run, steps)
 
     def _send(self, operations: Any) -> None:
-        for operation in operations:
-            if operation.type() == internals.SEND:
-                self._take(self._script.sent(operation._message))
-            elif operation.type() == internals.CLOSE:
+        for begun in operations:
+            if begun.type() == internals.SEND:
+                self._take(self._script.sent(begun._message))
+            elif begun.type() == internals.CLOSE:
                 self._take(self._script.closed())
 
     def _expect(self, operations: Any, tag: Any) -> None:
-        self._due.append((tuple(operation.type() for operation in operations), tag))
+        self._due.append((tuple(begun.type() for begun in operations), tag))
         self._changed_now(tag)
 
     def _changed_now(self, tag: Any) -> None:
@@ -160,7 +163,7 @@ class Answer(ReplayObject):
         due, self._due = self._due, []
         for kinds, tag in due:
             if tag is not None:
-                tag(Event(tuple(Operation(kind, (), None, _FAILED) for kind in kinds), tag))
+                tag(Event(tuple(_FAILED[kind] for kind in kinds), tag))
 
 
 class AsyncAnswer(ReplayObject):
@@ -337,7 +340,7 @@ class AsyncAnswer(ReplayObject):
             if script.miss is not None:
                 raise_for_app(script.miss)
             if self._status is not None:
-                operations: Any = tuple(Operation(kind, ()) for kind in kinds)
+                operations: Any = tuple(operation(kind, ()) for kind in kinds)
             else:
                 operations = script.ready(kinds)
             if operations is not None:
@@ -358,11 +361,11 @@ class AsyncAnswer(ReplayObject):
         return operations
 
     def _note(self, operations: Sequence[Operation]) -> None:
-        for operation in operations:
-            if operation.kind == GREETING and self._initial_metadata is None:
-                self._initial_metadata = operation.greeting
-            elif operation.kind == STATUS:
-                self._ends(operation.status)
+        for ended in operations:
+            if ended.kind == GREETING and self._initial_metadata is None:
+                self._initial_metadata = ended.greeting
+            elif ended.kind == STATUS:
+                self._ends(ended.status)
         self._loop.call_soon(self.look_for_end)
 
     def look_for_end(self) -> None:

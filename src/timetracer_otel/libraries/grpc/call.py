@@ -44,7 +44,7 @@ class Recorded(NamedTuple):
     messages: list[Said]
     """The messages of the server, as trees."""
     end: Said | None
-    """The status, with header lines at its end; None where the recording ended before, or the app cancelled the call."""
+    """The status, with its header lines; None where the recording ended before, or the app cancelled the call."""
     until_ms: float
     """When the call ended, or its recording."""
 
