@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import os
 import ssl
@@ -127,10 +126,12 @@ async def _ways_of_aiohttp(service: WebSocketService) -> list[Any]:
         (None, service.secure_url, {"ssl": trusting, "proxy": f"http://{host}:{port}"}),
         (aiohttp.UnixConnector(service.path), "ws://localhost", {}),
     ):
-        async with aiohttp.ClientSession(connector=connector) as session:
-            async with session.ws_connect(url + "/echo", **options) as socket:
-                await socket.send_str("tea")
-                heard.append(await socket.receive_str())
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.ws_connect(url + "/echo", **options) as socket,
+        ):
+            await socket.send_str("tea")
+            heard.append(await socket.receive_str())
     return heard
 
 
@@ -172,11 +173,8 @@ def _ways_of_websocket_client(service: WebSocketService) -> list[Any]:
     host, port = service.proxy
     by_proxy = {"http_proxy_host": host, "http_proxy_port": port, "proxy_type": "http"}
     heard: list[Any] = []
-    for url, options in (
-        (service.secure_url, trust),
-        (service.url, by_proxy),
-        (service.secure_url, trust | by_proxy),
-    ):
+    ways = [(service.secure_url, trust), (service.url, by_proxy), (service.secure_url, trust | by_proxy)]
+    for url, options in ways:
         socket = websocket.create_connection(url + "/echo", timeout=30, **options)
         socket.send("tea")
         heard.append(socket.recv())
@@ -262,7 +260,6 @@ def test_who_waits_for_more_than_was_recorded_hears_why_there_is_none(
         talk(url, "tea", more=1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("place", [(far_end.FarEnd, "_go_on"), (far_end.FarEnd, "leaves"), (Pace, "taken")])
 @each_client
 def test_a_fault_of_ours_is_a_miss(
@@ -281,11 +278,11 @@ def test_a_fault_of_ours_is_a_miss(
         patch.setattr(*place, broken)
         with replay(tmp_path / "x.msgpack", fail_on_miss=False):
             try:
-                assert talk(service.url + "/echo", "tea") == ["<tea>"]
+                seen: Any = talk(service.url + "/echo", "tea")
             except ReplayMismatchError as miss:
-                assert "a fault of ours" in str(miss)
-            else:
-                assert place[1] == "leaves"
+                seen = "a fault of ours" in str(miss)
+    # Not each client asks for the end where it closes.
+    assert seen is True or (place[1] == "leaves" and seen == ["<tea>"])
 
 
 @each_client

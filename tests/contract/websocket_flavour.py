@@ -189,7 +189,7 @@ class AiohttpSockets(_Flavour):
     """aiohttp's ``ws_connect``."""
 
     name = "aiohttp"
-    features = frozenset({"asyncio"})
+    features = frozenset({"asyncio", "redirects"})
 
     @staticmethod
     def _functions() -> Any:
@@ -298,7 +298,7 @@ class Websockets(_Flavour):
     """The asyncio client of websockets."""
 
     name = "websockets"
-    features = frozenset({"asyncio", "iterates"})
+    features = frozenset({"asyncio", "iterates", "redirects"})
 
     @staticmethod
     def _functions() -> Any:
@@ -410,7 +410,7 @@ class BlockingWebsockets(Websockets):
     """The blocking client of websockets."""
 
     name = "websockets.sync"
-    features = frozenset({"blocking", *(["iterates"] if _reconnects else [])})
+    features = frozenset({"blocking", *(["iterates", "redirects"] if _reconnects else [])})
 
     @staticmethod
     def _functions() -> Any:
@@ -500,7 +500,7 @@ class WebSocketClient(_Flavour):
     """websocket-client."""
 
     name = "websocket-client"
-    features = frozenset({"blocking", "app"})
+    features = frozenset({"blocking", "app", "redirects"})
 
     @staticmethod
     def _functions() -> Any:

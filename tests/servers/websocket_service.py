@@ -17,7 +17,8 @@ class WebSocketService:
     """One server.
 
     Args:
-        folder: Where a certificate and a Unix socket are put. Then it listens there and by TLS as well, and is a proxy.
+        folder: Where a certificate and a Unix socket are put. Then it listens there and by TLS as well. It is also a
+            proxy.
 
     Attributes:
         authority: The file of the certificate's authority.

@@ -31,7 +31,7 @@ def _none_replays(where: str, fault: Exception) -> Exception | None:
 starts_for_library: ContextVar[Any] = ContextVar("timetracer_otel_starts_for_library", default=None)
 """What a library does at this moment, where the threads that it starts thereby need nothing of ours: they bring their
 context with them, or they serve the whole process, and would keep the session alive in which they were started.
-Nothing of ours may fail there: the library is not prepared for a thread that does not start, and waits for it or dies.
+Nothing of ours may fail there: the library is not prepared for a thread that does not start, and waits or dies.
 """
 
 refused: Callable[[str, Exception], Exception | None] = _none_replays

@@ -9,7 +9,7 @@ from typing import Any
 
 from wrapt import ObjectProxy
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded_objects import ReplayObject, judged
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.websocket.exchange import SocketExchange
@@ -167,17 +167,25 @@ class _ReplaySocket(ReplayObject, socket.socket):
         if self._backlog:
             self._give()
 
+    # The next two are guards: a client expects no error of ours where it leaves, and a thread of its own would end by
+    # one. Who waits for a message gets the miss.
+
     def shutdown(self, how: int) -> None:
         try:
             self._far_end.leaves()
+        except Exception as fault:
+            if judged(fault, self) is fault:
+                raise
         finally:
-            # A thread of the library waits for the end.
             with suppress(OSError):
                 super().shutdown(how)
 
     def close(self) -> None:
         try:
             self._far_end.leaves()
+        except Exception as fault:
+            if judged(fault, self) is fault:
+                raise
         finally:
             with self._lock:
                 self._theirs.close()
