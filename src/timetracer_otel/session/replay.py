@@ -707,19 +707,18 @@ class ReplaySession(BaseSession):
         """
         return self._index.waiting_but_for_target(self.redacted(call).key)
 
-    def says_the_same(self, event: DependencyEvent, recorded: Any, present: Any) -> bool:
+    def says_the_same(self, event: DependencyEvent, recorded: dict[str, Any], present: dict[str, Any]) -> bool:
         """Whether the app says now, in the conversation of an event, what it said when that was recorded, but for
         secrets and for variables. The variables are bound.
 
         Args:
             event: The call, which was found.
-            recorded: A part of what the app said then.
+            recorded: A part of what the app said then, as arguments in the form of its library.
             present: What it says in the place of it, not redacted.
         """
         bindings, lib = self._bindings, event.signature.lib
         there, here = (
-            self._signer.redacted(Call(lib, EventType.CUSTOM, CONVERSATION, args={"said": one}))
-            for one in (recorded, present)
+            self._signer.redacted(Call(lib, EventType.CUSTOM, CONVERSATION, args=one)) for one in (recorded, present)
         )
         with bindings.lock:
             before, now = (leaves_of(made.view, self._rules or EVERYTHING) for made in (there, here))
