@@ -151,7 +151,7 @@ class Comparison:
 
 
 def compare_recordings(
-    before: Cassette, after: Cassette, *, slower: float = 2.0, least_ms: float = 20.0
+    before: Cassette, after: Cassette, *, slower: float = 2.0, least_ms: float = 20.0, answers: bool = True
 ) -> Comparison:
     """Compare two recordings, call by call.
 
@@ -160,6 +160,7 @@ def compare_recordings(
         after: The second one.
         slower: A call is told as slower or faster where it took so many times as long, or as short.
         least_ms: The least difference in milliseconds that is told.
+        answers: Whether what was answered is compared too, and how long that took.
     """
     pairing = paired(before.events, after.events)
     moved = pairing.moved()
@@ -167,14 +168,14 @@ def compare_recordings(
     calls = [CallChange("gone", event_name(event), before=event.eid) for event in pairing.gone]
     calls += [CallChange("added", _with_status(event), after=event.eid) for event in pairing.added]
     for was, now in pairing.pairs:
-        differences = list(anew.left_of(_call_differences(was, now)))
+        differences = list(anew.left_of(_call_differences(was, now, answers)))
         more = len(differences) - _MOST_LINES
         shown = [*differences[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
         if differences:
             calls.append(CallChange("changed", event_name(now), was.eid, now.eid, tuple(shown)))
         elif id(now) in moved:
             calls.append(CallChange("moved", event_name(now), was.eid, now.eid))
-        took = _time_change(was.duration_ms, now.duration_ms, slower, least_ms)
+        took = _time_change(was.duration_ms, now.duration_ms, slower, least_ms) if answers else ""
         if took:
             text = f"{format_duration(was.duration_ms)} -> {format_duration(now.duration_ms)}"
             calls.append(CallChange(took, event_name(now), was.eid, now.eid, (text,)))
@@ -183,7 +184,7 @@ def compare_recordings(
     return Comparison(
         before=_named(before),
         after=_named(after),
-        answer=tuple(anew.left_of(_answer_differences(before, after))),
+        answer=tuple(anew.left_of(_answer_differences(before, after))) if answers else (),
         calls=tuple(calls),
         counts=tuple(_counts(before, after)),
         totals=_totals(before, after),
@@ -228,7 +229,9 @@ class _Anew:
         return len(texts) == len(sides) and sides[0].outline == sides[1].outline and texts[0] == texts[1]
 
 
-def _call_differences(was: DependencyEvent, now: DependencyEvent) -> Iterator[str | tuple[str, Any, Any]]:
+def _call_differences(
+    was: DependencyEvent, now: DependencyEvent, answers: bool
+) -> Iterator[str | tuple[str, Any, Any]]:
     if place_of(was.signature.url) != place_of(now.signature.url):
         yield "url", was.signature.url, now.signature.url
     for difference in value_differences("query", was.signature.query, now.signature.query):
@@ -244,6 +247,8 @@ def _call_differences(was: DependencyEvent, now: DependencyEvent) -> Iterator[st
     headers = [event.call.headers if event.call is not None else {} for event in (was, now)]
     yield from _headers("request ", headers)
     yield from _bodies("request ", bodies, headers)
+    if not answers:
+        return
     before, after = event_status(was), event_status(now)
     if before != after:
         yield "status", before, after
