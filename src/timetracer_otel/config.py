@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTACH",
     "CONCERNS",
+    "CALLS_MADE",
     "DEBUGGER",
     "JOB_SOURCE",
     "OTEL_ENV_PREFIX",
@@ -52,6 +53,7 @@ __all__ = [
     "debugger",
     "environment",
     "environment_speaks",
+    "calls_made",
     "excluded_urls",
     "excluding_variable",
     "hash_seed",
@@ -69,6 +71,9 @@ DEBUGGER = "TIMETRACER_DEBUGGER"
 PDB = "pdb"
 ATTACH = "attach:"
 """The values of that variable: pdb where a request fails, or an editor that attaches to the port behind it."""
+
+CALLS_MADE = "TIMETRACER_VERIFY_CALLS"
+"""The variable by which ``timetracer-otel verify --against`` says where the service writes its calls; no setting."""
 
 JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 """The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
@@ -429,6 +434,11 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
 def hash_seed() -> str | None:
     """``PYTHONHASHSEED``, by which this Python hashes; None where it is not set, or Python does not read it."""
     return None if sys.flags.ignore_environment else environment("PYTHONHASHSEED")
+
+
+def calls_made() -> str | None:
+    """The folder for the calls that a service makes while ``timetracer-otel verify --against`` asks it; else None."""
+    return environment(CALLS_MADE)
 
 
 def job_source() -> str | None:

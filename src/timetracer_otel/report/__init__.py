@@ -8,6 +8,7 @@ from timetracer_otel.report.comparison import CallChange, Comparison, compare_re
 from timetracer_otel.report.detail import event_detail, exchange_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
+from timetracer_otel.report.rerecording import rerecording_lines
 from timetracer_otel.report.tables import Column, format_size, least_width, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
 from timetracer_otel.report.verdict import verdict_text
@@ -44,6 +45,7 @@ __all__ = [
     "least_width",
     "printable",
     "request_name",
+    "rerecording_lines",
     "summary",
     "table",
     "terminal_width",

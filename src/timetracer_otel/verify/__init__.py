@@ -6,9 +6,11 @@ request and judges the answers. It imports neither OpenTelemetry nor a web frame
 
 from __future__ import annotations
 
+from timetracer_otel.verify.against import Against, Budget
 from timetracer_otel.verify.compare import VOLATILE_HEADERS, Ignored
 from timetracer_otel.verify.jobs import JobQueue
 from timetracer_otel.verify.planning import NOWHERE, Address, Planned, address_of, plan
+from timetracer_otel.verify.reports import Reports
 from timetracer_otel.verify.reproduction import reproduction, staged
 from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
@@ -19,10 +21,13 @@ __all__ = [
     "NOWHERE",
     "VOLATILE_HEADERS",
     "Address",
+    "Against",
+    "Budget",
     "Ignored",
     "JobQueue",
     "Planned",
     "ProgressBar",
+    "Reports",
     "Runner",
     "Service",
     "ServiceError",
