@@ -275,6 +275,7 @@ _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "within": ("within", _SPANS),
     "pseudonyms": ("pseudonyms", _TUPLE),
     "transaction": ("transaction", _BOUNDARIES),
+    "ended_ms": ("ended_ms", _NUMBER),
 }
 LATER: Final = frozenset({"result", "call", "span", "within"})
 """The keys of what an event is not found by."""
@@ -290,6 +291,7 @@ def _in_part(
     not_replayable: str | None,
     pseudonyms: tuple[str, ...],
     transaction: tuple[DependencyEvent, ...],
+    ended_ms: float | None,
 ) -> DependencyEvent:
     event = DependencyEvent.__new__(DependencyEvent)
     event.eid = eid
@@ -301,6 +303,7 @@ def _in_part(
     event.not_replayable = not_replayable
     event.pseudonyms = pseudonyms
     event.transaction = transaction
+    event.ended_ms = ended_ms
     return event
 
 
@@ -446,6 +449,7 @@ _NOTES: Final[Notes] = {
     "path": "path",
     "pseudonyms": Known("pseudonyms"),
     "transaction": "transaction",
+    "ended_ms": "ended_ms",
 }
 """Where the fields of an event stand in what is noted of an open call. See `EventNotes`."""
 
@@ -481,6 +485,7 @@ class EventNotes(NamedTuple):
     path: tuple[str, ...]
     pseudonyms: list[str] | None
     transaction: tuple[DependencyEvent, ...]
+    ended_ms: float | None
     reply: Any
 
 

@@ -28,6 +28,8 @@ def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequenc
         variables: The values in it that another run has other ones of, with their kinds.
     """
     times = f"started at {format_ms(event.start_offset_ms)} ms, took {format_ms(event.duration_ms)} ms"
+    if event.ended_ms is not None:
+        times += f" and went on until {format_ms(event.end_offset_ms)} ms"
     lines = [f"#{event.eid} {event_name(event)}", f"  {event.event_type.value}, {times}, {event_status(event)}"]
     lines += [f"  {remark}" for remark in event_remarks(event)]
     lines += [f"  variable: {kind} {printable(text)}" for kind, text in variables]

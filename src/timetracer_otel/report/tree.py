@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from timetracer_otel.constants import EventType
 from timetracer_otel.report.tables import Column, format_size, least_width, printable, table
 from timetracer_otel.report.words import (
     event_marks,
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
     from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
 
-__all__ = ["timeline"]
+__all__ = ["scale_of", "timeline"]
 
 _BAR_WIDTH = 20
-_LINE_GLYPHS = ("├─ ", "└─ ", "│  ", "█", "▏")
-_ASCII_GLYPHS = ("|- ", "`- ", "|  ", "#", "|")
+_LINE_GLYPHS = ("├─ ", "└─ ", "│  ", "█", "▏", "░")
+_ASCII_GLYPHS = ("|- ", "`- ", "|  ", "#", "|", ".")
 
 _NUMBER, _CALL, _START, _TOOK, _BAR, _STATUS, _SIZE, _MARKS = range(8)
 _COLUMNS = (
@@ -81,7 +82,8 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         ascii_only: Draw with ASCII characters, for terminals that know no others.
     """
     glyphs = _ASCII_GLYPHS if ascii_only else _LINE_GLYPHS
-    whole_ms = max([cassette.response.duration_ms, cassette.stats.total_duration_ms, *map(_end_ms, cassette.events)])
+    scale_ms = scale_of(cassette)
+    whole_ms = max(scale_ms, cassette.response.duration_ms, cassette.stats.total_duration_ms)
     status = str(cassette.response.status) if cassette.response.status else "-"
     size = response_size(cassette.response.body)
     root = [
@@ -89,13 +91,13 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         request_name(cassette),
         format_ms(0.0),
         format_ms(whole_ms),
-        _bar(0.0, whole_ms, whole_ms, glyphs),
+        _bar(0.0, whole_ms, whole_ms, scale_ms, glyphs),
         status,
         format_size(size),
         "",
     ]
     tree = _tree(cassette.events, bool(cassette.request.method))
-    rows = [root, *_rows(tree, whole_ms, glyphs, _with_places(cassette.events))]
+    rows = [root, *_rows(tree, scale_ms, glyphs, _with_places(cassette.events))]
     shown = list(range(len(_COLUMNS)))
     waiting = list(_LEFT_OUT_FIRST)
     while waiting and _least_width(shown, rows) > width:
@@ -122,8 +124,28 @@ def _with_places(events: Iterable[DependencyEvent]) -> set[str]:
 _CALL_KINDS = frozenset({"CLIENT", "PRODUCER"})
 
 
-def _end_ms(event: DependencyEvent) -> float:
-    return event.start_offset_ms + event.duration_ms
+def scale_of(cassette: Cassette) -> float:
+    """The milliseconds that the bars of a cassette's calls are drawn in: until the answer to the request, or until
+    the last call was answered. A subscription that goes on after its answer does not count.
+    """
+    ends_ms = [cassette.response.duration_ms, *(_answered_ms(event) for event in cassette.events)]
+    if not any(_subscribes(event) for event in cassette.events):
+        ends_ms.append(cassette.stats.total_duration_ms)
+    return max(ends_ms)
+
+
+def _subscribes(event: DependencyEvent) -> bool:
+    if event.ended_ms is not None and event.event_type is not EventType.DB_QUERY:
+        return True
+    return event.result.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _answered_ms(event: DependencyEvent) -> float:
+    """When a call was answered, for the scale: of a stream of events, when its first byte was there."""
+    body = event.result.body
+    if event.ended_ms is None and body is not None and body.chunks and _subscribes(event):
+        return event.start_offset_ms + min(body.chunks[0][0], event.duration_ms)
+    return event.answered_offset_ms
 
 
 def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
@@ -182,7 +204,7 @@ def _place(siblings: list[_Node], path: tuple[str, ...], node: _Node) -> None:
     siblings.append(node)
 
 
-def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...], with_places: set[str]) -> list[list[str]]:
+def _rows(nodes: list[_Node], scale_ms: float, glyphs: tuple[str, ...], with_places: set[str]) -> list[list[str]]:
     branch, last_branch, rail = glyphs[:3]
     rows = []
     # A stack, not recursion, since the tree of a hostile cassette may be deeper than Python's recursion limit.
@@ -195,29 +217,34 @@ def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...], with_pla
             rows.append(["", lead + printable(node.name), "", "", "", "", "", ""])
         else:
             name = event_name(node.event, with_place=node.event.signature.lib in with_places)
-            rows.append(_event_row(node.event, lead + name, whole_ms, glyphs))
+            rows.append(_event_row(node.event, lead + name, scale_ms, glyphs))
         inner = indent + ("   " if is_last else rail)
         waiting += [(child, inner, position == 0) for position, child in enumerate(reversed(node.children))]
     return rows
 
 
-def _event_row(event: DependencyEvent, name: str, whole_ms: float, glyphs: tuple[str, ...]) -> list[str]:
+def _event_row(event: DependencyEvent, name: str, scale_ms: float, glyphs: tuple[str, ...]) -> list[str]:
+    goes_on_ms = event.duration_ms if event.ended_ms is None else event.ended_ms
     return [
         f"#{event.eid}",
         name,
         format_ms(event.start_offset_ms),
         format_ms(event.duration_ms),
-        _bar(event.start_offset_ms, event.duration_ms, whole_ms, glyphs),
+        _bar(event.start_offset_ms, event.duration_ms, goes_on_ms, scale_ms, glyphs),
         event_status(event),
         format_size(response_size(event.result.body)),
         ", ".join(event_marks(event)),
     ]
 
 
-def _bar(start_ms: float, took_ms: float, whole_ms: float, glyphs: tuple[str, ...]) -> str:
-    full, sliver = glyphs[3:]
-    if whole_ms <= 0:
+def _bar(start_ms: float, took_ms: float, ended_ms: float, scale_ms: float, glyphs: tuple[str, ...]) -> str:
+    """A bar until the answer, and a pale one until the end. What lies behind the scale is cut."""
+    full, sliver, pale = glyphs[3:]
+    if scale_ms <= 0:
         return sliver
-    first = min(_BAR_WIDTH - 1, max(0, int(start_ms / whole_ms * _BAR_WIDTH)))
-    cells = min(_BAR_WIDTH - first, round(took_ms / whole_ms * _BAR_WIDTH))
-    return " " * first + (full * cells if cells > 0 else sliver)
+    first = min(_BAR_WIDTH - 1, max(0, int(start_ms / scale_ms * _BAR_WIDTH)))
+    room = _BAR_WIDTH - first
+    cells = min(room, round(took_ms / scale_ms * _BAR_WIDTH))
+    bar = full * cells if cells > 0 else sliver
+    pales = min(room, round(ended_ms / scale_ms * _BAR_WIDTH)) - len(bar)
+    return " " * first + bar + pale * max(0, pales)
