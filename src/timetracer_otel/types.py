@@ -38,6 +38,7 @@ __all__ = [
     "HeaderPairs",
     "HeadersDict",
     "JsonDict",
+    "LogEntry",
     "Matcher",
     "NotedEvent",
     "QueryDict",
@@ -604,6 +605,26 @@ class Scrubbing:
     """How many values were replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A log record that the app made while a recording ran, redacted."""
+
+    at_ms: float
+    """When it was made, in milliseconds since the recording began."""
+    level: str
+    """The name of its level: ``INFO``."""
+    severity: int
+    """The number of its level, as Python's `logging` has it: 20."""
+    logger: str
+    message: str
+    """The message as a handler formatted it; the template, where none did and an argument is no plain value."""
+    error: str | None = None
+    """The exception that was logged with it: its traceback where a handler formatted that, its class and text
+    otherwise."""
+    span_id: str | None = None
+    """The span that it was made in, lower-case hexadecimal."""
+
+
 class LaterEvents(Protocol):
     """The events of a cassette that are not read yet: see `timetracer_otel.cassette.later_events`."""
 
@@ -669,6 +690,8 @@ class Cassette(_EventsLater):
     """The texts that stand in the recording in place of secrets. They are no secrets, and belong to nothing else."""
     scrubbed: tuple[Scrubbing, ...] = ()
     """When later rules were applied to the recording; empty where it is as it was recorded."""
+    logs: tuple[LogEntry, ...] = ()
+    """The app's own log records, in order of time."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, Span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["event_detail", "exchange_detail"]
+__all__ = ["event_detail", "exchange_detail", "log_detail"]
 
 _INDENT = "    "
 
@@ -71,6 +71,16 @@ def exchange_detail(cassette: Cassette, pretty: bool = True) -> list[str]:
     lines.append(f"response {response.status}")
     lines += _headers(response.headers)
     return lines + _indented(body_lines(response.body, response.headers, pretty))
+
+
+def log_detail(cassette: Cassette) -> list[str]:
+    """Lines with the app's log records whole: time, level, logger, message, and the error that was logged."""
+    lines: list[str] = []
+    for log in cassette.logs:
+        message = [printable(line) for line in log.message.splitlines()] or [""]
+        lines.append(f"{format_ms(log.at_ms)} ms {printable(log.level)} {printable(log.logger)}: {message[0]}")
+        lines += _indented([*message[1:], *map(printable, (log.error or "").splitlines())])
+    return lines
 
 
 def _indented(lines: list[str]) -> list[str]:

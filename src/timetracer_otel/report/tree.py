@@ -3,6 +3,8 @@
 A call stands below another call if the parent of its span is the span of that other call. Otherwise it stands below
 the names of the spans between the root span and the call. Spans of other instrumentations within a call stand below
 it, without times: they are the same call. So is that of a client for language models, which stands above it.
+
+The app's own log records stand among the calls, in order of time: beside those that were made in the same span.
 """
 
 from __future__ import annotations
@@ -18,15 +20,16 @@ from timetracer_otel.report.words import (
     event_remarks,
     event_status,
     format_ms,
+    log_name,
     model_span,
     request_name,
     response_size,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
+    from timetracer_otel.types import Cassette, DependencyEvent, LogEntry, SpanFacts
 
 __all__ = ["scale_of", "timeline"]
 
@@ -67,7 +70,13 @@ class _EventNode:
     children: list[_Node] = field(default_factory=list)
 
 
-_Node: TypeAlias = "_Group | _EventNode"
+@dataclass(slots=True)
+class _LogNode:
+    log: LogEntry
+    children: list[_Node] = field(default_factory=list)
+
+
+_Node: TypeAlias = "_Group | _EventNode | _LogNode"
 
 
 def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> list[str]:
@@ -96,7 +105,7 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         format_size(size),
         "",
     ]
-    tree = _tree(cassette.events, bool(cassette.request.method))
+    tree = _tree(cassette.events, bool(cassette.request.method), cassette.logs)
     rows = [root, *_rows(tree, scale_ms, glyphs, _with_places(cassette.events))]
     shown = list(range(len(_COLUMNS)))
     waiting = list(_LEFT_OUT_FIRST)
@@ -148,7 +157,7 @@ def _answered_ms(event: DependencyEvent) -> float:
     return event.answered_offset_ms
 
 
-def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
+def _tree(events: Iterable[DependencyEvent], of_request: bool, logs: Sequence[LogEntry] = ()) -> list[_Node]:
     ordered = sorted(events, key=lambda event: (event.start_offset_ms, event.eid))
     nodes = {id(event): _EventNode(event) for event in ordered}
     by_span: dict[str, _EventNode] = {}
@@ -161,7 +170,11 @@ def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
     # The first line stands for the outermost span. Without a request, that is one that all calls are inside of.
     outermost = {event.path[:1] for event in ordered if event.path or not of_request}
     skip = 1 if len(outermost) == 1 else 0
+    paths = {event.span.parent_span_id: event.path for event in ordered if event.span is not None} if logs else {}
+    waiting = list(reversed(logs))
     for event in ordered:
+        while waiting and waiting[-1].at_ms < event.start_offset_ms:
+            _place_log(roots, paths, skip, waiting.pop())
         node = nodes[id(event)]
         node.children += [_Group(_span_name(span)) for span in event.within]
         parent = by_span.get(event.span.parent_span_id or "") if event.span is not None else None
@@ -176,7 +189,15 @@ def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
             parent.children.append(node)
         else:
             _place(roots, event.path[skip:], node)
+    for log in reversed(waiting):
+        _place_log(roots, paths, skip, log)
     return roots
+
+
+def _place_log(roots: list[_Node], paths: dict[str | None, tuple[str, ...]], skip: int, log: LogEntry) -> None:
+    """Put a log record beside the calls of its span, behind those that began before it."""
+    path = paths.get(log.span_id, ()) if log.span_id is not None else ()
+    _place(roots, path[skip:], _LogNode(log))
 
 
 def _span_name(span: SpanFacts) -> str:
@@ -215,6 +236,8 @@ def _rows(nodes: list[_Node], scale_ms: float, glyphs: tuple[str, ...], with_pla
         lead = lead if len(lead) <= _DEEPEST_CELLS else f"…{lead[-_DEEPEST_CELLS:]}"
         if isinstance(node, _Group):
             rows.append(["", lead + printable(node.name), "", "", "", "", "", ""])
+        elif isinstance(node, _LogNode):
+            rows.append(["", lead + log_name(node.log), format_ms(node.log.at_ms), "", "", node.log.level, "", ""])
         else:
             name = event_name(node.event, with_place=node.event.signature.lib in with_places)
             rows.append(_event_row(node.event, lead + name, scale_ms, glyphs))

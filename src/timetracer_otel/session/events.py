@@ -41,6 +41,7 @@ from timetracer_otel.types import (
     EventSignature,
     HeaderMap,
     HeaderPairs,
+    LogEntry,
     NotedEvent,
     RequestSnapshot,
     ResponseSnapshot,
@@ -523,6 +524,23 @@ class EventMaker:
             headers = headers_like(headers, restated(pairs, len(body.data), body.data, redacted.data))
             body = with_content(body, redacted.data, redacted.sizes)
         return self._headers(headers), body, why
+
+    def note_logs(self, logs: Sequence[LogEntry]) -> None:
+        """Take note of what is secret by its form in log records, before any event is made."""
+        if self.book is not None and logs:
+            self.book.note_later([[log.message, log.error] for log in logs])
+
+    def logs(self, logs: Sequence[LogEntry]) -> tuple[LogEntry, ...]:
+        """The app's log records, redacted as bodies are."""
+        if not self.rules.active:
+            return tuple(logs)
+        quoted = [
+            replace(log, message=error_text(log.message), error=log.error and error_text(log.error)) for log in logs
+        ]
+        if self.book is not None:
+            return self.book.logs(quoted)
+        text = self.rules.text
+        return tuple([replace(log, message=text(log.message), error=log.error and text(log.error)) for log in quoted])
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
