@@ -39,7 +39,7 @@ CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP -u PYTHONDONTWRITEBYTE
   PYTHONHASHSEED=$(HASH_SEED)
 
 EXPORTERS := $(patsubst %/pyproject.toml,%,$(wildcard exporters/*/pyproject.toml))
-SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name py.typed -type f 2>/dev/null)
+SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name '*.js' -o -name '*.css' -o -name py.typed -type f 2>/dev/null)
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
 
 # mysqlclient is built from its source, where its library's headers are (libmariadb-dev), Python's, and a compiler.

@@ -10,7 +10,7 @@ The app's own log records stand among the calls, in order of time: beside those 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from timetracer_otel.constants import EventType
 from timetracer_otel.report.tables import Column, format_size, least_width, printable, table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from timetracer_otel.types import Cassette, DependencyEvent, LogEntry, SpanFacts
 
-__all__ = ["scale_of", "timeline"]
+__all__ = ["Outlined", "outline", "scale_of", "timeline"]
 
 _BAR_WIDTH = 20
 _LINE_GLYPHS = ("├─ ", "└─ ", "│  ", "█", "▏", "░")
@@ -92,6 +92,7 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
     """
     glyphs = _ASCII_GLYPHS if ascii_only else _LINE_GLYPHS
     scale_ms = scale_of(cassette)
+    lines_of_tree = outline(cassette)
     whole_ms = max(scale_ms, cassette.response.duration_ms, cassette.stats.total_duration_ms)
     status = str(cassette.response.status) if cassette.response.status else "-"
     size = response_size(cassette.response.body)
@@ -105,8 +106,7 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         format_size(size),
         "",
     ]
-    tree = _tree(cassette.events, bool(cassette.request.method), cassette.logs)
-    rows = [root, *_rows(tree, scale_ms, glyphs, _with_places(cassette.events))]
+    rows = [root, *_rows(lines_of_tree, scale_ms, glyphs)]
     shown = list(range(len(_COLUMNS)))
     waiting = list(_LEFT_OUT_FIRST)
     while waiting and _least_width(shown, rows) > width:
@@ -115,6 +115,38 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
     remarks = [] if _MARKS in shown else [f"{row[_NUMBER]} {row[_MARKS]}" for row in rows if row[_MARKS]]
     remarks += [f"#{event.eid} {remark}" for event in cassette.events for remark in event_remarks(event)]
     return [*lines, "", *remarks] if remarks else lines
+
+
+class Outlined(NamedTuple):
+    """One line of a call tree: a call, a log record, or a span that is neither."""
+
+    depth: int
+    """How many lines are above it in the tree; 0 for those below the request itself."""
+    is_last: bool
+    """Whether it is the last one below the line above it."""
+    name: str
+    event: DependencyEvent | None = None
+    log: LogEntry | None = None
+
+
+def outline(cassette: Cassette) -> list[Outlined]:
+    """The call tree of a cassette, line by line, without the request itself."""
+    nodes = _tree(cassette.events, bool(cassette.request.method), cassette.logs)
+    with_places = _with_places(cassette.events)
+    lines = []
+    # A stack, not recursion, since the tree of a hostile cassette may be deeper than Python's recursion limit.
+    waiting = [(node, 0, position == 0) for position, node in enumerate(reversed(nodes))]
+    while waiting:
+        node, depth, is_last = waiting.pop()
+        if isinstance(node, _Group):
+            lines.append(Outlined(depth, is_last, printable(node.name)))
+        elif isinstance(node, _LogNode):
+            lines.append(Outlined(depth, is_last, log_name(node.log), log=node.log))
+        else:
+            name = event_name(node.event, with_place=node.event.signature.lib in with_places)
+            lines.append(Outlined(depth, is_last, name, event=node.event))
+        waiting += [(child, depth + 1, position == 0) for position, child in enumerate(reversed(node.children))]
+    return lines
 
 
 def _least_width(shown: list[int], rows: list[list[str]]) -> int:
@@ -225,24 +257,22 @@ def _place(siblings: list[_Node], path: tuple[str, ...], node: _Node) -> None:
     siblings.append(node)
 
 
-def _rows(nodes: list[_Node], scale_ms: float, glyphs: tuple[str, ...], with_places: set[str]) -> list[list[str]]:
+def _rows(lines: list[Outlined], scale_ms: float, glyphs: tuple[str, ...]) -> list[list[str]]:
     branch, last_branch, rail = glyphs[:3]
     rows = []
-    # A stack, not recursion, since the tree of a hostile cassette may be deeper than Python's recursion limit.
-    waiting = [(node, "", position == 0) for position, node in enumerate(reversed(nodes))]
-    while waiting:
-        node, indent, is_last = waiting.pop()
-        lead = indent + (last_branch if is_last else branch)
+    indents = [""]
+    for line in lines:
+        del indents[line.depth + 1 :]
+        indent = indents[line.depth]
+        indents.append(indent + ("   " if line.is_last else rail))
+        lead = indent + (last_branch if line.is_last else branch)
         lead = lead if len(lead) <= _DEEPEST_CELLS else f"…{lead[-_DEEPEST_CELLS:]}"
-        if isinstance(node, _Group):
-            rows.append(["", lead + printable(node.name), "", "", "", "", "", ""])
-        elif isinstance(node, _LogNode):
-            rows.append(["", lead + log_name(node.log), format_ms(node.log.at_ms), "", "", node.log.level, "", ""])
+        if line.event is not None:
+            rows.append(_event_row(line.event, lead + line.name, scale_ms, glyphs))
+        elif line.log is not None:
+            rows.append(["", lead + line.name, format_ms(line.log.at_ms), "", "", line.log.level, "", ""])
         else:
-            name = event_name(node.event, with_place=node.event.signature.lib in with_places)
-            rows.append(_event_row(node.event, lead + name, scale_ms, glyphs))
-        inner = indent + ("   " if is_last else rail)
-        waiting += [(child, inner, position == 0) for position, child in enumerate(reversed(node.children))]
+            rows.append(["", lead + line.name, "", "", "", "", "", ""])
     return rows
 
 
