@@ -32,9 +32,7 @@ def hostile() -> Cassette:
     made = cassette(
         [
             http_event(1, "http://a/" + HOSTILE[0], status=200),
-            sql_event(
-                2, HOSTILE[1], start_ms=1.0, description=[[HOSTILE[2], 1]], rows=[tuple([text]) for text in HOSTILE]
-            ),
+            sql_event(2, HOSTILE[1], start_ms=1.0, description=[[HOSTILE[2], 1]], rows=[(text,) for text in HOSTILE]),
         ]
     )
     made.request.method, made.request.path = "GET", HOSTILE[0]
@@ -57,7 +55,8 @@ def test_the_lines_are_those_of_show() -> None:
     first = data["events"][0]
     assert first["start_ms"] == 0.0
     body = "\n".join(first["response"]["body"])
-    assert body and all(line.strip() in "\n".join(event_detail(made.events[0])) for line in body.split("\n"))
+    assert body
+    assert all(line.strip() in "\n".join(event_detail(made.events[0])) for line in body.split("\n"))
     assert data["logs"][2]["error"].endswith("timed out")
     assert data["pseudonyms"] == ["tok-5f2c9a77"]
 

@@ -14,6 +14,7 @@ export class List {
     this.axis = el("span", { class: "track" });
     this.rows = [];
     this.at = 0;
+    this.chosen = undefined;
     this.drawn = new Map();
     this.space = el("div", { class: "space" });
     this.scroller = el("div", {
@@ -24,27 +25,30 @@ export class List {
   }
 
   show(rows) {
-    const before = this.rows[this.at];
     this.rows = rows;
-    this.at = Math.max(0, rows.indexOf(before));
+    // A line that a filter hides stays the chosen one, for when it is back.
+    this.at = Math.max(0, rows.indexOf(this.chosen));
     this.space.style.height = `${rows.length * ROW_PX}px`;
     this.drawn.clear();
     this.space.replaceChildren();
     this.axis.replaceChildren(...ticks(this.fromMs, this.scaleMs));
+    this.reveal();
     this.draw();
   }
 
-  get chosen() {
-    return this.rows[this.at];
+  // Scroll as far as it takes to see the line.
+  reveal() {
+    const top = this.at * ROW_PX;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (top < scrollTop) this.scroller.scrollTop = top;
+    else if (top + ROW_PX > scrollTop + clientHeight) this.scroller.scrollTop = top + ROW_PX - clientHeight;
   }
 
   go(at) {
     if (!this.rows.length) return;
     this.at = Math.max(0, Math.min(this.rows.length - 1, at));
-    const top = this.at * ROW_PX;
-    const { scrollTop, clientHeight } = this.scroller;
-    if (top < scrollTop) this.scroller.scrollTop = top;
-    else if (top + ROW_PX > scrollTop + clientHeight) this.scroller.scrollTop = top + ROW_PX - clientHeight;
+    this.chosen = this.rows[this.at];
+    this.reveal();
     this.draw();
     this.choose(this.chosen);
   }
@@ -92,7 +96,7 @@ export class List {
         this.drawn.set(at, line);
         this.space.append(line);
       }
-      this.drawn.get(at).setAttribute("aria-selected", String(at === this.at));
+      this.drawn.get(at).setAttribute("aria-selected", String(this.rows[at] === this.chosen));
     }
     this.scroller.setAttribute("aria-activedescendant", `row-${this.at}`);
   }
