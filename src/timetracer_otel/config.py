@@ -100,6 +100,7 @@ class Settings(TypedDict, total=False):
     exclude_paths: Sequence[str]
     store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
     store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
+    log_records: int
     random_state: bool
     memory_databases: bool
     # Limits
@@ -147,7 +148,7 @@ class TraceConfig:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
-      `store_response_body`, `random_state`, `memory_databases`
+      `store_response_body`, `log_records`, `random_state`, `memory_databases`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
@@ -200,6 +201,7 @@ class TraceConfig:
     block_network: bool = False
     replay_timing: bool = False
     clock: str = "real"
+    log_records: int = 1_000
     random_state: bool = False
     memory_databases: bool = False
     replay_report: str | None = None

@@ -210,6 +210,10 @@ class Recording(Noted):
     not_replayable: str | None = None
     error: RecordedError | None = None
     returned_s: float | None = None
+    goes_on = False
+    """Whether its answer was there when it returned, and more is read of it later. A site sets it in `returned`."""
+    latest_s: float | None = None
+    """When the latest of these was read, where the site notes that."""
     transaction: object | None = None
     boundary: str | None = None
     body: BodyTap | None = None

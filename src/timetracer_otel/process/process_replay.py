@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from timetracer_otel import logs
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
@@ -51,6 +52,7 @@ class ProcessReplay:
             closed_world.watch(config.live_hosts)
         else:
             closed_world.note()
+            logs.hold()
         if config.block_network:
             closed_world.block(self.session)
 
@@ -66,6 +68,7 @@ class ProcessReplay:
             closed_world.unwatch()
         elif isinstance(session, TraceSession):
             closed_world.unnote()
+            logs.release()
         if os.getpid() != self._process_id:
             self._finish_fork()
         elif self._saved_to is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from timetracer_otel.report.as_json import json_view
 from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
 from timetracer_otel.report.comparison import CallChange, Comparison, compare_recordings
-from timetracer_otel.report.detail import event_detail, exchange_detail
+from timetracer_otel.report.detail import event_detail, exchange_detail, log_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
 from timetracer_otel.report.rerecording import rerecording_lines
@@ -37,6 +37,7 @@ __all__ = [
     "event_remarks",
     "event_status",
     "exchange_detail",
+    "log_detail",
     "format_duration",
     "format_size",
     "header_difference",

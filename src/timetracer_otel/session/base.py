@@ -133,6 +133,10 @@ class PendingCall(Protocol):
     """`time.perf_counter` when the call began."""
     returned_s: float | None
     """`time.perf_counter` when the call returned; None before that, and where it raised."""
+    goes_on: bool
+    """Whether its answer was there when it returned, and more is read of it later: rows, messages."""
+    latest_s: float | None
+    """`time.perf_counter` when the latest of these was read; None where nobody notes that."""
     path: tuple[str, ...]
     not_replayable: str | None
     transaction: object | None

@@ -115,7 +115,7 @@ def _recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
         redact_extra=Redactor.names_in(policies.redaction_rules),
         redact_rules=Redactor.places_in(policies.redaction_rules),
     )
-    ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
+    ends_ms = (event.end_offset_ms for event in cassette.events)
     recorder = TraceSession(settings, max([cassette.stats.total_duration_ms, *ends_ms]), cassette)
     # An answered call has a client span too. That span is no call that a plugin missed.
     recorder.observes = False

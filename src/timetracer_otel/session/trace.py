@@ -25,6 +25,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.log_buffer import LogBuffer, LoggedRecord
 from timetracer_otel.session.open_events import copy_of, facts_in
 from timetracer_otel.session.secret_book import raw_texts
 from timetracer_otel.session.span_roles import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
+_LOGS_OVER = "log records over the limit"
 _MOST_TIMES_ANEW = 3
 _MOST_ADDRESSES = 100
 
@@ -140,6 +142,7 @@ class TraceSession(BaseSession):
         self._dropped: Counter[str] = Counter()
         self._connections: Counter[tuple[str, str]] = Counter()
         self._error_info: dict[str, Any] | None = None
+        self._logs = LogBuffer(self.config.log_records)
         self._finalized = False
         self._own: tuple[frozenset[int], frozenset[int]] | None = None
         """Set when the cassette is made: the positions of its calls, and the ids of their spans that have not
@@ -387,6 +390,11 @@ class TraceSession(BaseSession):
             texts = {name: error_text(text) for name, text in texts.items()}
         self._error_info = {"type": error_type, **texts}
 
+    def log_made(self, record: LoggedRecord) -> None:
+        """Keep a log record of the app. One that comes after the end, or is over the limit, is not kept."""
+        if not self._finalized and not self._logs.take(record) and self.config.log_records:
+            self.drop(_LOGS_OVER)
+
     def drop(self, reason: str, number: int = 1) -> None:
         """Count a loss, here and for the whole process. ``reason`` is one of few constant texts."""
         with self._lock:
@@ -455,6 +463,7 @@ class TraceSession(BaseSession):
                 event.transaction = ()
             self._pending, self._given, self._spans, self._made = [], [], [], {}
             self._ended_calls = 0
+            self._logs.clear()
         self._maker.release()
         if exchange is not None:
             exchange.release()
@@ -479,6 +488,8 @@ class TraceSession(BaseSession):
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
         # The secrets of the request and of its response may stand in events, and the other way round.
+        logs = self._logs.entries(self._started_s)
+        self._maker.note_logs(logs)
         exchanged = self._exchanged()
         events = self.events
         for _ in range(_MOST_TIMES_ANEW):
@@ -486,7 +497,9 @@ class TraceSession(BaseSession):
                 break
             exchanged = self._exchanged()
             events = self.events
-        return self._cassette(events, exchanged)
+        made = self._cassette(events, exchanged)
+        made.logs = self._maker.logs(logs)
+        return made
 
     def _renamed_anew(self) -> bool:
         """Whether a pseudonym was among the recording's own values, so that its secret gets another one, and the
