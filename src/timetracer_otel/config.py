@@ -44,6 +44,7 @@ __all__ = [
     "CALLS_MADE",
     "DEBUGGER",
     "JOB_SOURCE",
+    "RECORD_ACCOUNT",
     "OTEL_ENV_PREFIX",
     "PDB",
     "SETTINGS",
@@ -61,6 +62,7 @@ __all__ = [
     "is_set",
     "job_source",
     "mode_is_explicit",
+    "record_account",
     "replay_is_wanted",
 ]
 
@@ -77,6 +79,10 @@ CALLS_MADE = "TIMETRACER_VERIFY_CALLS"
 
 JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 """The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
+
+RECORD_ACCOUNT = "TIMETRACER_RECORD_ACCOUNT"
+"""The variable by which ``timetracer-otel record`` asks the program that it starts to say at its end what it wrote:
+``<process>:<seconds>``, the id of its process and when it began; no setting."""
 
 
 class Settings(TypedDict, total=False):
@@ -451,6 +457,17 @@ def job_source() -> str | None:
 def debugger() -> str | None:
     """What ``timetracer-otel reproduce`` wants in the service's process: ``pdb``, or ``attach:PORT``; else None."""
     return environment(DEBUGGER)
+
+
+def record_account() -> tuple[int, float] | None:
+    """The id of the process that ``timetracer-otel record`` started, and when, in seconds since the epoch; else
+    None.
+    """
+    process, _, seconds = (environment(RECORD_ACCOUNT) or "").partition(":")
+    try:
+        return int(process), float(seconds)
+    except ValueError:
+        return None
 
 
 def _variable(name: str) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ from timetracer_otel.exceptions import TimetracerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "command_parser", "main"]
 
 COMMANDS = (
     "record",
@@ -29,12 +29,16 @@ COMMANDS = (
     "reproduce",
     "list",
     "find",
+    "stats",
     "show",
     "view",
     "diff",
+    "merge",
+    "prune",
     "audit",
     "scrub",
     "export",
+    "completion",
 )
 """Names of the commands, in the order of the help; each is a module of this package."""
 
@@ -104,7 +108,7 @@ def _run(argv: list[str]) -> int:
     if own[0] in _RUNNERS and not program and not alone & set(own):
         raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
     try:
-        args = _parser().parse_args(own)
+        args = command_parser().parse_args(own)
     except SystemExit as stop:  # argparse has printed the help or the version
         sys.stdout.flush()
         return int(stop.code or 0)
@@ -122,7 +126,8 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv, []
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from timetracer_otel.base.printable import for_terminal, printable
+from timetracer_otel.base.printable import for_terminal
 from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.terminal import CALLS, HEAD, print_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     if event is not None:
         lines = event_detail(event, variables=variables.listed(event))
     else:
-        lines = [*summary(cassette, variables), "", *timeline(cassette, terminal_width(), _ascii_only())]
+        print_lines([*summary(cassette, variables), ""], HEAD)
+        lines = timeline(cassette, terminal_width(), _ascii_only())
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
@@ -64,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
             lines += ["", *logged] if logged else []
             for each in cassette.events:
                 lines += ["", *event_detail(each, variables=variables.listed(each))]
-    for line in lines:
-        print(printable(line))
+    print_lines(lines, CALLS)
     return 0
 
 
