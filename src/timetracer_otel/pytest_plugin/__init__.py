@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Literal, TypeAlias
+    from typing import Any, Literal, TypeAlias
+
+    from typing_extensions import Unpack
 
     from timetracer_otel.config import Settings
+    from timetracer_otel.pytest_plugin.reproducing import Reproduced
     from timetracer_otel.pytest_plugin.sessions import TestSession
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -36,6 +39,8 @@ __all__ = [
     "AutoFixture",
     "RecordFixture",
     "ReplayFixture",
+    "ReproduceFixture",
+    "VerifyFixture",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -49,7 +54,9 @@ __all__ = [
     "timetracer_cassette_dir",
     "timetracer_record",
     "timetracer_replay",
+    "timetracer_reproduce",
     "timetracer_session",
+    "timetracer_verify",
 ]
 
 _INI = "timetracer_cassette_dir"
@@ -230,6 +237,31 @@ class AutoFixture(Protocol):
         ...
 
 
+class ReproduceFixture(Protocol):
+    """The type of `timetracer_reproduce`."""
+
+    def __call__(
+        self,
+        recording: str | Path,
+        app: Any,
+        *,
+        raises: bool = False,
+        headers: Mapping[str, str] | None = None,
+        ignore_in_answer: Sequence[str] = (),
+        **settings: Unpack[Settings],
+    ) -> Reproduced:
+        """Send a recorded request to an app of this process."""
+        ...
+
+
+class VerifyFixture(Protocol):
+    """The type of `timetracer_verify`."""
+
+    def __call__(self, folder: str | Path, command: Sequence[str], *options: str) -> None:
+        """Start a service by a command, and send it the recorded requests of a folder."""
+        ...
+
+
 @pytest.fixture
 def timetracer_replay(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> ReplayFixture:
     """A function that replays a cassette, or a folder of cassettes.
@@ -294,6 +326,61 @@ def timetracer_auto(request: pytest.FixtureRequest, timetracer_cassette_dir: Pat
         return _replaying(request, path, None, plugins, record_mode)
 
     return auto
+
+
+@pytest.fixture
+def timetracer_reproduce(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> ReproduceFixture:
+    """A function that sends a recorded request to an app of this process, and compares the answers.
+
+        answer = timetracer_reproduce("orders/request.msgpack", "shop:app")
+        assert answer.is_as_recorded, answer.difference
+
+    No server is started, and the calls of the app are answered from the recording (and from those of its process that
+    lie beside it). ``timetracer-otel to-test`` writes such tests.
+
+    Its parameters are ``recording`` (the cassette of a request, relative to `timetracer_cassette_dir`, or absolute),
+    ``app`` (an ASGI or WSGI app; or, as text, where it is: ``module:app`` or ``module:factory()``; then calls that it
+    makes while it is imported are answered as well), ``raises`` (an exception of the app goes on, also one that its
+    framework makes an answer of), ``headers`` (values that replace recorded ones, which may be redacted),
+    ``ignore_in_answer`` (what of the answer is not compared: ``header:<name>``, ``body:<JSON path from $>``) and the
+    fields of `TraceConfig`. It raises `ReplayFailedError` where a call of the app had no recorded answer.
+    """
+
+    def reproduce(
+        recording: str | Path,
+        app: Any,
+        *,
+        raises: bool = False,
+        headers: Mapping[str, str] | None = None,
+        ignore_in_answer: Sequence[str] = (),
+        **settings: Unpack[Settings],
+    ) -> Reproduced:
+        from timetracer_otel.pytest_plugin.reproducing import reproduce
+
+        __tracebackhide__ = True
+        path = timetracer_cassette_dir / recording
+        return reproduce(request, path, app, raises, headers or {}, ignore_in_answer, settings)
+
+    return reproduce
+
+
+@pytest.fixture
+def timetracer_verify(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> VerifyFixture:
+    """A function that runs ``timetracer-otel verify`` on a folder of recordings, and fails by its report.
+
+        timetracer_verify("orders", ["python", "app.py"], "--url", "http://127.0.0.1:8000")
+
+    Its parameters are ``folder`` (relative to `timetracer_cassette_dir`, or absolute), ``command`` (what starts the
+    service, as it stands behind ``--``) and options of the command ``verify``.
+    """
+
+    def verify(folder: str | Path, command: Sequence[str], *options: str) -> None:
+        from timetracer_otel.pytest_plugin.reproducing import verify_by_command
+
+        __tracebackhide__ = True
+        verify_by_command(request, timetracer_cassette_dir / folder, command, options)
+
+    return verify
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
