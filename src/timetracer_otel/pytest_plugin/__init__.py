@@ -47,6 +47,7 @@ __all__ = [
     "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
+    "pytest_runtest_makereport",
     "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
@@ -174,6 +175,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     with running.around(item):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show of a test that fails the lines of the test and the app, not ours; all of them with ``--full-trace``."""
+    if call.excinfo is not None and "timetracer_otel.session" in sys.modules:
+        if not item.config.getoption("fulltrace", False):
+            from timetracer_otel.pytest_plugin.failure_reports import shorten
+
+            shorten(call.excinfo)
+    return (yield)
 
 
 @pytest.fixture
@@ -416,7 +430,7 @@ def _replaying(
     record_mode: _RecordMode = "none",
 ) -> Generator[ReplaySession, None, None]:
     import timetracer_otel
-    from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_unused, note_used
+    from timetracer_otel.pytest_plugin.sessions import accounted, checked, note_used
     from timetracer_otel.session import ReplaySession
     from timetracer_otel.testing import everywhere
 
@@ -426,16 +440,13 @@ def _replaying(
     settings: Settings = {"mock_plugins": names, "record_mode": record_mode}
     if strict is not None:
         settings["strict_replay"] = strict
-    with timetracer_otel.replay(path, **settings) as session:
+    with accounted(request.node) as account, timetracer_otel.replay(path, **settings) as session:
         # `timetracer_auto` records by itself where the record mode is "all", so this is never a recording.
         assert isinstance(session, ReplaySession)
-        try:
-            # The session of a folder is current everywhere: it is that of the process.
-            with nullcontext() if path.is_dir() else everywhere(session, request.instance):
-                yield session
-        finally:
-            note_account(request.node, session)
-    note_unused(request.node, session)
+        account.session = session
+        # The session of a folder is current everywhere: it is that of the process.
+        with nullcontext() if path.is_dir() else everywhere(session, request.instance):
+            yield session
 
 
 @contextmanager

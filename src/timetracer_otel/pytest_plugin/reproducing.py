@@ -22,7 +22,7 @@ from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.process_recordings import paths_beside
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.pytest_plugin.app_calls import app_named, call_app
-from timetracer_otel.pytest_plugin.sessions import note_account, note_unused, note_used
+from timetracer_otel.pytest_plugin.sessions import accounted, note_used
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Cassette, HeaderMap
@@ -107,16 +107,13 @@ def reproduce(
     for each in (path, *paths_beside(cassette)):
         note_used(request.node, each)
     began_s = time.monotonic()
-    with replay(path, **settings) as session:
-        assert isinstance(session, ReplaySession)
-        try:
-            found = app_named(app) if isinstance(app, str) else app
-            called = call_app(found, recorded, headers)
-        finally:
-            note_account(request.node, session)
+    with accounted(request.node) as account, replay(path, **settings) as session:
+        account.session = session
+        found = app_named(app) if isinstance(app, str) else app
+        called = call_app(found, recorded, headers)
         if called.error is not None and (raises or called.answer is None):
             raise called.error
-    note_unused(request.node, session)
+    assert isinstance(session, ReplaySession)
     answer = called.answer
     name = f"{recorded.method} {recorded.path}"
     if answer is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
@@ -16,7 +16,7 @@ from timetracer_otel.base.plugin_names import known_names, unknown_live_names, u
 from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_ci, is_set
-from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -27,10 +27,9 @@ __all__ = [
     "RULE",
     "UNUSED",
     "TestSession",
+    "accounted",
     "checked",
     "default_record_mode",
-    "note_account",
-    "note_unused",
     "note_used",
 ]
 
@@ -97,8 +96,8 @@ class TestSession:
             with everywhere(session, self._request.instance):
                 yield session
         finally:
-            note_unused(self._item, session)
             error = self._error
+            note_unused(self._item, session, error)
             self._block.__exit__(type(error) if error is not None else None, error, None)
 
     @contextmanager
@@ -109,17 +108,16 @@ class TestSession:
             ReplayFailedError: The test passed, but a call of it had no recorded answer.
         """
         try:
-            try:
-                with self._inside(item):
-                    yield
-            finally:
-                note_account(item, self._session)
+            with self._inside(item):
+                yield
             if isinstance(self._session, ReplaySession):
-                check_verdict(self._session)
+                _check(self._session)
         except BaseException as error:
             # `open` hands the error to the session, which then does not raise one of its own.
             self._error = error
             raise
+        finally:
+            note_account(item, self._session, self._error)
 
     @contextmanager
     def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, None, None]:
@@ -206,18 +204,68 @@ def note_used(item: pytest.Item, path: Path) -> None:
     item.user_properties.append((CASSETTE, str(path)))
 
 
-def note_account(item: pytest.Item, session: BaseSession | None) -> None:
-    """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``."""
+def note_account(item: pytest.Item, session: BaseSession | None, error: BaseException | None) -> None:
+    """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``.
+
+    Args:
+        item: The test.
+        session: Its session; only a replay has a verdict.
+        error: By what the test fails, which pytest shows: what it tells is not told again.
+    """
     if isinstance(session, ReplaySession):
         verdict = session.verdict()
-        item.add_report_section("call", "timetracer", f"{verdict_text(verdict)}\n")
-        for rule in dict.fromkeys(rule for error in verdict.misses for rule in error.rules):
+        told = list(_chain(error))
+        if not any(isinstance(each, ReplayFailedError) for each in told):
+            item.add_report_section("call", "timetracer", f"{verdict_text(verdict, told)}\n")
+        for rule in dict.fromkeys(rule for missed in verdict.misses for rule in missed.rules):
             item.user_properties.append((RULE, rule))
 
 
-def note_unused(item: pytest.Item, session: BaseSession) -> None:
-    """Say in the test's report which recorded calls it did not make."""
-    if isinstance(session, ReplaySession):
+def _check(session: ReplaySession) -> None:
+    """Fail where the replay failed. Where the app swallowed the error of a call, the error leads to that call."""
+    try:
+        check_verdict(session)
+    except ReplayFailedError as error:
+        swallowed = (*error.verdict.misses, *error.verdict.blocked)
+        where = next((each.__traceback__ for each in swallowed if each.__traceback__ is not None), None)
+        raise error.with_traceback(where or error.__traceback__) from None
+
+
+class _Account:
+    """Of a block in a test: its session, as soon as there is one."""
+
+    session: BaseSession | None = None
+
+
+@contextmanager
+def accounted(item: pytest.Item) -> Generator[_Account, None, None]:
+    """Put the verdict of the replay that runs inside the block into the test's report, when it has ended."""
+    account, error = _Account(), None
+    try:
+        yield account
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        note_account(item, account.session, error)
+        if account.session is not None:
+            note_unused(item, account.session, error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those that pytest shows with it."""
+    while error is not None:
+        yield error
+        # Python 3.10 has no class of groups of its own.
+        for each in getattr(error, "exceptions", ()):
+            if isinstance(each, BaseException):
+                yield from _chain(each)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def note_unused(item: pytest.Item, session: BaseSession, error: BaseException | None) -> None:
+    """Say in the test's report which recorded calls it did not make. One that fails is told that in its account."""
+    if isinstance(session, ReplaySession) and error is None:
         for event in session.verdict().unused:
             item.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
 
