@@ -22,7 +22,7 @@ from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.process_recordings import paths_beside
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.pytest_plugin.app_calls import app_named, call_app
-from timetracer_otel.pytest_plugin.sessions import accounted, note_used
+from timetracer_otel.pytest_plugin.sessions import accounted, note_used, settings_of_block
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Cassette, HeaderMap
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from timetracer_otel.config import Settings
 
 __all__ = ["Reproduced", "reproduce", "verify_by_command"]
+
+
+_AS_RECORDED: Any = {"record_mode": "none", "fail_on_miss": True}
+"""Settings whatever the environment says."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +111,10 @@ def reproduce(
     for each in (path, *paths_beside(cassette)):
         note_used(request.node, each)
     began_s = time.monotonic()
-    with accounted(request.node) as account, replay(path, **settings) as session:
+    with (
+        accounted(request.node) as account,
+        replay(path, **{**settings_of_block(request), **_AS_RECORDED, **settings}) as session,
+    ):
         account.session = session
         found = app_named(app) if isinstance(app, str) else app
         called = call_app(found, recorded, headers)
