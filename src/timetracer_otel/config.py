@@ -126,7 +126,7 @@ class Settings(TypedDict, total=False):
     live_plugins: Sequence[str]
     live_hosts: Sequence[str]
     uncaptured: Uncaptured | Literal["refuse", "live", "record", "warn"] | None
-    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
+    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all", "rewrite"]
     block_network: bool
     replay_timing: bool
     clock: Literal["real", "recorded"]

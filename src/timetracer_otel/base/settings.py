@@ -385,7 +385,8 @@ SETTINGS: tuple[Setting, ...] = (
         _RECORD_MODE,
         _RECORD_MODES,
         "What a replay does with calls that the cassette does not hold. none: error; once: record where the "
-        "file is missing; new_episodes: make them and add them; all: record anew.",
+        "file is missing; new_episodes: make them and add them; all: record anew; "
+        "rewrite: the same, but the file stays as it is where the run fails.",
     ),
     Setting(
         "match_on",

@@ -38,7 +38,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     if path is None:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
     record_mode = config.record_mode
-    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not os.path.exists(path)):
+    if record_mode.is_anew or (record_mode is not RecordMode.NONE and not os.path.exists(path)):
         check_writable(path, config.compression)
         return TraceSession(config)
     cassette = open_cassette(path)
