@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("current",),
     # one call
     ("calls",),
-    ("guard", "otel", "libraries"),
+    ("guard", "logs", "otel", "libraries"),
     ("incoming",),
     # a process, and what OpenTelemetry loads of us
     ("process",),

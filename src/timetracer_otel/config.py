@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTACH",
     "CONCERNS",
+    "CALLS_MADE",
     "DEBUGGER",
     "JOB_SOURCE",
     "RECORD_ACCOUNT",
@@ -53,6 +54,7 @@ __all__ = [
     "debugger",
     "environment",
     "environment_speaks",
+    "calls_made",
     "excluded_urls",
     "excluding_variable",
     "hash_seed",
@@ -71,6 +73,9 @@ DEBUGGER = "TIMETRACER_DEBUGGER"
 PDB = "pdb"
 ATTACH = "attach:"
 """The values of that variable: pdb where a request fails, or an editor that attaches to the port behind it."""
+
+CALLS_MADE = "TIMETRACER_VERIFY_CALLS"
+"""The variable by which ``timetracer-otel verify --against`` says where the service writes its calls; no setting."""
 
 JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 """The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
@@ -101,6 +106,7 @@ class Settings(TypedDict, total=False):
     exclude_paths: Sequence[str]
     store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
     store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
+    log_records: int
     random_state: bool
     memory_databases: bool
     # Limits
@@ -120,7 +126,7 @@ class Settings(TypedDict, total=False):
     live_plugins: Sequence[str]
     live_hosts: Sequence[str]
     uncaptured: Uncaptured | Literal["refuse", "live", "record", "warn"] | None
-    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
+    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all", "rewrite"]
     block_network: bool
     replay_timing: bool
     clock: Literal["real", "recorded"]
@@ -148,7 +154,7 @@ class TraceConfig:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
-      `store_response_body`, `random_state`, `memory_databases`
+      `store_response_body`, `log_records`, `random_state`, `memory_databases`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
@@ -201,6 +207,7 @@ class TraceConfig:
     block_network: bool = False
     replay_timing: bool = False
     clock: str = "real"
+    log_records: int = 1_000
     random_state: bool = False
     memory_databases: bool = False
     replay_report: str | None = None
@@ -435,6 +442,11 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
 def hash_seed() -> str | None:
     """``PYTHONHASHSEED``, by which this Python hashes; None where it is not set, or Python does not read it."""
     return None if sys.flags.ignore_environment else environment("PYTHONHASHSEED")
+
+
+def calls_made() -> str | None:
+    """The folder for the calls that a service makes while ``timetracer-otel verify --against`` asks it; else None."""
+    return environment(CALLS_MADE)
 
 
 def job_source() -> str | None:

@@ -175,7 +175,10 @@ def test_the_end_of_a_recording_whose_process_died_is_missing_in_the_whole(run: 
     ("arguments", "said"),
     [
         (["1.msgpack"], "name at least two cassettes, as in: timetracer-otel merge CASSETTE CASSETTE -o FILE"),
-        (["1.msgpack", "gone.msgpack"], "Cassette not found: gone.msgpack"),
+        (
+            ["1.msgpack", "gone.msgpack"],
+            "gone.msgpack: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
         (["1.msgpack", "."], "Cannot read cassette .: it is a folder. Name one of the files in it."),
     ],
 )

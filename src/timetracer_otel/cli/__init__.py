@@ -27,10 +27,12 @@ COMMANDS = (
     "replay",
     "verify",
     "reproduce",
+    "to-test",
     "list",
     "find",
     "stats",
     "show",
+    "view",
     "diff",
     "merge",
     "prune",
@@ -48,9 +50,10 @@ _RUNNERS = {
     "replay": "replay CASSETTE -- python app.py",
     "verify": "verify FOLDER -- python app.py",
     "reproduce": "reproduce ID -- python app.py",
+    "to-test": "to-test ID -o tests/test_it.py -- python app.py, or: --app MODULE:APP",
 }
 """The commands that run a program, which stands behind ``--``, with an example of each."""
-_ALONE = {"reproduce": "--shell"}
+_ALONE = {"reproduce": "--shell", "to-test": "--app"}
 """Options with which such a command needs no program."""
 
 EXIT_BAD_INPUT = 2
@@ -114,7 +117,7 @@ def _run(argv: list[str]) -> int:
     if not own[0].startswith("-") and own[0] not in COMMANDS:
         raise CommandError(_unknown_command(own[0]))
     alone = {"-h", "--help", _ALONE.get(own[0], "-h")}
-    if own[0] in _RUNNERS and not program and not alone & set(own):
+    if own[0] in _RUNNERS and not program and not alone & {word.partition("=")[0] for word in own}:
         raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
     try:
         args, unknown = command_parser().parse_known_args(own)
@@ -143,7 +146,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
-        module = import_module(f"{__name__}.{name}")
+        module = _module_of(name)
         usage = f"{PROGRAM} {name} {module.USAGE}"
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, usage=usage, allow_abbrev=False
@@ -151,6 +154,10 @@ def command_parser() -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _module_of(command: str) -> Any:
+    return import_module(f"{__name__}.{command.replace('-', '_')}")
 
 
 class _ShowVersion(argparse.Action):
@@ -180,7 +187,7 @@ def _unknown_argument(argument: str, own: list[str]) -> str:
 
 def _options_of(command: str) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False)
-    import_module(f"{__name__}.{command}").add_arguments(parser)
+    _module_of(command).add_arguments(parser)
     return [flag for action in parser._actions for flag in action.option_strings]
 
 

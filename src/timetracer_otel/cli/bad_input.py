@@ -33,11 +33,12 @@ def not_found(fault: CassetteNotFoundError) -> str:
 
     path = Path(fault.path or "")
     try:
-        there = sorted(each.name for each in path.parent.iterdir())
+        # By what stands before the suffix, which most names share.
+        there = {each.name.partition(".")[0]: each for each in sorted(path.parent.iterdir())}
     except OSError:
-        there = []
-    near = get_close_matches(path.name, there, 1)
-    cure = f"Did you mean {path.with_name(near[0])}?" if near else "To see what there is: timetracer-otel list"
+        there = {}
+    near = get_close_matches(path.name.partition(".")[0], there, 1, cutoff=0.7)
+    cure = f"Did you mean {there[near[0]]}?" if near else "To see what there is: timetracer-otel list"
     return f"{path}: there is no such file or folder. {cure}"
 
 

@@ -35,7 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.match.variables import variables_of
-    from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
+    from timetracer_otel.report import (
+        event_detail,
+        exchange_detail,
+        json_view,
+        log_detail,
+        summary,
+        terminal_width,
+        timeline,
+    )
 
     cassette = read_cassette(cassette_path(args.cassette, args.cassette_dir))
     event = None if args.event is None else _event(cassette, args.event)
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
+            logged = log_detail(cassette)
+            lines += ["", *logged] if logged else []
             for each in cassette.events:
                 lines += ["", *event_detail(each, variables=variables.listed(each))]
     print_lines(lines, CALLS)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from timetracer_otel import logs
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.lineage import lineage
 from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, current_context, span_around
@@ -172,6 +173,7 @@ class Runtime:
                 begins = True
         if begins:
             closed_world.note()
+            logs.hold()
         metrics.offer()
         self._begin()
 
@@ -238,6 +240,7 @@ class Runtime:
             folder.finish()
         if recordings is not None:
             closed_world.unnote()
+            logs.release()
             recordings.stop()
         if process is not None:
             process.finish()

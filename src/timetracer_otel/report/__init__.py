@@ -5,9 +5,10 @@ from __future__ import annotations
 from timetracer_otel.report.as_json import json_view
 from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
 from timetracer_otel.report.comparison import CallChange, Comparison, compare_recordings
-from timetracer_otel.report.detail import event_detail, exchange_detail
+from timetracer_otel.report.detail import event_detail, exchange_detail, log_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
+from timetracer_otel.report.rerecording import rerecording_lines
 from timetracer_otel.report.statistics import Statistics
 from timetracer_otel.report.tables import Column, cells, fitted, format_size, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
@@ -40,6 +41,7 @@ __all__ = [
     "event_status",
     "exchange_detail",
     "fitted",
+    "log_detail",
     "format_duration",
     "format_size",
     "header_difference",
@@ -47,6 +49,7 @@ __all__ = [
     "json_view",
     "printable",
     "request_name",
+    "rerecording_lines",
     "summary",
     "table",
     "terminal_width",
