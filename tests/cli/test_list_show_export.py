@@ -206,3 +206,14 @@ def test_help_imports_no_library_that_a_plugin_is_for(arguments: list[str], tmp_
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_show_tells_the_error_of_a_request_and_its_traceback_with_bodies(run: Run, shop: Path) -> None:
+    (failed,) = shop.rglob("POST_orders_*.msgpack")
+    shown = run("show", str(failed), COLUMNS="80").stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("error")]
+    assert line.startswith("error     httpx.HTTPStatusError: Server error '500 Internal Server Error' for url")
+    assert "Traceback" not in shown
+    whole = run("show", str(failed), "--bodies").stdout
+    assert "\n\nerror\n  Traceback (most recent call last):\n" in whole
+    assert '/tests/cli/_shop.py", line ' in whole

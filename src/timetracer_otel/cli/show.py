@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.match.variables import variables_of
     from timetracer_otel.report import (
+        error_detail,
         event_detail,
         exchange_detail,
         json_view,
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
+            raised = error_detail(cassette)
+            lines += ["", *raised] if raised else []
             logged = log_detail(cassette)
             lines += ["", *logged] if logged else []
             for each in cassette.events:

@@ -7,7 +7,7 @@ from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, deco
 from timetracer_otel.report.comparison import CallChange, Comparison, compare_recordings
 from timetracer_otel.report.detail import event_detail, exchange_detail, log_detail
 from timetracer_otel.report.difference import body_difference, header_difference
-from timetracer_otel.report.head import summary
+from timetracer_otel.report.head import error_detail, summary
 from timetracer_otel.report.rerecording import rerecording_lines
 from timetracer_otel.report.statistics import Statistics
 from timetracer_otel.report.tables import Column, cells, fitted, format_size, printable, table, terminal_width
@@ -34,6 +34,7 @@ __all__ = [
     "cells",
     "compare_recordings",
     "decode_body",
+    "error_detail",
     "event_detail",
     "event_marks",
     "event_name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.base.counters import clients_without_plugin
 from timetracer_otel.match.variables import variables_of
@@ -12,10 +12,12 @@ from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.report.words import format_ms, is_observed_only, request_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from timetracer_otel.match.variables import Variables
     from timetracer_otel.types import Cassette
 
-__all__ = ["facts", "summary"]
+__all__ = ["error_detail", "facts", "summary"]
 
 
 def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]:
@@ -47,11 +49,24 @@ def facts(cassette: Cassette, variables: Variables | None = None) -> list[tuple[
         values = f"{each.replaced} value{'s' * (each.replaced != 1)} replaced"
         pairs.append(("scrubbed", f"{each.at} with timetracer-otel {each.timetracer_version}: {values}"))
     if cassette.error_info:
-        pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
+        pairs.append(("error", _error(cassette.error_info)))
     if cassette.session.versions:
         versions = sorted(cassette.session.versions.items())
         pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions)))
     return pairs
+
+
+def error_detail(cassette: Cassette) -> list[str]:
+    """The traceback of the error that the app raised, where it was recorded; no lines where there is none."""
+    traceback = (cassette.error_info or {}).get("traceback")
+    return ["error", *(f"  {printable(line)}" for line in str(traceback).splitlines())] if traceback else []
+
+
+def _error(info: Mapping[str, Any]) -> str:
+    """``ValueError: no``, and whatever else a recorder of another making has noted, but for the traceback."""
+    named = ": ".join(str(info[name]) for name in ("type", "message") if info.get(name))
+    others = [f"{name}: {value}" for name, value in info.items() if name not in ("type", "message", "traceback")]
+    return ", ".join([*([named] if named else []), *others])
 
 
 def _request(cassette: Cassette) -> str:

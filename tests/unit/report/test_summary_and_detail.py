@@ -50,7 +50,7 @@ def test_the_head_says_what_was_lost_and_what_is_not_whole() -> None:
     assert "file      none (recovered: the recorder died before the end; whole events are here)" in lines
     assert "calls     1 (1 http.client); 1 not replayable" in lines
     assert "lost      3 spans over the limit" in lines
-    assert r"error     type: ValueError, message: no\nmore" in lines
+    assert r"error     ValueError: no\nmore" in lines
     assert (
         "policies  redaction default and ssn, request bodies always, response bodies always, "
         "bodies up to 64 KiB, sample rate 0.5, failed requests only" in lines
