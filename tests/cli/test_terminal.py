@@ -47,7 +47,11 @@ def without_ends(text: str) -> str:
         (["list", "cassettes"], 200, ["\x1b[32m   200\x1b[0m", "\x1b[2mcassettes/"]),
         (["stats", "cassettes"], 80, ["\x1b[36mPOST /orders"]),
         (["show", "{POST_orders}"], 200, ["\x1b[36m#1\x1b[0m", "\x1b[34m█"]),
-        (["diff", "{GET_orders}", "{POST_orders}"], 80, ["\x1b[1;33mgone\x1b[0m"]),
+        (
+            ["diff", "{GET_orders}", "{POST_orders}"],
+            80,
+            ["\x1b[1;33mgone\x1b[0m", "\x1b[32m  +Internal Server Error", "\x1b[31m  -[[["],
+        ),
         (["audit", "secret.msgpack"], 200, ["\x1b[33m"]),
     ],
 )

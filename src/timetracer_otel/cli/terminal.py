@@ -31,11 +31,14 @@ CALLS: Final[Colours] = (
     (r"^#\d+ [\w.]+:[\w.]+: .*", "red"),
 )
 """A tree of calls with its remarks, and calls that are shown whole."""
+_OF_BODIES: Final[Colours] = ((r"^\s+-(?!--).*", "red"), (r"^\s+\+(?!\+\+).*", "green"))
+"""The lines of a body that only one side has."""
 DIFFERENCE: Final[Colours] = (
     (r"^(---|\+\+\+) .*", "bold"),
     (r"^(added|gone|changed|moved|slower|faster|repeated|answer|numbers of calls)$", "bold yellow"),
     (r"^no difference.*", "green"),
     (r"#\d+", "cyan"),
+    *_OF_BODIES,
 )
 """What two recordings differ in."""
 JUDGEMENT: Final[Colours] = (
@@ -46,6 +49,7 @@ JUDGEMENT: Final[Colours] = (
     (r"^== .*", "bold"),
     (r"\b\d+ passed\b", "green"),
     (r"\b[1-9]\d* failed\b", "red"),
+    *_OF_BODIES,
 )
 """How a service answered in a replay."""
 
