@@ -85,6 +85,7 @@ def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path)
     # A chunk of Bedrock's stream has a token in it.
     assert again["streams_of_events"]["seen"] == there["streams_of_events"]["seen"]
     assert "EventStreamError" in str(there["streams_of_events"]["seen"])
+    assert "a record" in str(there["streams_of_events"]["seen"])
 
 
 def _roles(folder: Path) -> dict[str, str]:

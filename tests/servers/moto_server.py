@@ -77,7 +77,7 @@ def _event(payload: bytes, **headers: str) -> bytes:
 
 
 class _Busy(BaseHTTPRequestHandler):
-    """A service that does what is asked at the second attempt, or never. A model of Bedrock's answers by a stream."""
+    """A service that does what is asked at the second attempt, or never. Bedrock and Kinesis answer by streams."""
 
     protocol_version = "HTTP/1.1"
     attempts: Counter[str] = Counter()
@@ -86,13 +86,15 @@ class _Busy(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.attempts[self.headers["amz-sdk-invocation-id"]] += 1
         if self.path.startswith("/model/"):
-            self._stream(asked)
+            self._speak(asked)
+        elif self.headers["X-Amz-Target"].endswith("SubscribeToShard"):
+            self._tell_records()
         elif asked.get("Limit") == 1 and self.attempts[self.headers["amz-sdk-invocation-id"]] > 1:
             self._reply(200, json.dumps({"TableNames": ["things"]}).encode())
         else:
             self._reply(400, json.dumps({"__type": "ThrottlingException", "message": "slow down"}).encode())
 
-    def _stream(self, asked: Any) -> None:
+    def _speak(self, asked: Any) -> None:
         kind = {"message_type": "event", "event_type": "chunk", "content_type": "application/json"}
         said = [
             _event(json.dumps({"bytes": b64encode(text.encode()).decode()}).encode(), **kind) for text in asked["say"]
@@ -100,6 +102,15 @@ class _Busy(BaseHTTPRequestHandler):
         error = {"message_type": "exception", "exception_type": "throttlingException"}
         if asked["fails"]:
             said.append(_event(b'{"message": "enough"}', content_type="application/json", **error))
+        self._reply(200, b"".join(said), "application/vnd.amazon.eventstream")
+
+    def _tell_records(self) -> None:
+        record = {"SequenceNumber": "1", "PartitionKey": "tea", "Data": b64encode(b"\x00 a record").decode()}
+        told = {"Records": [record], "ContinuationSequenceNumber": "2", "MillisBehindLatest": 0}
+        said = [
+            _event(json.dumps(value).encode(), message_type="event", event_type=kind)
+            for kind, value in (("initial-response", {}), ("SubscribeToShardEvent", told))
+        ]
         self._reply(200, b"".join(said), "application/vnd.amazon.eventstream")
 
     def _reply(self, status: int, body: bytes, kind: str = "application/x-amz-json-1.0") -> None:
