@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,7 @@ from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayFailedError
 from timetracer_otel.libraries.kits.conversation.pace import Pace
 from timetracer_otel.libraries.kits.websocket import far_end
 from timetracer_otel.report import event_detail
@@ -420,6 +422,28 @@ def test_a_connection_that_outlives_its_session_goes_on(service: WebSocketServic
     assert b"behind it" not in (tmp_path / "x.msgpack").read_bytes()
     service.stop()
     assert asyncio.run(replayed()) == ["<tea>"]
+
+
+def test_the_legacy_client_of_websockets_is_refused(service: WebSocketService, tmp_path: Path) -> None:
+    async def work() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from websockets.legacy.client import connect as connect_as_before
+
+            async with connect_as_before(service.url + "/echo") as socket:
+                await socket.send("tea")
+                return await socket.recv()
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == "<tea>"
+    assert read_cassette(tmp_path / "x.msgpack").events == []
+    with (
+        pytest.raises(ReplayFailedError),
+        replay(tmp_path / "x.msgpack"),
+        pytest.raises(NetworkBlockedError) as caught,
+    ):
+        asyncio.run(work())
+    assert "not switched on" not in str(caught.value)
 
 
 def test_connections_to_one_url_may_be_opened_in_another_order(service: WebSocketService, tmp_path: Path) -> None:

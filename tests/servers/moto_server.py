@@ -132,7 +132,9 @@ def main() -> None:
     for each in (metadata, busy):
         threading.Thread(target=each.serve_forever, daemon=True).start()
     _, port = moto.get_host_and_port()
-    print(json.dumps({"ports": {"aws": port, "metadata": metadata.server_port, "busy": busy.server_port}}), flush=True)
+    print(
+        json.dumps({"ports": {"aws": port, "metadata": metadata.server_port, "busy": busy.server_port}}), flush=True
+    )
     sys.stdin.read()
     os._exit(0)
 
