@@ -1,4 +1,7 @@
-"""A small server of APIs whose clients stand on urllib3: Elasticsearch (OpenSearch), Kubernetes, S3. It keeps what it is given."""
+"""A small server of APIs whose clients stand on urllib3: Elasticsearch and OpenSearch, Kubernetes, S3.
+
+It keeps what it is given.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from base64 import b64encode
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 from moto.server import ThreadedMotoServer  # type: ignore[import-untyped,unused-ignore]
 
@@ -80,7 +80,7 @@ class _Busy(BaseHTTPRequestHandler):
     """A service that does what is asked at the second attempt, or never. Bedrock and Kinesis answer by streams."""
 
     protocol_version = "HTTP/1.1"
-    attempts: Counter[str] = Counter()
+    attempts: ClassVar[Counter[str]] = Counter()
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -132,9 +132,8 @@ def main() -> None:
     for each in (metadata, busy):
         threading.Thread(target=each.serve_forever, daemon=True).start()
     _, port = moto.get_host_and_port()
-    print(
-        json.dumps({"ports": {"aws": port, "metadata": metadata.server_port, "busy": busy.server_port}}), flush=True
-    )
+    ports = {"aws": port, "metadata": metadata.server_port, "busy": busy.server_port}
+    print(json.dumps({"ports": ports}), flush=True)
     sys.stdin.read()
     os._exit(0)
 
