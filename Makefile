@@ -39,7 +39,7 @@ CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP -u PYTHONDONTWRITEBYTE
   PYTHONHASHSEED=$(HASH_SEED)
 
 EXPORTERS := $(patsubst %/pyproject.toml,%,$(wildcard exporters/*/pyproject.toml))
-SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name py.typed -type f 2>/dev/null)
+SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name '*.js' -o -name '*.css' -o -name py.typed -type f 2>/dev/null)
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
 
 # mysqlclient is built from its source, where its library's headers are (libmariadb-dev), Python's, and a compiler.
@@ -56,7 +56,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-urllib3 suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-clients suite-urllib3 suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -116,6 +116,9 @@ suite-injection: $(STAMPS)/installed ## each function of ours that runs in a rec
 
 suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_rabbitmq $(PYTEST_ARGS)
+
+suite-browser: $(STAMPS)/installed ## the page of `view` in a real browser, which Debian's chromium package brings (ten seconds)
+	@$(CLEAN) $(BIN)/python -m pytest tests/suite_browser $(PYTEST_ARGS)
 
 suite-transports: ## what Logfire's and Datadog's clients send goes on, and counts nowhere (a minute; in .venv-transports)
 	@$(MAKE) --no-print-directory VENV=.venv-transports GROUP=transports .venv-transports/stamps/installed

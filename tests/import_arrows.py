@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("current",),
     # one call
     ("calls",),
-    ("guard", "otel", "libraries"),
+    ("guard", "logs", "otel", "libraries"),
     ("incoming",),
     # a process, and what OpenTelemetry loads of us
     ("process",),
@@ -70,6 +70,8 @@ ALLOWED_IN = {
     "tqdm": ("verify",),
     "junitparser": ("verify",),
     "kingfisher_sdk": ("audit",),
+    "rich": ("cli",),
+    "shtab": ("cli",),
     "time_machine": ("process",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression", "cryptography"})

@@ -106,6 +106,7 @@ class ReplayMismatchError(TimetracerError):
             the nearest recorded requests.
         rules: The rules of the setting ``ignore`` that would leave out all that differs from the nearest event;
             empty where no rule is advised.
+        advice: The setting with these rules, to be copied as it stands; empty where no rule is advised.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class ReplayMismatchError(TimetracerError):
         candidates: Sequence[str] = (),
         candidates_are: str = "calls",
         rules: Sequence[str] = (),
+        advice: str = "",
     ) -> None:
         self.message = message
         self.cassette_path = cassette_path
@@ -131,15 +133,12 @@ class ReplayMismatchError(TimetracerError):
         self.hint = hint
         self.candidates: tuple[str, ...] = tuple(candidates)
         self.rules: tuple[str, ...] = tuple(rules)
+        self.advice = advice
         self._candidates_are = candidates_are
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
         lines = [self.message]
-        if self.cassette_path:
-            lines.append(f"  cassette: {self.cassette_path}")
-        if self.endpoint:
-            lines.append(f"  recorded request: {self.endpoint}")
         if self.candidates:
             lines.append(f"  nearest recorded {self._candidates_are}:")
             lines += [f"    {line}" for candidate in self.candidates for line in candidate.splitlines()]
@@ -150,6 +149,12 @@ class ReplayMismatchError(TimetracerError):
                 lines.append(f"    {name}: recorded {self.expected.get(name)!r}, now {self.actual.get(name)!r}")
         if self.hint:
             lines.append(f"  what to do: {self.hint}")
+        if self.advice:
+            lines += ["  to leave out of the comparison what changes from run to run:", f"    {self.advice}"]
+        if self.cassette_path:
+            lines.append(f"  cassette: {self.cassette_path}")
+        if self.endpoint:
+            lines.append(f"  recorded request: {self.endpoint}")
         return lines
 
 

@@ -11,8 +11,9 @@ import pytest
 from tests.cli.conftest import Run
 from tests.sample_cassettes import checkout
 from timetracer_otel.cassette import save_cassette
-from timetracer_otel.cli import main
+from timetracer_otel.cli import COMMANDS, main
 
+ALL = ", ".join(COMMANDS)
 NAMES = "custom, db, http, httpx"
 EMPTY = "an empty name (is a variable not set?); name a file or folder."
 
@@ -34,24 +35,15 @@ def _files(tmp_path: Path) -> None:
     [
         (
             [],
-            (
-                "say which command: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export. "
-                "See: timetracer-otel --help"
-            ),
+            f"say which command: {ALL}. See: timetracer-otel --help",
         ),
         (
             ["recrod"],
-            (
-                "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
-            ),
+            f"there is no command 'recrod'; did you mean 'record'? Commands: {ALL}.",
         ),
         (
             ["zap"],
-            (
-                "there is no command 'zap'. "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
-            ),
+            f"there is no command 'zap'. Commands: {ALL}.",
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
         (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),

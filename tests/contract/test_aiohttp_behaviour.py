@@ -17,7 +17,7 @@ from aiohttp import web
 
 from tests.contract import http_telemetry
 from tests.contract.aiohttp_flavour import AiohttpFlavour, observe_response
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_redaction import HttpRedaction
 from tests.servers._upstream import Upstream
@@ -31,6 +31,7 @@ from timetracer_otel.session import ReplaySession
 FLAVOUR = AiohttpFlavour()
 
 
+@one_client_a_test
 class TestAiohttp(HttpBehaviour):
     flavour = FLAVOUR
 

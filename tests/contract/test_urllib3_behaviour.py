@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from urllib3.util.retry import Retry
 
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_redaction import HttpRedaction
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import steady
@@ -29,6 +29,7 @@ FLAVOUR = Urllib3Flavour()
 http2: Any = importlib.import_module("urllib3.http2") if importlib.util.find_spec("urllib3.http2") else None
 
 
+@one_client_a_test
 class TestUrllib3(HttpBehaviour):
     flavour = FLAVOUR
 

@@ -506,6 +506,17 @@ class WebSocketClient(_Flavour):
     def _functions() -> Any:
         return methods_of(_core), vars(_core)["connect"]
 
+    def start(self, folder: Path) -> None:
+        super().start(folder)
+        # What is there before is not looked at by the collections below, which so take no time in a process that has
+        # run thousands of tests.
+        gc.collect()
+        gc.freeze()
+
+    def tear_down(self) -> None:
+        gc.unfreeze()
+        super().tear_down()
+
     def perform(self, case: Case) -> Any:
         try:
             return super().perform(case)

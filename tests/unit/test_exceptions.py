@@ -55,8 +55,8 @@ def test_a_missing_library_names_the_line_that_installs_it() -> None:
 def test_a_mismatch_shows_fields_where_there_are_no_candidates() -> None:
     assert str(EXAMPLES[4]).splitlines() == [
         "no",
-        "  cassette: x",
         "  nearest recorded call: #3",
         "    a: recorded 1, now 2",
         "  what to do: record",
+        "  cassette: x",
     ]

@@ -293,6 +293,14 @@ SETTINGS: tuple[Setting, ...] = (
         "true: the state that Python's `random` had when the recording began stands in its header (2.5 KB).",
     ),
     Setting(
+        "log_records",
+        "LOG_RECORDS",
+        int,
+        "0 or more",
+        "The most log records of the app that a recording of a request, a job or a block keeps; further ones "
+        "are counted. 0: none.",
+    ),
+    Setting(
         "memory_databases",
         "MEMORY_DATABASES",
         _flag,
@@ -377,7 +385,8 @@ SETTINGS: tuple[Setting, ...] = (
         _RECORD_MODE,
         _RECORD_MODES,
         "What a replay does with calls that the cassette does not hold. none: error; once: record where the "
-        "file is missing; new_episodes: make them and add them; all: record anew.",
+        "file is missing; new_episodes: make them and add them; all: record anew; "
+        "rewrite: the same, but the file stays as it is where the run fails.",
     ),
     Setting(
         "match_on",
@@ -462,7 +471,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
-        *("random_state", "memory_databases"),
+        *("log_records", "random_state", "memory_databases"),
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),
@@ -509,7 +518,7 @@ def check(field: str, value: Any, named: str) -> None:
     """
     if field == "sample_rate" and not 0.0 <= value <= 1.0:
         raise wrong(named, value, "0.0 to 1.0")
-    if field in {"max_body_kb", "max_session_kb", "late_s", "journal_s"} and not 0 <= value < math.inf:
+    if field in {"max_body_kb", "max_session_kb", "late_s", "journal_s", "log_records"} and not 0 <= value < math.inf:
         raise wrong(named, value, "0 or more")
     if field in {"max_events", "max_sessions"} and value < 1:
         raise wrong(named, value, "1 or more")

@@ -20,9 +20,27 @@ from timetracer_otel.exceptions import TimetracerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "command_parser", "main"]
 
-COMMANDS = ("record", "replay", "verify", "reproduce", "list", "find", "show", "diff", "audit", "scrub", "export")
+COMMANDS = (
+    "record",
+    "replay",
+    "verify",
+    "reproduce",
+    "to-test",
+    "list",
+    "find",
+    "stats",
+    "show",
+    "view",
+    "diff",
+    "merge",
+    "prune",
+    "audit",
+    "scrub",
+    "export",
+    "completion",
+)
 """Names of the commands, in the order of the help; each is a module of this package."""
 
 PROGRAM = "timetracer-otel"
@@ -32,9 +50,10 @@ _RUNNERS = {
     "replay": "replay CASSETTE -- python app.py",
     "verify": "verify FOLDER -- python app.py",
     "reproduce": "reproduce ID -- python app.py",
+    "to-test": "to-test ID -o tests/test_it.py -- python app.py, or: --app MODULE:APP",
 }
 """The commands that run a program, which stands behind ``--``, with an example of each."""
-_ALONE = {"reproduce": "--shell"}
+_ALONE = {"reproduce": "--shell", "to-test": "--app"}
 """Options with which such a command needs no program."""
 
 EXIT_BAD_INPUT = 2
@@ -88,10 +107,10 @@ def _run(argv: list[str]) -> int:
     if not own[0].startswith("-") and own[0] not in COMMANDS:
         raise CommandError(_unknown_command(own[0]))
     alone = {"-h", "--help", _ALONE.get(own[0], "-h")}
-    if own[0] in _RUNNERS and not program and not alone & set(own):
+    if own[0] in _RUNNERS and not program and not alone & {word.partition("=")[0] for word in own}:
         raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
     try:
-        args = _parser().parse_args(own)
+        args = command_parser().parse_args(own)
     except SystemExit as stop:  # argparse has printed the help or the version
         sys.stdout.flush()
         return int(stop.code or 0)
@@ -109,12 +128,13 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv, []
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
-        module = import_module(f"{__name__}.{name}")
+        module = import_module(f"{__name__}.{name.replace('-', '_')}")
         usage = f"{PROGRAM} {name} {module.USAGE}"
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, usage=usage, allow_abbrev=False

@@ -117,7 +117,8 @@ def _looked_through(
 
 
 def _print(findings: Sequence[Finding], files: int) -> None:
-    from timetracer_otel.report import Column, printable, table, terminal_width
+    from timetracer_otel.cli.terminal import print_table
+    from timetracer_otel.report import Column, printable, terminal_width
 
     by_file: Mapping[str, list[Finding]] = {}
     for finding in findings:
@@ -129,7 +130,7 @@ def _print(findings: Sequence[Finding], files: int) -> None:
     columns = (
         Column("event", right=True),
         Column("place", elastic=True, keep="ends"),
-        Column("looks like"),
+        Column("looks like", tone="trouble"),
         Column("found by"),
         Column("rule", elastic=True),
     )
@@ -145,8 +146,7 @@ def _print(findings: Sequence[Finding], files: int) -> None:
             for each in found
         ]
         print(printable(file))
-        for line in table(columns, rows, terminal_width()):
-            print(f"  {line}")
+        print_table(columns, rows, terminal_width(), indent="  ")
         print()
     places = len(findings)
     look = "places look like secrets" if places != 1 else "place looks like a secret"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.cli.bad_input import CommandError, one_line
+from timetracer_otel.cli.terminal import JUDGEMENT, print_lines
 from timetracer_otel.cli.trial import (
     FLAGS,
     Trial,
@@ -138,8 +139,7 @@ def _reproduce(args: argparse.Namespace, given: dict[str, str], path: str, casse
             runner.verdicts.close()
             if queue is not None:
                 queue.close()
-            for line in reproduction(cassette, result, service):
-                print(line)
+            print_lines(reproduction(cassette, result, service), JUDGEMENT)
             return int(bool(result.problems))
 
 

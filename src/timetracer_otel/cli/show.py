@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from timetracer_otel.base.printable import for_terminal, printable
+from timetracer_otel.base.printable import for_terminal
 from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.terminal import CALLS, HEAD, print_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.match.variables import variables_of
-    from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
+    from timetracer_otel.report import (
+        event_detail,
+        exchange_detail,
+        json_view,
+        log_detail,
+        summary,
+        terminal_width,
+        timeline,
+    )
 
     cassette = read_cassette(cassette_path(args.cassette, args.cassette_dir))
     event = None if args.event is None else _event(cassette, args.event)
@@ -48,14 +57,16 @@ def run(args: argparse.Namespace) -> int:
     if event is not None:
         lines = event_detail(event, variables=variables.listed(event))
     else:
-        lines = [*summary(cassette, variables), "", *timeline(cassette, terminal_width(), _ascii_only())]
+        print_lines([*summary(cassette, variables), ""], HEAD)
+        lines = timeline(cassette, terminal_width(), _ascii_only())
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
+            logged = log_detail(cassette)
+            lines += ["", *logged] if logged else []
             for each in cassette.events:
                 lines += ["", *event_detail(each, variables=variables.listed(each))]
-    for line in lines:
-        print(printable(line))
+    print_lines(lines, CALLS)
     return 0
 
 

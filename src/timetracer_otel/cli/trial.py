@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from timetracer_otel.match.folder_index import FolderIndex
-    from timetracer_otel.verify import Address, JobQueue, Planned, Runner, Service
+    from timetracer_otel.verify import Address, Against, JobQueue, Planned, Runner, Service
 
 __all__ = [
     "FLAGS",
@@ -142,6 +142,7 @@ class Trial:
         index: The folder.
         planned: What it is asked.
         terminal: Whether the service has the terminal of this process, for a debugger in it.
+        against: What its calls are compared with; None where they are not.
         variables: Variables of the service's environment besides.
     """
 
@@ -150,6 +151,7 @@ class Trial:
     index: FolderIndex
     planned: Sequence[Planned]
     terminal: bool = False
+    against: Against | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -171,7 +173,7 @@ class Trial:
         from timetracer_otel.base.settings import variable_kinds
         from timetracer_otel.cli.launch import instrumented
         from timetracer_otel.cli.options import parsed_option
-        from timetracer_otel.config import JOB_SOURCE, TraceConfig
+        from timetracer_otel.config import CALLS_MADE, JOB_SOURCE, TraceConfig
         from timetracer_otel.verify import (
             NOWHERE,
             Ignored,
@@ -212,7 +214,12 @@ class Trial:
                 fail_on_unused,
                 kinds,
                 recorded_clock,
+                self.against,
             )
+            if self.against is not None:
+                calls = scratch / "calls"
+                calls.mkdir()
+                environment = {**environment, CALLS_MADE: str(calls)}
             stack.enter_context(ended_by_signals())
             output = None if self.terminal else args.service_log or scratch / "output.log"
             environment = {**environment, **self.variables}

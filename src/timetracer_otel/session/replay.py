@@ -46,6 +46,7 @@ from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Alike, Bindings, Found, Rivals
+from timetracer_otel.session.made_calls import MadeCalls
 from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -144,6 +145,8 @@ class ReplaySession(BaseSession):
         self.fallback: Callable[[], ReplaySession] | None = None
         """Gives another session to ask for calls that this one does not hold. Set when the request has ended: calls
         made after that may have been recorded outside the request."""
+        self.made_calls: MadeCalls | None = None
+        """Notes the calls of this run that no event answers, where somebody compares them; else None."""
         self._misses: list[ReplayMismatchError] = []
         self._refused: set[int] = set()
         self._lock = threading.Lock()
@@ -307,6 +310,20 @@ class ReplaySession(BaseSession):
         with self._lock:
             self.live_calls[plugin_name] += 1
 
+    def note_live_call(self, call: Call) -> None:
+        """Note a call that goes out for real, where somebody compares the calls of this run."""
+        if self.made_calls is not None:
+            made = self.redacted(call)
+            attempt = self._shown.shown(_attempt(made, self._rules, partial(self._refused_by, made)))
+            self.made_calls.went_out(self._index.mark, attempt, call.event_type)
+
+    def calls_made(self) -> list[DependencyEvent]:
+        """The calls of this run up to now, in their order: those that were answered, missed, or made for real. The
+        last two are there from when `made_calls` was set.
+        """
+        answered = self._index.in_order_taken()
+        return (self.made_calls or MadeCalls()).in_order(answered)
+
     def span_ended(self, span: EndedSpan) -> None:
         """Count the call of a client span that no plugin saw.
 
@@ -368,7 +385,7 @@ class ReplaySession(BaseSession):
         found = self._decided(made, path)
         if found.event is None:
             attempt = _attempt(made, self._rules, partial(self._refused_by, made))
-            raise self._missed(attempt, found.ambiguous, made.key)
+            raise self._missed(attempt, found.ambiguous, made.key, made.call.event_type)
         return found.event
 
     def match_as_recorded(
@@ -907,11 +924,18 @@ class ReplaySession(BaseSession):
         return by_place[0], by_place[1], answered
 
     def _missed(
-        self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = (), key: Key | None = None
+        self,
+        attempt: Attempt,
+        ambiguous: Sequence[DependencyEvent] = (),
+        key: Key | None = None,
+        event_type: EventType = EventType.CUSTOM,
     ) -> ReplayMismatchError:
         waiting, taken, answered = self._near(attempt, key)
+        shown = self._shown.shown(attempt)
+        if self.made_calls is not None:
+            self.made_calls.missed(self._index.mark, shown, event_type)
         error = mismatch(
-            self._shown.shown(attempt),
+            shown,
             waiting,
             taken,
             ambiguous,

@@ -118,10 +118,19 @@ class Exchange(conversation.Exchange):
         """The server begins to answer."""
         if self.greeting is None:
             self.greeting = self.said(internals.pairs_of(metadata))
+            self._answers(self.greeting)
 
     def receives(self, message: bytes) -> None:
         """The server sends a message."""
-        self.messages.append(self.said(message if self.keeps(len(message)) else b""))
+        said = self.said(message if self.keeps(len(message)) else b"")
+        if not self.messages and self.greeting is None:
+            self._answers(said)
+        self.messages.append(said)
+
+    def _answers(self, said: Said) -> None:
+        """The server has said its first word: a stream is answered by that, and goes on."""
+        if self.recording is not None and self.recording.goes_on:
+            self.recording.returned_s = self.began_s + said.at_ms / 1000
 
     def ends(self, code: int, details: Any, trailing: Any, error: Any) -> None:
         """The call has ended."""
@@ -210,6 +219,7 @@ class CallSite(Site):
         """The core gave a call, which is noted while it goes on."""
         exchange = self.exchange
         exchange.recording = recording
+        recording.goes_on = self.streams or self.answers_stream
         if exchange.ended_s is not None:
             recording.close(exchange.ended_s)
         return value

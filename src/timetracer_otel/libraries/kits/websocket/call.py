@@ -145,6 +145,7 @@ class SocketSite(Site):
         exchange = self.exchange
         assert exchange is not None
         exchange.recording = recording
+        recording.goes_on = True
         noted = None if value is None else self._note(value, exchange)
         if exchange.ended_s is not None:
             recording.close(exchange.ended_s)
