@@ -24,9 +24,13 @@ import urllib3
 from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from timetracer_otel import record, replay
-from timetracer_otel.plugins import enable_aiohttp, enable_botocore
+from timetracer_otel.plugins import enable_aiohttp, enable_botocore, enable_requests
 
 CONFIG = Config(region_name="us-east-1", s3={"addressing_style": "path"}, retries={"max_attempts": 2})
 CASES: dict[str, Callable[[], Any]] = {}
@@ -234,10 +238,38 @@ def typed(value: Any) -> Any:
     return [kind, repr(value)]
 
 
+def traced() -> InMemorySpanExporter:
+    """What keeps the spans of OpenTelemetry's own instrumentation, which sessions switch on then."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    trace.set_tracer_provider(provider)
+    return spans
+
+
+def shown(spans: InMemorySpanExporter) -> Any:
+    """The spans of a case: names, kinds, statuses, the spans around them, and the names of their attributes."""
+    finished = spans.get_finished_spans()
+    spans.clear()
+    names = {span.context.span_id: span.name for span in finished if span.context is not None}
+    return sorted(
+        [
+            span.name,
+            span.kind.name,
+            span.status.status_code.name,
+            names.get(span.parent.span_id) if span.parent is not None else None,
+            sorted({*(span.attributes or {})} - {"timetracer.replayed"}),
+        ]
+        for span in finished
+    )
+
+
 def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
+    spans = traced() if redact == "default" else InMemorySpanExporter()
     OLDER.update(sts=client("sts"), s3=client("s3"))
     enable_botocore()
     enable_aiohttp()
+    enable_requests()
     found = {}
     for name, work in CASES.items():
         if redact == "off" and work is presigned:
@@ -252,7 +284,7 @@ def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
             with replay(path) as session:
                 seen = typed(work())
             verdict = str(session.verdict()).splitlines()[0]
-        found[name] = {"seen": seen, "verdict": verdict}
+        found[name] = {"seen": seen, "verdict": verdict, "spans": shown(spans)}
     print(json.dumps(found))
 
 

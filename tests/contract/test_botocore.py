@@ -78,6 +78,9 @@ def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path)
         for secret in (*KEYS.values(), "pw-in-the-secret"):
             assert secret.encode() not in written, name
         assert ", 0 missed, 0 unused, 0 live" in again[name]["verdict"], name
+        assert again[name]["spans"] == there[name]["spans"], name
+    # OpenTelemetry's instrumentation of botocore makes the spans of a replay.
+    assert "SQS.ListQueues" in [name for name, *_ in there["sqs"]["spans"]]
     for name in ("attempts", "presigned"):
         assert again[name]["seen"] == there[name]["seen"]
     content = "b'by requests'"
