@@ -35,7 +35,7 @@ def _files(tmp_path: Path) -> None:
         (
             [],
             (
-                "say which command: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export. "
+                "say which command: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export. "
                 "See: timetracer-otel --help"
             ),
         ),
@@ -43,14 +43,14 @@ def _files(tmp_path: Path) -> None:
             ["recrod"],
             (
                 "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export."
             ),
         ),
         (
             ["zap"],
             (
                 "there is no command 'zap'. "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export."
             ),
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),

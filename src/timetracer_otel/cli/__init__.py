@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("record", "replay", "verify", "reproduce", "list", "find", "show", "diff", "audit", "scrub", "export")
+COMMANDS = (
+    "record",
+    "replay",
+    "verify",
+    "reproduce",
+    "list",
+    "find",
+    "show",
+    "diff",
+    "check",
+    "audit",
+    "scrub",
+    "export",
+)
 """Names of the commands, in the order of the help; each is a module of this package."""
 
 PROGRAM = "timetracer-otel"
