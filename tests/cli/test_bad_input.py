@@ -35,8 +35,8 @@ def _files(tmp_path: Path) -> None:
         (
             [],
             (
-                "say which command: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export. "
-                "See: timetracer-otel --help"
+                "say which command: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, "
+                "export. See: timetracer-otel --help"
             ),
         ),
         (

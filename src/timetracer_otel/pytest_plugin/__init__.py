@@ -329,19 +329,23 @@ def _replaying(
     record_mode: _RecordMode = "none",
 ) -> Generator[ReplaySession, None, None]:
     import timetracer_otel
-    from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_unused, note_used
+    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_age, note_unused, note_used
     from timetracer_otel.session import ReplaySession
     from timetracer_otel.testing import everywhere
 
     names = checked(plugins)
     for each in path.rglob("*.msgpack*") if path.is_dir() else [path]:
         note_used(request.node, each)
-    settings: Settings = {"mock_plugins": names, "record_mode": record_mode}
+    # These fixtures give a replay, and so they do not record a cassette anew that is too old.
+    max_age = TraceConfig.from_env().max_age.replace("record", "warn")
+    settings: Settings = {"mock_plugins": names, "record_mode": record_mode, "max_age": max_age}
     if strict is not None:
         settings["strict_replay"] = strict
     with timetracer_otel.replay(path, **settings) as session:
         # `timetracer_auto` records by itself where the record mode is "all", so this is never a recording.
         assert isinstance(session, ReplaySession)
+        note_age(request.node, session)
         try:
             # The session of a folder is current everywhere: it is that of the process.
             with nullcontext() if path.is_dir() else everywhere(session, request.instance):

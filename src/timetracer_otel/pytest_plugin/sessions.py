@@ -30,6 +30,7 @@ __all__ = [
     "checked",
     "default_record_mode",
     "note_account",
+    "note_age",
     "note_unused",
     "note_used",
 ]
@@ -93,6 +94,7 @@ class TestSession:
         """Begin the session, and make it current in this context until the end of the block."""
         note_used(self._item, self.path)
         self._session = session = self._block.__enter__()
+        note_age(self._item, session)
         try:
             with everywhere(session, self._request.instance):
                 yield session
@@ -204,6 +206,12 @@ def default_record_mode() -> Literal["none", "once"]:
 def note_used(item: pytest.Item, path: Path) -> None:
     """Say in the test's report that it used a cassette. pytest-xdist sends the report back from its workers."""
     item.user_properties.append((CASSETTE, str(path)))
+
+
+def note_age(item: pytest.Item, session: BaseSession) -> None:
+    """Warn of a cassette that is older than the setting ``max_age`` allows."""
+    if isinstance(session, ReplaySession) and session.overdue:
+        item.warn(UserWarning(session.overdue))
 
 
 def note_account(item: pytest.Item, session: BaseSession | None) -> None:
