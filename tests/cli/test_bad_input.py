@@ -36,21 +36,23 @@ def _files(tmp_path: Path) -> None:
             [],
             (
                 "say which command: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, "
-                "export. See: timetracer-otel --help"
+                "export, git-setup. See: timetracer-otel --help"
             ),
         ),
         (
             ["recrod"],
             (
                 "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export, "
+                "git-setup."
             ),
         ),
         (
             ["zap"],
             (
                 "there is no command 'zap'. "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, diff, check, audit, scrub, export, "
+                "git-setup."
             ),
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),

@@ -35,8 +35,9 @@ COMMANDS = (
     "audit",
     "scrub",
     "export",
+    "git-setup",
 )
-"""Names of the commands, in the order of the help; each is a module of this package."""
+"""Names of the commands, in the order of the help; each is a module of this package, with ``_`` for ``-``."""
 
 PROGRAM = "timetracer-otel"
 _DESCRIPTION = "Record the HTTP, SQL and Redis calls of a service traced with OpenTelemetry, and replay them offline."
@@ -127,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
-        module = import_module(f"{__name__}.{name}")
+        module = import_module(f"{__name__}.{name.replace('-', '_')}")
         usage = f"{PROGRAM} {name} {module.USAGE}"
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, usage=usage, allow_abbrev=False

@@ -14,7 +14,7 @@ from typing import Any
 
 from timetracer_otel.types import Cassette, DependencyEvent, HeaderMap
 
-__all__ = ["json_view"]
+__all__ = ["json_value", "json_view"]
 
 
 def json_view(value: Cassette | DependencyEvent) -> dict[str, Any]:
@@ -26,6 +26,11 @@ def json_view(value: Cassette | DependencyEvent) -> dict[str, Any]:
     """
     viewed: dict[str, Any] = _view(value)
     return viewed
+
+
+def json_value(value: Any) -> Any:
+    """Any value of a cassette in the same manner."""
+    return _view(value)
 
 
 def _view(value: Any) -> Any:
