@@ -136,6 +136,8 @@ class ReplaySession(BaseSession):
         """Where calls may go for real; None where the settings name no hosts."""
         self.recorder: TraceSession | None = None
         """Records the calls that the cassette does not hold, in the record mode ``new_episodes``; else None."""
+        self.overdue: str | None = None
+        """That the cassette is older than the setting ``max_age`` allows; None where it is not."""
         self.asked_by: str | None = None
         """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
