@@ -35,22 +35,22 @@ def _files(tmp_path: Path) -> None:
         (
             [],
             (
-                "say which command: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export. "
-                "See: timetracer-otel --help"
+                "say which command: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, "
+                "export. See: timetracer-otel --help"
             ),
         ),
         (
             ["recrod"],
             (
                 "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, export."
             ),
         ),
         (
             ["zap"],
             (
                 "there is no command 'zap'. "
-                "Commands: record, replay, verify, reproduce, list, find, show, diff, audit, scrub, export."
+                "Commands: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, export."
             ),
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
