@@ -1,5 +1,6 @@
-"""``timetracer-otel view``: where the page goes, and what is said of bad input. `tests/unit/report/test_page.py` looks
-at the page, and ``make suite-browser`` at what a browser makes of it.
+"""``timetracer-otel view``: where the page goes, and what is said of bad input.
+
+`tests/unit/report/test_page.py` looks at the page, and ``make suite-browser`` at what a browser makes of it.
 """
 
 from __future__ import annotations
