@@ -65,8 +65,10 @@ READERS_SEE = "session"
 them, and functions of ``blocks`` and ``process``, for the account at the end."""
 
 SHOWN_IN_NOTEBOOKS = ("notebooks", "report.notebook")
-"""The one module that loads what stands above it, inside a function, and what it loads. A notebook asks a value for its
-HTML: the lowest floor has the values, and a reader makes the HTML."""
+"""The one module that loads what stands above it, inside a function, and what it loads.
+
+A notebook asks a value for its HTML: the lowest floor has the values, and a reader makes the HTML.
+"""
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
