@@ -210,6 +210,11 @@ class ReplaySession(BaseSession):
     def _events(self) -> list[DependencyEvent]:
         return self._with_beside if self._with_beside is not None else self.cassette.events
 
+    def __repr__(self) -> str:
+        of = f" of {self.cassette_path}" if self.cassette_path else ""
+        counts = f"{len(self._index.taken())} hit, {len(self._misses)} missed"
+        return f"<{type(self).__name__} {self.session_id[:8]}{of}: {counts}>"
+
     @property
     def mode(self) -> TraceMode:
         """`TraceMode.REPLAY`."""
