@@ -107,16 +107,16 @@ REQUEST = RequestSnapshot("GET", "/a")
             {"request": REQUEST},
             {"request": RequestSnapshot("GET", "/b")},
             (
-                "one is of GET /a, the other one of GET /b, and a cassette is of one request at most. Leave both in a "
-                "folder: a replay of the folder answers each request from its own."
+                "one is of GET /a, the other one of GET /b, and a cassette is of one request at most. Leave both in "
+                "a folder: a replay of the folder answers each request from its own."
             ),
         ),
         (
             {"request": REQUEST},
             {"session": {"process": ["b" * 32]}},
             (
-                "the second one was recorded by another process than GET /a. Merge a request with the recording of its "
-                "own process."
+                "the second one was recorded by another process than GET /a. Merge a request with the recording of "
+                "its own process."
             ),
         ),
         ({}, {"number": 1}, "they are the same recording. Name it once."),
@@ -131,8 +131,8 @@ REQUEST = RequestSnapshot("GET", "/a")
             {"pseudonyms": ("sk-oobc-xsmedk3238135719",)},
             {"pseudonyms": ("sk-zwqy-nrqpxe5578218774",)},
             (
-                "both hold secrets, and each recording has pseudonyms of its own for the same secret, so that no replay "
-                "could tell that they are one. Record both in one session, or leave them in a folder."
+                "both hold secrets, and each recording has pseudonyms of its own for the same secret, so that no "
+                "replay could tell that they are one. Record both in one session, or leave them in a folder."
             ),
         ),
     ],
@@ -175,7 +175,10 @@ def test_the_end_of_a_recording_whose_process_died_is_missing_in_the_whole(run: 
     ("arguments", "said"),
     [
         (["1.msgpack"], "name at least two cassettes, as in: timetracer-otel merge CASSETTE CASSETTE -o FILE"),
-        (["1.msgpack", "gone.msgpack"], "Cassette not found: gone.msgpack"),
+        (
+            ["1.msgpack", "gone.msgpack"],
+            "gone.msgpack: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
         (["1.msgpack", "."], "Cannot read cassette .: it is a folder. Name one of the files in it."),
     ],
 )

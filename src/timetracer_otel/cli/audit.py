@@ -124,6 +124,9 @@ def _print(findings: Sequence[Finding], files: int) -> None:
     for finding in findings:
         by_file.setdefault(finding.file, []).append(finding)  # type: ignore[attr-defined]
     counted = f"{files} file{'s' * (files != 1)}"
+    if not files:
+        print("There is no file to look through.")
+        return
     if not findings:
         print(f"Nothing in {counted} looks like a secret.")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.bad_input import CommandError, not_written
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette.stores.parts import is_running
     from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.cli.terminal import print_lines
+    from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.match.merging import merged
     from timetracer_otel.report import request_name
 
@@ -48,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"{path}: its recording is under way. Wait for its end.")
     done = merged([read_cassette(path) for path in paths])
     compression = _compression(args.output)
-    check_writable(args.output, compression)
-    save_cassette(done.cassette, args.output, compression)
+    try:
+        check_writable(args.output, compression)
+        save_cassette(done.cassette, args.output, compression)
+    except CassetteError as fault:
+        raise CommandError(not_written("-o", args.output, fault)) from fault
     calls = len(done.cassette.events)
     name = request_name(done.cassette)
     lines = [f"{args.output}: {name}, {calls} call{'s' * (calls != 1)} of {len(paths)} recordings"]

@@ -23,6 +23,7 @@ __all__ = [
     "FLAGS",
     "Trial",
     "add_service_options",
+    "checked",
     "header_options",
     "is_sendable",
     "positive_options",
@@ -81,6 +82,24 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "uncaptured", "--uncaptured", "")
     add_setting(parser, "variables", "--variables", "KINDS")
     add_setting(parser, "clock", "--clock", "")
+
+
+def checked(args: argparse.Namespace) -> tuple[dict[str, str], bool]:
+    """The settings of the service's replay that were given as options, by field, and whether it gets the clock of the
+    recording. All options of `add_service_options` are checked.
+
+    Raises:
+        CommandError: A value is not allowed, or needs a package that is missing.
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
+
+    given = overrides(args, FLAGS)
+    recorded_clock = check_clock(given, FLAGS["clock"])
+    check_plugin_names(given, FLAGS, known_plugins())
+    header_options(args)
+    positive_options(args, "timeout", "start_timeout")
+    return given, recorded_clock
 
 
 def require_extra(command: str) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from timetracer_otel.cli.bad_input import CommandError, one_line
 from timetracer_otel.cli.choosing import KINDS
+from timetracer_otel.cli.terminal import JUDGEMENT, print_lines
 from timetracer_otel.cli.trial import (
-    FLAGS,
     Trial,
     add_service_options,
-    header_options,
+    checked,
     is_sendable,
     positive_options,
     require_extra,
@@ -68,19 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
-    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig
 
     require_extra("verify")
-    given = overrides(args, FLAGS)
-    recorded_clock = check_clock(given, FLAGS["clock"])
+    given, recorded_clock = checked(args)
     if recorded_clock and args.jobs > 1:
         raise CommandError(
             f"--jobs: {args.jobs} is not allowed with --clock recorded, for which a process has one clock."
         )
-    check_plugin_names(given, FLAGS, known_plugins())
-    header_options(args)
-    positive_options(args, "jobs", "timeout", "start_timeout")
+    positive_options(args, "jobs")
     for flag in ("junit_xml", "json", "markdown"):
         _check_report(f"--{flag.replace('_', '-')}", getattr(args, flag))
     budgets = [_budget(part) for text in args.max_calls for part in text.split(",")]
@@ -101,7 +97,11 @@ def run(args: argparse.Namespace) -> int:
         if not trial.wait(service, queue):
             return 1
         reports = Reports(args.junit_xml, args.json, args.markdown)
-        return int(not verify(runner, service, planned, args.jobs, reports, print, queue))
+        return int(not verify(runner, service, planned, args.jobs, reports, _say, queue))
+
+
+def _say(line: str) -> None:
+    print_lines([line], JUDGEMENT)
 
 
 def _check_report(flag: str, path: Path | None) -> None:

@@ -142,7 +142,7 @@ class CassetteStore(Store):
         is_inside = path.parent.resolve().is_relative_to(Path(self.directory).resolve())
         if not is_inside or not _is_cassette(path.name):
             raise CassetteError(
-                f"Cannot delete {path}: it is no cassette of {self.directory}. Name one that `heads` gives.",
+                f"Cannot delete {path}: it is no cassette of {self.directory}. Name one that lies there.",
                 path=str(path),
             )
         try:

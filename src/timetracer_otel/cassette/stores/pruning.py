@@ -78,10 +78,10 @@ def _within(newest_first: Sequence[tuple[float, int]], bounds: KeptBounds, now_s
     return len(newest_first)
 
 
-def _newest_needs(requests: Iterable[tuple[StoredCassette, float]]) -> dict[str, float]:
+def _newest_needs(recordings: Iterable[tuple[StoredCassette, float]]) -> dict[str, float]:
     """The processes whose own recordings requests are replayed with, and the time of the newest such request."""
     found: dict[str, float] = {}
-    for row, recorded_s in requests:
+    for row, recorded_s in recordings:
         if not _is_of_process(row):
             for process in row.process:
                 found[process] = max(found.get(process, 0.0), recorded_s)
