@@ -239,11 +239,11 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show of a test that fails the lines of the test and the app, not ours; all of them with ``--full-trace``."""
-    if call.excinfo is not None and "timetracer_otel.session" in sys.modules:
-        if not item.config.getoption("fulltrace", False):
-            from timetracer_otel.pytest_plugin.failure_reports import shorten
+    used = "timetracer_otel.session" in sys.modules
+    if used and call.excinfo is not None and not item.config.getoption("fulltrace", False):
+        from timetracer_otel.pytest_plugin.failure_reports import shorten
 
-            shorten(call.excinfo)
+        shorten(call.excinfo)
     return (yield)
 
 
