@@ -7,7 +7,9 @@ asked for that (``preload_content``); before, it gave the one of `http.client`.
 
 from __future__ import annotations
 
+import http.client
 import socket
+from collections.abc import Callable
 from types import NoneType
 from typing import Any
 
@@ -15,25 +17,27 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.url import _encode_target, parse_url
 
-from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.guarded import AppStep
+from timetracer_otel.libraries.kits.http1.stand_in_sockets import StandIn, put_in
 
 __all__ = [
+    "LIB",
     "asked_of",
-    "attach",
     "count",
     "has_shaken_hands",
-    "is_of_http1",
+    "lend_response_class",
     "let_reach_proxy",
     "needs_tunnel",
     "new_connection",
-    "preload",
     "reached_proxy",
     "set_verified",
+    "stood_in",
     "url_of",
     "verified_of",
     "warn_of",
 ]
 
+LIB = "urllib3"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -58,17 +62,12 @@ def asked_of(
     """What ``urlopen`` is asked for, in the words of the attempts that it makes through a tunnel."""
     target = _encode_target(url) if url.startswith("/") else parse_url(url)._replace(fragment=None).url
     options = {"body": body, "headers": pool.headers if headers is None else headers}
-    return {"method": method, "target": target, "options": options, "makes_responses": True}
+    return {"method": method, "target": target, "options": options}
 
 
 def needs_tunnel(pool: Any) -> bool:
     """Whether a new connection of a pool needs a tunnel through its proxy."""
     return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
-
-
-def is_of_http1(connection: Any) -> bool:
-    """Whether a connection gives responses of `http.client`. Those of HTTP/2 cannot be read later."""
-    return not type(connection).__module__.startswith("urllib3.http2")
 
 
 def reached_proxy(connection: Any) -> bool:
@@ -122,27 +121,53 @@ def count(pool: Any) -> None:
     pool.num_requests += 1
 
 
-def preload(response: Any, decode: bool) -> Flow:
-    """The steps that read a body, as urllib3 (2.0 and newer) does it when it makes a response.
+def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPResponse], None]) -> Callable[[], None]:
+    """Have a function called when a connection's next response has read its head; gives what undoes that.
 
-    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is
-    called: a fault of ours would give the app the body in the place of the response.
+    urllib3 reads a body at once where the app asked for that, so nobody could note it later. The response is of the
+    class that it is of otherwise.
     """
-    held = response._pool, response._connection, response.retries
-    response._pool = response._connection = response.retries = None
-    try:
-        body = yield AppStep(response.read, decode_content=decode)
-    finally:
-        response._pool, response._connection, response.retries = held
-    response._body = body
-    return response
+    if not isinstance(connection, http.client.HTTPConnection):
+        return _nothing
+    own = vars(connection).get("response_class")
+    make: Any = connection.response_class
+
+    def made(*args: Any, **options: Any) -> Any:
+        response = make(*args, **options)
+        begin = response.begin
+
+        def began() -> None:
+            del response.begin
+            begin()
+            begun(response)
+
+        response.begin = began
+        return response
+
+    def undo() -> None:
+        if own is None:
+            del connection.response_class
+        else:
+            connection.response_class = own
+
+    connection.response_class = made  # type: ignore[assignment]
+    return undo
 
 
-def attach(response: Any, pool: Any, connection: Any, retries: Any) -> None:
-    """Let a response know whose it is, as ``_make_request`` does it."""
-    response.retries = retries
-    response._connection = connection
-    response._pool = pool
+def _nothing() -> None:
+    pass
+
+
+def stood_in(connection: Any) -> StandIn:
+    """Let a connection have a stand-in for its socket, as if it had connected; gives that."""
+    is_new = connection.sock is None
+    made = put_in(LIB, connection)
+    if is_new:
+        for option in getattr(connection, "socket_options", None) or ():
+            made.setsockopt(*option)
+        if getattr(connection, "proxy", None) is not None:
+            let_reach_proxy(connection)
+    return made
 
 
 def new_connection(pool: Any) -> Any:

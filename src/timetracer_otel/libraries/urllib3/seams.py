@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,7 @@ from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
-from timetracer_otel.libraries.urllib3.internals import asked_of, is_of_http1, preload, url_of
+from timetracer_otel.libraries.urllib3.internals import asked_of, url_of
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -32,38 +31,28 @@ def patches(module: ModuleType) -> list[Patch]:
 def _attempt(original: Function) -> Function:
     excluded = ExcludedUrls().of(LIB)
     excludes = excluded.search if excluded is not None else None
-    makes_responses = "preload_content" in signature(original).parameters
 
     def begin(session: BaseSession, pool: Any, connection: Any, method: str, target: str, **options: Any) -> Any:
         if hooks.carries_telemetry():
             return None
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
-        attempt = Attempt(original, pool, connection, method, target, options, makes_responses)
-        if isinstance(session, ReplaySession):
-            return warned(attempt, session, connection, options)
-        return made(attempt, session, connection, options)
+        attempt = Attempt(original, pool, connection, method, target, options)
+        return answered(attempt, session) if isinstance(session, ReplaySession) else flow(attempt, session)
 
-    def made(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
-        if makes_responses and options.get("preload_content", True) and is_of_http1(connection):
-            return preloaded(attempt, session, options.get("decode_content", True))
-        return flow(attempt, session)
-
-    def warned(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
-        """The answer of a replay, with the warning about a server that was not verified."""
+    def answered(attempt: Attempt, session: BaseSession) -> Flow:
+        """The answer of a replay, as the pool reads one; with an error, the warning about its server."""
         try:
-            answer = yield from made(attempt, session, connection, options)
+            answer = yield from flow(attempt, session)
         except Warning:
             raise
         except Exception:
             yield from attempt.warning()
             raise
-        yield from attempt.warning()
-        return answer
-
-    def preloaded(attempt: Attempt, session: BaseSession, decode: bool) -> Flow:
-        response = yield from flow(attempt, session)
-        return (yield from preload(response, decode))
+        if attempt.answer is None:
+            # It was made for real.
+            return answer
+        return (yield from attempt.answering())
 
     return guarded(LIB, original, begin, quick=_unless_beneath)
 

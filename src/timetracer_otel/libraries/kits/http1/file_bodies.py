@@ -107,6 +107,10 @@ class WireTap(BodyTap):
                 if end or line_ended:
                     self._end_line()
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Have a function called when the body ends."""
+        self._on_end = call
+
     def end_of_file(self) -> None:
         """The reader was told that nothing more will come."""
         if self.end is not None:
