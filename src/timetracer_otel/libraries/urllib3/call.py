@@ -22,7 +22,7 @@ from timetracer_otel.libraries.kits.http.request_bodies import (
     teed_body,
     whole_body,
 )
-from timetracer_otel.libraries.kits.http1.file_bodies import wire_pieces
+from timetracer_otel.libraries.kits.http1.file_bodies import WireTap, wire_pieces
 from timetracer_otel.libraries.kits.http1.recorded_connections import head_of
 from timetracer_otel.libraries.kits.http1.stand_in_sockets import given_back, take_out
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
@@ -30,8 +30,11 @@ from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBene
 from timetracer_otel.libraries.kits.urllib3.responses import response_facts
 from timetracer_otel.libraries.urllib3.internals import (
     LIB,
+    answers_by_http2,
     count,
     has_shaken_hands,
+    http2_response,
+    is_http2,
     lend_response_class,
     let_reach_proxy,
     needs_tunnel,
@@ -69,10 +72,13 @@ class Attempt(NotedBeneath):
     errors = _ERRORS
     answer: tuple[Iterator[bytes], Callable[[Exception], Exception]] | None = None
     """What answers it in a replay, once that was found."""
+    _by_http2: Any = None
+    """The response, where it came by HTTP/2."""
     _heard: http.client.HTTPResponse | None = None
     """Its response in a recording, as soon as the head was read."""
     _head_s = 0.0
     _faulted = False
+    _is_http2 = False
     _was_read = False
     """Whether a replay has read the body of the request, which was a stream."""
     _verified: list[bool | None] | None = None
@@ -184,16 +190,29 @@ class Attempt(NotedBeneath):
         heard = self._heard
         if self._faulted:
             return FAULT
+        if heard is None and is_http2(value):
+            self._note_http2(value)
+            return None
         if heard is None or (value is not None and self.original_of(value) is not heard):
-            # Of another library that stands in for `http.client`, or of HTTP/2.
+            # Of another library that stands in for `http.client`.
             return self.note(value, None)
         if value is not None:
             self._facts = response_facts(value, heard, self.rule, self.errors.recorded)
         return self.note_of(heard)
 
+    def _note_http2(self, response: Any) -> None:
+        self._verified = verified_of(self._pool, self._connection)
+        self._status = response.status
+        self._response_headers = list(response.headers.iteritems())
+        self._is_http2 = True
+        self.received = WireTap(self._limits, None, chunked=False, length=None)
+        self.received.feed(response.data)
+        self.received.finish(BodyEnd.COMPLETE)
+
     def more_facts(self) -> dict[str, Any]:
-        """What was verified."""
-        return {} if self._verified is None else {"verified": self._verified}
+        """What was verified, and by which protocol the answer came."""
+        facts: dict[str, Any] = {} if self._verified is None else {"verified": self._verified}
+        return {**facts, "http2": True} if self._is_http2 else facts
 
     def read_request(self) -> Flow:
         """Join the pieces of the request's body."""
@@ -214,23 +233,31 @@ class Attempt(NotedBeneath):
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
         """What the pool will read is found; `answering` has it read."""
         reply: dict[str, Any] = event.result.reply
-        headers = header_pairs(event.result.headers)
+        status, headers = event.result.status or 0, header_pairs(event.result.headers)
         recorded = RecordedBody(event, session, self)
         self._was_verified = reply.get("verified")
+        if reply.get("http2"):
+            self._by_http2 = http2_response(
+                event.result.status or 0, headers, self._target, b"".join(recorded.chunks())
+            )
         self.answer = _pieces(event.result.status or 0, headers, reply, recorded), recorded.judged
 
     def answering(self) -> Flow:
         """The steps by which the pool asks what stands for its connection's socket, and reads the answer there."""
         connection, answer = self._connection, self.answer
         self.answer = None
-        socket = stood_in(connection)
         if verified_of(self._pool, connection) is not None:
             # A recording of before this was noted says nothing of it.
             set_verified(connection, self._was_verified or [True, None])
-        socket.answer, socket.sends_to = answer, _nowhere
+        if self._by_http2 is not None:
+            undo = answers_by_http2(connection, self._by_http2)
+        else:
+            socket, undo = stood_in(connection)
+            socket.answer, socket.sends_to = answer, _nowhere
         try:
             return (yield AppStep(self._send, self._pool, connection, self._method, self._target, **self._options))
         finally:
+            undo()
             given_back(connection)
 
     def record_error(self, error: BaseException) -> RecordedError:

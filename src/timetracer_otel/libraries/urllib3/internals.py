@@ -18,13 +18,19 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.url import _encode_target, parse_url
 
 from timetracer_otel.calls.guarded import AppStep
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.http1.stand_in_sockets import StandIn, put_in
 
 __all__ = [
     "LIB",
+    "Connected",
+    "answers_by_http2",
     "asked_of",
+    "connecting",
     "count",
     "has_shaken_hands",
+    "http2_response",
+    "is_http2",
     "lend_response_class",
     "let_reach_proxy",
     "needs_tunnel",
@@ -121,6 +127,20 @@ def count(pool: Any) -> None:
     pool.num_requests += 1
 
 
+def lent(connection: Any, **functions: Any) -> Callable[[], None]:
+    """Let a connection have other functions than those of its class; gives what undoes that."""
+    own = vars(connection)
+    before = {name: own[name] for name in functions if name in own}
+    own.update(functions)
+
+    def undo() -> None:
+        for name in functions:
+            own.pop(name, None)
+        own.update(before)
+
+    return undo
+
+
 def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPResponse], None]) -> Callable[[], None]:
     """Have a function called when a connection's next response has read its head; gives what undoes that.
 
@@ -129,7 +149,6 @@ def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPRespon
     """
     if not isinstance(connection, http.client.HTTPConnection):
         return _nothing
-    own = vars(connection).get("response_class")
     make: Any = connection.response_class
 
     def made(*args: Any, **options: Any) -> Any:
@@ -144,30 +163,84 @@ def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPRespon
         response.begin = began
         return response
 
-    def undo() -> None:
-        if own is None:
-            del connection.response_class
-        else:
-            connection.response_class = own
-
-    connection.response_class = made  # type: ignore[assignment]
-    return undo
+    return lent(connection, response_class=made)
 
 
-def _nothing() -> None:
+def _nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def stood_in(connection: Any) -> StandIn:
-    """Let a connection have a stand-in for its socket, as if it had connected; gives that."""
-    is_new = connection.sock is None
-    made = put_in(LIB, connection)
-    if is_new:
+class Connected(BaseException):
+    """A connection of a replay has got as far as it can without a server: what follows is the handshake of TLS."""
+
+
+connecting: CallAbove[StandIn] = CallAbove("urllib3-connecting")
+"""What stands for the socket of the connection that connects in a replay now."""
+
+
+def stood_in(connection: Any) -> tuple[StandIn, Callable[[], None]]:
+    """What stands for a connection's socket in a replay, and what undoes the change of the connection.
+
+    One that is not connected runs its own ``connect`` when the pool asks for that, up to the handshake of TLS: what
+    urllib3 warns of there, and a context that it makes, are real. A ``connect`` of the user's may do anything, and is
+    not called.
+    """
+    if connection.sock is not None:
+        return put_in(LIB, connection), _nothing
+    made = StandIn(LIB, connection, None)
+    connect = connection.connect
+    is_own = "connect" in vars(connection) or not type(connection).connect.__module__.startswith("urllib3.")
+
+    def connected() -> None:
+        answer = made.answer
+        made.settimeout(connection.timeout)
         for option in getattr(connection, "socket_options", None) or ():
             made.setsockopt(*option)
+        if not is_own:
+            made.answer = iter((_TUNNEL,)), _as_it_is
+            undo = lent(connection, _new_conn=lambda: made)
+            try:
+                with connecting.making(made):
+                    connect()
+            except Connected:
+                pass
+            finally:
+                undo()
+        made.answer = answer
+        connection.sock = made
         if getattr(connection, "proxy", None) is not None:
             let_reach_proxy(connection)
-    return made
+
+    return made, lent(connection, connect=connected)
+
+
+def answers_by_http2(connection: Any, response: Any) -> Callable[[], None]:
+    """Let a connection answer a request by HTTP/2 with this response; gives what undoes that."""
+    return lent(connection, connect=_nothing, request=_nothing, getresponse=lambda: response)
+
+
+def is_http2(response: Any) -> bool:
+    """Whether a response came by HTTP/2: urllib3 has read it as a whole."""
+    return type(response).__module__.startswith("urllib3.http2")
+
+
+def http2_response(status: int, headers: Any, target: str, data: bytes) -> Any:
+    """A response that came by HTTP/2."""
+    from urllib3._collections import HTTPHeaderDict
+    from urllib3.http2.connection import HTTP2Response
+
+    lines = HTTPHeaderDict()
+    for name, value in headers:
+        lines.add(name.decode("ascii"), value.decode("ascii"))
+    return HTTP2Response(status, lines, target, data)
+
+
+_TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
+"""What a proxy has said in any case of which the app got an answer through its tunnel."""
+
+
+def _as_it_is(error: Exception) -> Exception:
+    return error
 
 
 def new_connection(pool: Any) -> Any:

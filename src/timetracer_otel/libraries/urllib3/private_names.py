@@ -8,6 +8,10 @@ from __future__ import annotations
 __all__ = ["ENTRY_POINTS", "RELIED_UPON"]
 
 RELIED_UPON = (
+    "urllib3.connection:HTTPConnection._new_conn",
+    "urllib3.connection:HTTPSConnection.connect",
+    "urllib3.connection:create_urllib3_context",
+    "urllib3.connection:ssl_wrap_socket",
     "urllib3.connectionpool:ConnectionPool",
     "urllib3.connectionpool:HTTPConnectionPool._make_request",
     "urllib3.connectionpool:HTTPConnectionPool._new_conn",

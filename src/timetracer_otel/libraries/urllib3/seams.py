@@ -5,27 +5,54 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from urllib3 import connection
+
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded, raising
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
-from timetracer_otel.libraries.urllib3.internals import asked_of, url_of
+from timetracer_otel.libraries.urllib3.internals import Connected, asked_of, connecting, url_of
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
 
 def patches(module: ModuleType) -> list[Patch]:
-    """The patches of ``urllib3.connectionpool``."""
+    """The patches of ``urllib3.connectionpool``, and of where its connections make TLS."""
     return [
         Patch(module.HTTPConnectionPool, "urlopen", _asking),
         Patch(module.HTTPConnectionPool, "_make_request", _attempt),
         Patch(module.HTTPSConnectionPool, "_prepare_proxy", _tunnel),
+        Patch(connection, "create_urllib3_context", _context),
+        Patch(connection, "ssl_wrap_socket", _handshake),
     ]
+
+
+def _context(original: Function) -> Function:
+    """A connection of a replay makes its context, and reads no certificates: those may be missing there."""
+
+    def begin(_: BaseSession, *args: Any, **options: Any) -> Flow | None:
+        return _then_connected(AppStep(original, *args, **options)) if connecting.get() is not None else None
+
+    return guarded(LIB, original, begin)
+
+
+def _then_connected(step: AppStep) -> Flow:
+    yield step
+    raise Connected
+
+
+def _handshake(original: Function) -> Function:
+    """A connection of a replay whose context is the app's shakes no hands."""
+
+    def begin(_: BaseSession, *__: Any, **___: Any) -> AppStep | None:
+        return raising(Connected()) if connecting.get() is not None else None
+
+    return guarded(LIB, original, begin)
 
 
 def _attempt(original: Function) -> Function:

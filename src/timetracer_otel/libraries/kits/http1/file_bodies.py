@@ -22,6 +22,8 @@ from timetracer_otel.types import BodySnapshot
 __all__ = ["TeedFile", "WireTap", "wire_pieces"]
 
 _DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_LONGEST_LINE_BYTES = 65536
+"""Behind so many bytes `http.client` and urllib3 take no line for one."""
 
 
 class _At(Enum):
@@ -175,7 +177,7 @@ class WireTap(BodyTap):
             self._at = _At.SIZE
         else:
             digits = line.split(b";", 1)[0].strip()
-            if not digits or not _DIGITS.issuperset(digits):
+            if not digits or not _DIGITS.issuperset(digits) or len(line) > _LONGEST_LINE_BYTES:
                 self._at, self.bad_line = _At.BROKEN, line
                 self.finish(BodyEnd.FAILED, ValueError(f"a chunk's size is {line[:100]!r}"))
                 return

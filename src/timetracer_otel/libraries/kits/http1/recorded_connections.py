@@ -78,7 +78,7 @@ def malformed_lines(message: Message) -> list[list[Any]]:
     behind: list[Any] = []
     for defect in message.defects:
         if isinstance(defect, errors.FirstHeaderLineIsContinuationDefect):
-            before.append(str(defect.line).rstrip("\r\n"))
+            before.append(str(getattr(defect, "line", "")).rstrip("\r\n"))
         elif isinstance(defect, errors.InvalidHeaderDefect):
             behind.append(":")
     rest = None if message.is_multipart() else message.get_payload()
