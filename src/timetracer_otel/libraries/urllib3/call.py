@@ -31,6 +31,7 @@ from timetracer_otel.libraries.kits.urllib3.responses import response_facts
 from timetracer_otel.libraries.urllib3.internals import (
     LIB,
     answers_by_http2,
+    connects_in_vain,
     count,
     has_shaken_hands,
     http2_response,
@@ -72,6 +73,8 @@ class Attempt(NotedBeneath):
     errors = _ERRORS
     answer: tuple[Iterator[bytes], Callable[[Exception], Exception]] | None = None
     """What answers it in a replay, once that was found."""
+    _failure: BaseException | None = None
+    """The recorded error, in a replay."""
     _by_http2: Any = None
     """The response, where it came by HTTP/2."""
     _heard: http.client.HTTPResponse | None = None
@@ -237,10 +240,8 @@ class Attempt(NotedBeneath):
         recorded = RecordedBody(event, session, self)
         self._was_verified = reply.get("verified")
         if reply.get("http2"):
-            self._by_http2 = http2_response(
-                event.result.status or 0, headers, self._target, b"".join(recorded.chunks())
-            )
-        self.answer = _pieces(event.result.status or 0, headers, reply, recorded), recorded.judged
+            self._by_http2 = http2_response(status, headers, self._target, b"".join(recorded.chunks()))
+        self.answer = _pieces(status, headers, reply, recorded), recorded.judged
 
     def answering(self) -> Flow:
         """The steps by which the pool asks what stands for its connection's socket, and reads the answer there."""
@@ -277,15 +278,24 @@ class Attempt(NotedBeneath):
         if error.attributes.pop(_REACHED_PROXY, False):
             let_reach_proxy(self._connection)
         self._set_verified(error.attributes.pop(_VERIFIED, None))
-        return _ERRORS.rebuilt(error, lambda each: each)
+        self._failure = made = _ERRORS.rebuilt(error, lambda each: each)
+        return made
 
     def _set_verified(self, verified: list[bool | None] | None) -> None:
         self._was_verified = verified
         if verified is not None and self._connection is not None:
             set_verified(self._connection, verified)
 
-    def warning(self) -> Flow:
-        """The step by which the pool warns of a recorded answer whose server was not verified, where it does."""
+    def failing(self) -> Flow:
+        """The steps of an attempt that ends in a recorded error, before that: connecting, and the warning about a
+        server that was not verified.
+        """
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return
+        in_vain = connects_in_vain(self._pool, self._connection, failure)
+        if in_vain is not None:
+            yield in_vain
         step = None if self._was_verified is None else warn_of(self._pool, self._was_verified)
         if step is not None:
             yield step

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Any
 
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.url import _encode_target, parse_url
 
@@ -27,6 +28,7 @@ __all__ = [
     "answers_by_http2",
     "asked_of",
     "connecting",
+    "connects_in_vain",
     "count",
     "has_shaken_hands",
     "http2_response",
@@ -174,8 +176,8 @@ class Connected(BaseException):
     """A connection of a replay has got as far as it can without a server: what follows is the handshake of TLS."""
 
 
-connecting: CallAbove[StandIn] = CallAbove("urllib3-connecting")
-"""What stands for the socket of the connection that connects in a replay now."""
+connecting: CallAbove[Any] = CallAbove("urllib3-connecting")
+"""The connection that connects in a replay now."""
 
 
 def stood_in(connection: Any) -> tuple[StandIn, Callable[[], None]]:
@@ -188,30 +190,63 @@ def stood_in(connection: Any) -> tuple[StandIn, Callable[[], None]]:
     if connection.sock is not None:
         return put_in(LIB, connection), _nothing
     made = StandIn(LIB, connection, None)
-    connect = connection.connect
-    is_own = "connect" in vars(connection) or not type(connection).connect.__module__.startswith("urllib3.")
+    connect = connection.connect if _connects_by_urllib3(connection) else None
 
     def connected() -> None:
         answer = made.answer
         made.settimeout(connection.timeout)
         for option in getattr(connection, "socket_options", None) or ():
             made.setsockopt(*option)
-        if not is_own:
+        if connect is not None:
             made.answer = iter((_TUNNEL,)), _as_it_is
-            undo = lent(connection, _new_conn=lambda: made)
-            try:
-                with connecting.making(made):
-                    connect()
-            except Connected:
-                pass
-            finally:
-                undo()
+            _connect(connection, connect, lambda: made)
         made.answer = answer
         connection.sock = made
         if getattr(connection, "proxy", None) is not None:
             let_reach_proxy(connection)
 
     return made, lent(connection, connect=connected)
+
+
+def _connects_by_urllib3(connection: Any) -> bool:
+    """Whether the ``connect`` of a connection is urllib3's."""
+    is_lent = "connect" in vars(connection)
+    return not is_lent and type(connection).connect.__module__.startswith("urllib3.")
+
+
+def _connect(connection: Any, connect: Callable[[], None], new_socket: Callable[[], Any]) -> None:
+    undo = lent(connection, _new_conn=new_socket)
+    try:
+        with connecting.making(connection):
+            connect()
+    except Connected:
+        pass
+    finally:
+        undo()
+
+
+def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> AppStep | None:
+    """The step by which a connection does what it did before this error: it warns, makes a context, and remembers
+    that it did not learn which protocols the server has. None where none of this is done.
+    """
+    if pool.scheme != "https" or pool.proxy is not None or connection.sock is not None:
+        return None
+    if not _connects_by_urllib3(connection):
+        return None
+    without_server = isinstance(error, (NewConnectionError, ConnectTimeoutError))
+    return AppStep(_in_vain, connection, without_server)
+
+
+def _in_vain(connection: Any, without_server: bool) -> None:
+    def new_socket() -> Any:
+        if without_server:
+            raise Connected
+        return StandIn(LIB, connection, None)
+
+    try:
+        _connect(connection, connection.connect, new_socket)
+    finally:
+        connection.sock = None
 
 
 def answers_by_http2(connection: Any, response: Any) -> Callable[[], None]:

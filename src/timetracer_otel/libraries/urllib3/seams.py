@@ -68,13 +68,13 @@ def _attempt(original: Function) -> Function:
         return answered(attempt, session) if isinstance(session, ReplaySession) else flow(attempt, session)
 
     def answered(attempt: Attempt, session: BaseSession) -> Flow:
-        """The answer of a replay, as the pool reads one; with an error, the warning about its server."""
+        """The answer of a replay, as the pool reads one; before an error, what the pool did before it."""
         try:
             answer = yield from flow(attempt, session)
         except Warning:
             raise
         except Exception:
-            yield from attempt.warning()
+            yield from attempt.failing()
             raise
         if attempt.answer is None:
             # It was made for real.

@@ -36,7 +36,10 @@ class StandIn(ReplayObject, socket.socket):
         self._closed = False
         self._lib = lib
         self._connection = ref(connection)
-        self._timeout = getattr(connection, "timeout", None)
+        timeout = getattr(connection, "timeout", None)
+        # Those of `http.client` have an object for the timeout that is the default when they connect.
+        is_default = timeout is not None and not isinstance(timeout, (int, float))
+        self._timeout = socket.getdefaulttimeout() if is_default else timeout
         self._options: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._ends: list[int] = []
         self.held = held
@@ -78,9 +81,9 @@ class StandIn(ReplayObject, socket.socket):
         if self.held is not None:
             self.held.settimeout(value)
 
-    def gettimeout(self) -> Any:
+    def gettimeout(self) -> float | None:
         """The timeout, in seconds."""
-        return float(self._timeout) if isinstance(self._timeout, (int, float)) else socket.getdefaulttimeout()
+        return None if self._timeout is None else float(self._timeout)
 
     def setblocking(self, flag: bool) -> None:
         """Keep a timeout that means the same."""
