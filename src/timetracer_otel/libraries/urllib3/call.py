@@ -36,6 +36,7 @@ from timetracer_otel.libraries.urllib3.internals import (
     has_shaken_hands,
     http2_response,
     is_http2,
+    is_of_certificate,
     lend_response_class,
     let_reach_proxy,
     needs_tunnel,
@@ -267,7 +268,7 @@ class Attempt(NotedBeneath):
         if reached_proxy(self._connection):
             recorded.attributes[_REACHED_PROXY] = True
         verified = verified_of(self._pool, self._connection)
-        if verified is not None and has_shaken_hands(self._connection):
+        if verified is not None and has_shaken_hands(self._connection) and not is_of_certificate(error):
             recorded.attributes[_VERIFIED] = verified
         return recorded
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.proxy import connection_requires_http_tunnel
+from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.url import _encode_target, parse_url
 
 from timetracer_otel.calls.guarded import AppStep
@@ -33,6 +34,7 @@ __all__ = [
     "has_shaken_hands",
     "http2_response",
     "is_http2",
+    "is_of_certificate",
     "lend_response_class",
     "let_reach_proxy",
     "needs_tunnel",
@@ -100,6 +102,11 @@ def has_shaken_hands(connection: Any) -> bool:
     return type(getattr(connection, "sock", None)) not in (NoneType, socket.socket)
 
 
+def is_of_certificate(error: BaseException) -> bool:
+    """Whether an error says that a certificate is of another host. No pool warns of that server."""
+    return any(isinstance(each, CertificateError) for each in (error, *error.args))
+
+
 def set_verified(connection: Any, verified: list[bool | None]) -> None:
     """Let a connection know what `verified_of` gave."""
     connection.is_verified, connection.proxy_is_verified = verified
@@ -110,18 +117,18 @@ class _Unverified:
 
     is_closed = False
     is_verified = False
-    proxy_is_verified = False
     sock = True
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, proxy_is_verified: bool | None) -> None:
         self.host = host
+        self.proxy_is_verified = proxy_is_verified
 
 
 def warn_of(pool: Any, verified: list[bool | None]) -> AppStep | None:
     """The step by which a pool warns of a server that was not verified; None where it does not."""
     if any(verified) or not isinstance(pool, HTTPSConnectionPool):
         return None
-    return AppStep(HTTPSConnectionPool._validate_conn, pool, _Unverified(pool.host))
+    return AppStep(HTTPSConnectionPool._validate_conn, pool, _Unverified(pool.host, verified[1]))
 
 
 def count(pool: Any) -> None:
