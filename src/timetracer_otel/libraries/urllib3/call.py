@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import FAULT, Recording
+from timetracer_otel.calls.flow import Recording
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
@@ -81,7 +80,6 @@ class Attempt(NotedBeneath):
     _heard: http.client.HTTPResponse | None = None
     """Its response in a recording, as soon as the head was read."""
     _head_s = 0.0
-    _faulted = False
     _is_http2 = False
     _was_read = False
     """Whether a replay has read the body of the request, which was a stream."""
@@ -137,14 +135,10 @@ class Attempt(NotedBeneath):
         """Note a response whose head was read, before urllib3 reads its body."""
         if self._connection is None:
             return
-        try:
-            self._head_s = time.perf_counter()
-            self._verified = verified_of(self._pool, self._connection)
-            self.note(response, None)
-            self._heard = response
-        except Exception as fault:
-            self._faulted = True
-            faults.contain(f"{LIB}.record", fault)
+        self._head_s = time.perf_counter()
+        self._verified = verified_of(self._pool, self._connection)
+        self.note(response, None)
+        self._heard = response
 
     def call(self) -> Call:
         """The request as it is known by now; its body once it was sent."""
@@ -192,8 +186,6 @@ class Attempt(NotedBeneath):
     def _why_not(self, value: Any) -> str | None:
         """Why an answer cannot be replayed; None where it can."""
         heard = self._heard
-        if self._faulted:
-            return FAULT
         if heard is None and is_http2(value):
             self._note_http2(value)
             return None

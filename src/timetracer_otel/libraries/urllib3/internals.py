@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -19,8 +20,11 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.url import _encode_target, parse_url
 
-from timetracer_otel.calls.guarded import AppStep
+from timetracer_otel.calls.guarded import AppStep, OurStep
+from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.nesting import CallAbove
+from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.http1.stand_in_sockets import StandIn, put_in
 
 __all__ = [
@@ -158,24 +162,22 @@ def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPRespon
     """
     if not isinstance(connection, http.client.HTTPConnection):
         return _nothing
-    make: Any = connection.response_class
 
-    def made(*args: Any, **options: Any) -> Any:
-        response = make(*args, **options)
-        begin = response.begin
+    def made(response: Any, *_: Any) -> None:
+        if isinstance(response, http.client.HTTPResponse):
+            begin = response.begin
+            ours: Any = response
+            ours.begin = noting(f"{LIB}.begin", begin, after=partial(_began, ours, begun))
 
-        def began() -> None:
-            del response.begin
-            begin()
-            begun(response)
-
-        response.begin = began
-        return response
-
-    return lent(connection, response_class=made)
+    return lent(connection, response_class=noting(f"{LIB}.response", connection.response_class, after=made))
 
 
-def _nothing(*_: Any, **__: Any) -> None:
+def _began(response: Any, begun: Callable[[http.client.HTTPResponse], None], _: Any) -> None:
+    del response.begin
+    begun(response)
+
+
+def _nothing() -> None:
     pass
 
 
@@ -197,22 +199,34 @@ def stood_in(connection: Any) -> tuple[StandIn, Callable[[], None]]:
     if connection.sock is not None:
         return put_in(LIB, connection), _nothing
     made = StandIn(LIB, connection, None)
-    connect = connection.connect if _connects_by_urllib3(connection) else None
+    return made, lent(connection, connect=_Connecting(connection, made).connect)
 
-    def connected() -> None:
+
+class _Connecting(ReplayObject):
+    """Connects in a replay."""
+
+    _lib = LIB
+    __slots__ = ("_connect", "_connection", "_made")
+
+    def __init__(self, connection: Any, made: StandIn) -> None:
+        self._connection = connection
+        self._connect = connection.connect if _connects_by_urllib3(connection) else None
+        self._made = made
+
+    def connect(self) -> None:
+        """As urllib3 does it."""
+        connection, made = self._connection, self._made
         answer = made.answer
         made.settimeout(connection.timeout)
         for option in getattr(connection, "socket_options", None) or ():
             made.setsockopt(*option)
-        if connect is not None:
+        if self._connect is not None:
             made.answer = iter((_TUNNEL,)), _as_it_is
-            _connect(connection, connect, lambda: made)
+            _connect(connection, self._connect, lambda: made)
         made.answer = answer
         connection.sock = made
         if getattr(connection, "proxy", None) is not None:
             let_reach_proxy(connection)
-
-    return made, lent(connection, connect=connected)
 
 
 def _connects_by_urllib3(connection: Any) -> bool:
@@ -225,14 +239,14 @@ def _connect(connection: Any, connect: Callable[[], None], new_socket: Callable[
     undo = lent(connection, _new_conn=new_socket)
     try:
         with connecting.making(connection):
-            connect()
+            outside(connect)
     except Connected:
         pass
     finally:
         undo()
 
 
-def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> AppStep | None:
+def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> OurStep | None:
     """The step by which a connection does what it did before this error: it warns, makes a context, and remembers
     that it did not learn which protocols the server has. None where none of this is done.
     """
@@ -240,16 +254,12 @@ def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> AppSte
         return None
     if not _connects_by_urllib3(connection):
         return None
-    without_server = isinstance(error, (NewConnectionError, ConnectTimeoutError))
-    return AppStep(_in_vain, connection, without_server)
+    return OurStep(_in_vain, connection, isinstance(error, (NewConnectionError, ConnectTimeoutError)))
 
 
 def _in_vain(connection: Any, without_server: bool) -> None:
-    def new_socket() -> Any:
-        if without_server:
-            raise Connected
-        return StandIn(LIB, connection, None)
-
+    made = StandIn(LIB, connection, None)
+    new_socket: Callable[[], Any] = partial(raise_for_app, Connected()) if without_server else lambda: made
     try:
         _connect(connection, connection.connect, new_socket)
     finally:
@@ -258,7 +268,28 @@ def _in_vain(connection: Any, without_server: bool) -> None:
 
 def answers_by_http2(connection: Any, response: Any) -> Callable[[], None]:
     """Let a connection answer a request by HTTP/2 with this response; gives what undoes that."""
-    return lent(connection, connect=_nothing, request=_nothing, getresponse=lambda: response)
+    answer = _Http2Answer(response)
+    return lent(connection, connect=answer.connect, request=answer.request, getresponse=answer.getresponse)
+
+
+class _Http2Answer(ReplayObject):
+    """What a connection does in a replay whose answer came by HTTP/2."""
+
+    _lib = LIB
+    __slots__ = ("_response",)
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def connect(self) -> None:
+        """Nothing: nobody is asked."""
+
+    def request(self, *_: Any, **__: Any) -> None:
+        """Nothing is sent."""
+
+    def getresponse(self) -> Any:
+        """The response."""
+        return self._response
 
 
 def is_http2(response: Any) -> bool:
