@@ -127,6 +127,7 @@ class Settings(TypedDict, total=False):
     live_hosts: Sequence[str]
     uncaptured: Uncaptured | Literal["refuse", "live", "record", "warn"] | None
     record_mode: RecordMode | Literal["none", "once", "new_episodes", "all", "rewrite"]
+    max_age: str
     block_network: bool
     replay_timing: bool
     clock: Literal["real", "recorded"]
@@ -158,7 +159,7 @@ class TraceConfig:
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
-      `block_network`, `replay_timing`, `clock`
+      `max_age`, `block_network`, `replay_timing`, `clock`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
@@ -213,6 +214,7 @@ class TraceConfig:
     replay_report: str | None = None
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""
+    max_age: str = ""
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)

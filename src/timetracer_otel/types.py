@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.constants import SETS_UP, WITHOUT_PLUGIN, BodyEnd, EventType
+from timetracer_otel.notebooks import html_of
 
 if TYPE_CHECKING:
     from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
@@ -696,6 +697,20 @@ class Cassette(_EventsLater):
     logs: tuple[LogEntry, ...] = ()
     """The app's own log records, in order of time."""
 
+    def __repr__(self) -> str:
+        # Not its events: there may be thousands, which are not read yet.
+        named = " ".join(part for part in (self.request.method, self.request.path) if part) or "(no request)"
+        status = f" -> {self.response.status}" if self.response.status else ""
+        number = len(self.events) if self.later_events is None else self.stats.total_events
+        parts = [f"{named}{status}", f"{number} call{'s' * (number != 1)}"]
+        if not self.complete:
+            parts.append("recovered")
+        return f"<Cassette {self.session.id[:8]}: {', '.join([*parts, *([self.path] if self.path else [])])}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
+
 
 @dataclass(slots=True)
 class Call:
@@ -799,6 +814,14 @@ class Verdict(_UnusedLater):
     Empty where no rule is advised."""
     bindings: tuple[Binding, ...] = ()
     """The values of the recording for which this run had others, which count as equal."""
+
+    def __repr__(self) -> str:
+        said = "ok" if self.ok else "not ok"
+        return f"<Verdict {said}: {self}{f', {self.cassette_path}' if self.cassette_path else ''}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
 
     @property
     def ok(self) -> bool:

@@ -250,9 +250,11 @@ def test_what_an_app_makes_anew_in_later_messages_is_bound(service: GrpcService,
         values = [str(uuid.uuid4()) for _ in range(3)]
         said = ["tea", *values[:2], f"{values[0]} again", f"at {datetime.now(timezone.utc).isoformat()}", last]
         assert asyncio.run(chat(service.address, *said)) == [f"<{each}>" for each in said]
+        # What a call begins with may be bound already, and what it says later may not.
+        assert asyncio.run(chat(service.address, *values[::2])) == [f"<{each}>" for each in values[::2]]
         with grpc.insecure_channel(service.address) as channel:
-            joined = stub(channel, "Talk")(text(each) for each in values)
-            assert [each.value for each in joined] == [f"<{each}>" for each in values]
+            heard = stub(channel, "Talk")(text(each) for each in values)
+            assert [each.value for each in heard] == [f"<{each}>" for each in values]
 
     with record(tmp_path / "x.msgpack"):
         work()
@@ -485,21 +487,35 @@ def test_a_message_whose_time_comes_while_it_is_looked_at_is_given(
 
 
 def test_a_secure_channel(tmp_path: Path) -> None:
+    server = GrpcService(tmp_path)
+    address = server.secure_address
     credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(), grpc.access_token_call_credentials("token")
+        grpc.ssl_channel_credentials(server.authority), grpc.access_token_call_credentials("token")
     )
 
+    async def later() -> Any:
+        async with grpc.aio.secure_channel(address, credentials) as channel:
+            return (await stub(channel, "Echo")(text("tea"), timeout=20)).value
+
     def work() -> Any:
-        with grpc.secure_channel("localhost:1", credentials) as channel:
+        seen = [asyncio.run(later())]
+        with grpc.secure_channel(address, credentials) as channel:
+            seen.append(stub(channel, "Echo")(text("milk"), timeout=20).value)
+            seen += [message.value for message in stub(channel, "Talk")(iter([text("a"), text("b")]), timeout=20)]
+        # This client does not know who vouches for the server's certificate.
+        with grpc.secure_channel(address, grpc.ssl_channel_credentials()) as channel:
             try:
-                return stub(channel, "Echo")(text("a"), timeout=5).value
+                stub(channel, "Echo")(text("a"), timeout=20)
             except grpc.RpcError as error:
-                return error.code(), error.details()
+                return [*seen, error.code(), error.details()]
 
     with record(tmp_path / "x.msgpack"):
         found = work()
-    with replay(tmp_path / "x.msgpack"):
+    server.close()
+    assert found[:-1] == ["<tea>", "<milk>", "<a>", "<b>", grpc.StatusCode.UNAVAILABLE]
+    with replay(tmp_path / "x.msgpack") as session:
         assert work() == found
+    assert session.verdict().ok
 
 
 def test_enabling_is_harmless_when_repeated() -> None:

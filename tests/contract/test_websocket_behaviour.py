@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,7 @@ from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayFailedError
 from timetracer_otel.libraries.kits.conversation.pace import Pace
 from timetracer_otel.libraries.kits.websocket import far_end
 from timetracer_otel.report import event_detail
@@ -169,9 +171,9 @@ def _ways_of_blocking_websockets(service: WebSocketService) -> list[Any]:
 
 def _ways_of_websocket_client(service: WebSocketService) -> list[Any]:
     """It is given a Unix socket by its app, which has to connect that by itself."""
-    trust = {"sslopt": {"ca_certs": service.authority}}
+    trust: dict[str, Any] = {"sslopt": {"ca_certs": service.authority}}
     host, port = service.proxy
-    by_proxy = {"http_proxy_host": host, "http_proxy_port": port, "proxy_type": "http"}
+    by_proxy: dict[str, Any] = {"http_proxy_host": host, "http_proxy_port": port, "proxy_type": "http"}
     heard: list[Any] = []
     ways = [(service.secure_url, trust), (service.url, by_proxy), (service.secure_url, trust | by_proxy)]
     for url, options in ways:
@@ -194,25 +196,25 @@ def _ways_of_websocket_client(service: WebSocketService) -> list[Any]:
 def test_tls_and_proxies_and_unix_sockets(tmp_path: Path) -> None:
     def run() -> list[Any]:
         return [
-            *asyncio.run(_ways_of_aiohttp(service)),
-            *asyncio.run(_ways_of_websockets(service)),
-            *_ways_of_blocking_websockets(service),
-            *_ways_of_websocket_client(service),
+            *asyncio.run(_ways_of_aiohttp(server)),
+            *asyncio.run(_ways_of_websockets(server)),
+            *_ways_of_blocking_websockets(server),
+            *_ways_of_websocket_client(server),
         ]
 
     # The path of a Unix socket must be short.
     with tempfile.TemporaryDirectory() as folder, deadline(100):
-        service = WebSocketService(Path(folder))
+        server = WebSocketService(Path(folder))
         try:
             with record(tmp_path / "x.msgpack"):
                 recorded = run()
             assert recorded == ["<tea>"] * 15 + [False]
-            service.stop()
-            Path(service.path).unlink(missing_ok=True)
+            server.stop()
+            Path(server.path).unlink(missing_ok=True)
             with replay(tmp_path / "x.msgpack") as session:
                 assert run() == recorded
         finally:
-            service.close()
+            server.close()
     assert session.verdict().ok
 
 
@@ -275,7 +277,7 @@ def test_a_fault_of_ours_is_a_miss(
         raise RuntimeError("a fault of ours, injected")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*place, broken)
+        patch.setattr(place[0], place[1], broken)
         with replay(tmp_path / "x.msgpack", fail_on_miss=False):
             try:
                 seen: Any = talk(service.url + "/echo", "tea")
@@ -420,6 +422,28 @@ def test_a_connection_that_outlives_its_session_goes_on(service: WebSocketServic
     assert b"behind it" not in (tmp_path / "x.msgpack").read_bytes()
     service.stop()
     assert asyncio.run(replayed()) == ["<tea>"]
+
+
+def test_the_legacy_client_of_websockets_is_refused(service: WebSocketService, tmp_path: Path) -> None:
+    async def work() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from websockets.legacy.client import connect as connect_as_before
+
+            async with connect_as_before(service.url + "/echo") as socket:
+                await socket.send("tea")
+                return await socket.recv()
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == "<tea>"
+    assert read_cassette(tmp_path / "x.msgpack").events == []
+    with (
+        pytest.raises(ReplayFailedError),
+        replay(tmp_path / "x.msgpack"),
+        pytest.raises(NetworkBlockedError) as caught,
+    ):
+        asyncio.run(work())
+    assert "not switched on" not in str(caught.value)
 
 
 def test_connections_to_one_url_may_be_opened_in_another_order(service: WebSocketService, tmp_path: Path) -> None:

@@ -34,14 +34,16 @@ COMMANDS = (
     "show",
     "view",
     "diff",
+    "check",
     "merge",
     "prune",
     "audit",
     "scrub",
     "export",
+    "git-setup",
     "completion",
 )
-"""Names of the commands, in the order of the help; each is a module of this package."""
+"""Names of the commands, in the order of the help; each is a module of this package, with ``_`` for ``-``."""
 
 PROGRAM = "timetracer-otel"
 _DESCRIPTION = "Record the HTTP, SQL and Redis calls of a service traced with OpenTelemetry, and replay them offline."

@@ -167,7 +167,7 @@ def _try(output: Path, *, fails: bool) -> int:
         return 0
     print("ran        it passes already" if done.returncode == 0 else "ran        it does not pass as it stands:\n")
     if done.returncode:
-        print(done.stdout + done.stderr)
+        print(done.stdout or done.stderr)
     return 1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.output_file import write_output
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         data = recording_data(cassettes[0], _account(args.report, cassettes[0].path) if args.report else None)
     page = document(data)
     if args.output:
-        Path(args.output).write_text(page, "utf-8")
+        write_output(Path(args.output), page.encode())
         print(f"wrote {args.output}")
         return 0
     return _open(page)
@@ -91,12 +92,12 @@ def _account(report: str, cassette: str | None) -> Account:
     from timetracer_otel.report.page import Account
 
     found: dict[str, Any] | None = None
-    with open(report, encoding="utf-8") as lines:
+    with open(report, encoding="utf-8", errors="replace") as lines:
         for number, text in enumerate(lines, 1):
             try:
                 line = json.loads(text)
                 is_meant = line["state"] == "ended" and _is_same(line["cassette"], cassette)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 raise CommandError(f"--report: line {number} of {report} is none of a replay's report.") from None
             if is_meant:
                 found = line

@@ -22,7 +22,7 @@ from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.config import TraceConfig, calls_made
 from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
-from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.exceptions import CassetteError, CassetteTooOldError, ConfigurationError
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
@@ -35,6 +35,7 @@ from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session.ages import some_overdue
 from timetracer_otel.session.made_calls import MadeCalls
 from timetracer_otel.types import BodySnapshot, CaptureStats, Cassette, RequestSnapshot, Verdict
 
@@ -122,6 +123,7 @@ class FolderReplay:
     Raises:
         ConfigurationError: Its ``record_mode`` is one for a single cassette.
         CassetteError: There is no such folder, or no cassette in it can be read.
+        CassetteTooOldError: One is older than the setting ``max_age`` allows, which says to fail then.
     """
 
     def __init__(self, config: TraceConfig, *, by_environment: bool = True) -> None:
@@ -139,6 +141,16 @@ class FolderReplay:
         for fault in self.index.broken:
             faults.logger.warning("timetracer-otel: left out: %s", fault)
         self._reported = len(self.index.broken)
+        found = some_overdue(self.index.recorded_at, folder, config)
+        if found is not None and found.action == "record":
+            raise ConfigurationError(
+                f"TIMETRACER_MAX_AGE: {config.max_age!r} is not allowed with a folder. Allowed: warn, fail. "
+                f"{found.text}"
+            )
+        if found is not None and found.action == "fail":
+            raise CassetteTooOldError(found.text, path=folder)
+        if found is not None:
+            faults.logger.warning("timetracer-otel: %s", found.text)
         self._wording = Wording(by_environment, tuple(config.ignore))
         self._ledger = ReplayLedger(config.replay_report, self._wording)
         self._excluded = ExcludedUrls()

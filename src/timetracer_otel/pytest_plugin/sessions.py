@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MethodType
@@ -18,6 +18,7 @@ from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_ci, is_set
 from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
 from timetracer_otel.pytest_plugin.blocking import Blocking
+from timetracer_otel.pytest_plugin.failure_reports import chain_of
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -36,6 +37,8 @@ __all__ = [
     "following",
     "marked",
     "note_account",
+    "note_age",
+    "note_unused",
     "note_used",
     "settings_of_block",
 ]
@@ -140,6 +143,7 @@ class TestSession:
         note_used(self._item, self.path)
         self._session = session = self._block.__enter__()
         session.allowed_hosts = self._allowed
+        note_age(self._item, session)
         try:
             with everywhere(session, self._request.instance):
                 yield session
@@ -282,6 +286,12 @@ def note_used(item: pytest.Item, path: Path) -> None:
     item.user_properties.append((CASSETTE, str(path)))
 
 
+def note_age(item: pytest.Item, session: BaseSession) -> None:
+    """Warn of a cassette that is older than the setting ``max_age`` allows."""
+    if isinstance(session, ReplaySession) and session.overdue:
+        item.warn(UserWarning(session.overdue))
+
+
 def note_account(
     item: pytest.Item, verdict: Verdict | None, error: BaseException | None, when: Literal["setup", "call"] = "call"
 ) -> None:
@@ -295,7 +305,7 @@ def note_account(
     """
     if verdict is None:
         return
-    told = list(_chain(error))
+    told = list(chain_of(error))
     if not any(isinstance(each, ReplayFailedError) for each in told):
         item.add_report_section(when, "timetracer", f"{verdict_text(verdict, told)}\n")
     for rules in dict.fromkeys(missed.rules for missed in verdict.misses if missed.rules):
@@ -307,9 +317,14 @@ def _check(session: ReplaySession, verdict: Verdict) -> None:
     try:
         check_verdict(session, verdict)
     except ReplayFailedError as error:
-        swallowed = (*error.verdict.misses, *error.verdict.blocked)
-        where = next((each.__traceback__ for each in swallowed if each.__traceback__ is not None), None)
-        raise error.with_traceback(where or error.__traceback__) from None
+        raise _leading_to_call(error) from None
+
+
+def _leading_to_call(error: ReplayFailedError) -> ReplayFailedError:
+    """The error with the way to the first call that failed, whose error somebody swallowed."""
+    swallowed = (*error.verdict.misses, *error.verdict.blocked)
+    where = next((each.__traceback__ for each in swallowed if each.__traceback__ is not None), None)
+    return error.with_traceback(where or error.__traceback__)
 
 
 class _Account:
@@ -324,6 +339,10 @@ def accounted(item: pytest.Item) -> Generator[_Account, None, None]:
     account, error = _Account(), None
     try:
         yield account
+    except ReplayFailedError as raised:
+        error = raised
+        # Another one: `contextlib` gives an error that a block lets through its old traceback again.
+        raise _leading_to_call(ReplayFailedError(str(raised), raised.verdict)) from None
     except BaseException as raised:
         error = raised
         raise
@@ -332,17 +351,6 @@ def accounted(item: pytest.Item) -> Generator[_Account, None, None]:
         note_account(item, session.verdict() if isinstance(session, ReplaySession) else None, error)
         if session is not None:
             note_unused(item, session, error)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and those that pytest shows with it."""
-    while error is not None:
-        yield error
-        # Python 3.10 has no class of groups of its own.
-        for each in getattr(error, "exceptions", ()):
-            if isinstance(each, BaseException):
-                yield from _chain(each)
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def note_unused(item: pytest.Item, session: BaseSession, error: BaseException | None) -> None:

@@ -9,6 +9,7 @@ from timetracer_otel.report.detail import event_detail, exchange_detail, log_det
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import error_detail, summary
 from timetracer_otel.report.rerecording import rerecording_lines
+from timetracer_otel.report.stable import stable_lines
 from timetracer_otel.report.statistics import Statistics
 from timetracer_otel.report.tables import Column, cells, fitted, format_size, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
@@ -51,6 +52,7 @@ __all__ = [
     "printable",
     "request_name",
     "rerecording_lines",
+    "stable_lines",
     "summary",
     "table",
     "terminal_width",

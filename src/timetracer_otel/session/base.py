@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.constants import TraceMode
+from timetracer_otel.notebooks import html_of
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
 __all__ = ["BaseSession", "EndedSpan", "PendingCall", "RootExchange"]
@@ -87,6 +88,10 @@ class BaseSession:
     def is_replaying(self) -> bool:
         """True where calls are answered from a cassette."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
 
     def verdict(self) -> Verdict:
         """The account of the session up to now: hits, misses, unused events, live and recorded calls, refusals."""

@@ -307,8 +307,7 @@ class Bindings:
         pairs = self.variables.pairs_between(before, now)
 
         def others(other: DependencyEvent) -> bool:
-            # A copy of the call's event may be here, with present values in its answer.
-            return (other.eid, other.start_offset_ms) != (event.eid, event.start_offset_ms) and is_taken(other)
+            return other is not event and is_taken(other)
 
         if pairs is None or self._misfit_s(pairs) is None or not self._may_bind(pairs, others):
             return False

@@ -13,9 +13,10 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.cassette import cassette_path, check_writable, open_cassette, read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode, Uncaptured
-from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.exceptions import CassetteError, CassetteTooOldError, ConfigurationError
 from timetracer_otel.match.process_recordings import beside
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session.ages import overdue
 from timetracer_otel.session.replay import ReplaySession
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.types import CaptureStats, Cassette
@@ -34,6 +35,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     Raises:
         ConfigurationError: No cassette is named.
         CassetteError: The cassette is missing or broken, or nothing can be written where something will have to be.
+        CassetteTooOldError: The cassette is older than the setting ``max_age`` allows, which says to fail then.
     """
     if path is None:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
@@ -42,7 +44,16 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
         check_writable(path, config.compression)
         return TraceSession(config)
     cassette = open_cassette(path)
+    found = overdue(cassette, path, config)
+    if found is not None and found.action == "fail":
+        raise CassetteTooOldError(found.text, path=path)
+    if found is not None:
+        faults.logger.warning("timetracer-otel: %s", found.text)
+    if found is not None and found.action == "record":
+        check_writable(path, config.compression)
+        return TraceSession(replace(config, record_mode=RecordMode.ALL))
     session = ReplaySession(cassette, os.fspath(path), config.strict_replay, config, beside(cassette))
+    session.overdue = found.text if found is not None else None
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
         session.recorder = _recorder_behind(session.cassette, config)
@@ -78,9 +89,10 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     else:
         # Replacing a symbolic link would make it a file. The file that it points to is replaced instead.
         target = os.path.realpath(path) if os.path.islink(path) else path
-        if isinstance(session, TraceSession) and config.record_mode is RecordMode.ALL:
+        if isinstance(session, TraceSession) and session.config.record_mode is RecordMode.ALL:
             session.rerecorded = made = _rerecorded(cassette, target)
-            if made is not None and made.is_same:
+            # Where the age counts, the file must say that it was made anew.
+            if made is not None and made.is_same and not config.max_age:
                 return
             cassette = made.cassette if made is not None else cassette
     save_cassette(cassette, target, config.compression)

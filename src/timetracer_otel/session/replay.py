@@ -136,6 +136,8 @@ class ReplaySession(BaseSession):
         """Where calls may go for real; None where the settings name no hosts."""
         self.recorder: TraceSession | None = None
         """Records the calls that the cassette does not hold, in the record mode ``new_episodes``; else None."""
+        self.overdue: str | None = None
+        """That the cassette is older than the setting ``max_age`` allows; None where it is not."""
         self.asked_by: str | None = None
         """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
@@ -207,6 +209,11 @@ class ReplaySession(BaseSession):
     @property
     def _events(self) -> list[DependencyEvent]:
         return self._with_beside if self._with_beside is not None else self.cassette.events
+
+    def __repr__(self) -> str:
+        of = f" of {self.cassette_path}" if self.cassette_path else ""
+        counts = f"{len(self._index.taken())} hit, {len(self._misses)} missed"
+        return f"<{type(self).__name__} {self.session_id[:8]}{of}: {counts}>"
 
     @property
     def mode(self) -> TraceMode:

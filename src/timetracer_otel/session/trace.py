@@ -162,6 +162,11 @@ class TraceSession(BaseSession):
         if self._maker.book is not None:
             self._maker.book.pseudonyms.keep(secret, pseudonym)
 
+    def __repr__(self) -> str:
+        state = "ended" if self._finalized else "recording"
+        number = len(self._pending) + len(self._given)
+        return f"<{type(self).__name__} {self.short_id}: {state}, {number} call{'s' * (number != 1)}>"
+
     @property
     def mode(self) -> TraceMode:
         """`TraceMode.RECORD`."""

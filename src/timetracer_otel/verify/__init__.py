@@ -16,15 +16,24 @@ from timetracer_otel.verify.reproduction import kept, reproduction, staged
 from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
 from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
+from timetracer_otel.verify.staleness import CHANGED, LEFT_OUT, NO_ANSWER, SAME, Checked, Comparing, check
+from timetracer_otel.verify.upstream import GivenHeader, Wanted, hosts_of, parsed_header
 from timetracer_otel.verify.verdicts import VerdictFile
 
 __all__ = [
+    "CHANGED",
+    "LEFT_OUT",
     "NOWHERE",
+    "NO_ANSWER",
+    "SAME",
     "VOLATILE_HEADERS",
     "Address",
     "Against",
     "Budget",
     "FileOfTest",
+    "Checked",
+    "Comparing",
+    "GivenHeader",
     "Ignored",
     "JobQueue",
     "Planned",
@@ -34,10 +43,14 @@ __all__ = [
     "Service",
     "ServiceError",
     "VerdictFile",
+    "Wanted",
     "address_of",
+    "check",
     "ended_by_signals",
     "file_of_test",
     "kept",
+    "hosts_of",
+    "parsed_header",
     "plan",
     "reproduction",
     "staged",
