@@ -190,8 +190,8 @@ def test_the_program_has_our_streams(tmp_path: Path) -> None:
     folder = tmp_path / "cassettes"
     assert (done.stdout, done.returncode) == ("cba", 0)
     assert began(done.stderr, folder) == (
-        f"etimetracer-otel: nothing was recorded: no cassette was written to {folder}. No request or job came, and "
-        "no library that is captured made a call.\n"
+        f"etimetracer-otel: nothing was recorded: no cassette was written to {folder}. No request or job came that "
+        "the settings record, and no call was made outside of them.\n"
     )
 
 

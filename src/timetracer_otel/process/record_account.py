@@ -33,8 +33,8 @@ def tell(folder: str) -> None:
 def _text(folder: str, number: int, size_bytes: int) -> str:
     if not number:
         return (
-            f"nothing was recorded: no cassette was written to {folder}. No request or job came, and no library that "
-            "is captured made a call."
+            f"nothing was recorded: no cassette was written to {folder}. No request or job came that the settings "
+            "record, and no call was made outside of them."
         )
     written = f"{number} cassette{'s' * (number != 1)} ({-(-size_bytes // 1024):,} KiB)"
     return f"recorded {written} in {folder}. To see them: timetracer-otel list {folder}"
