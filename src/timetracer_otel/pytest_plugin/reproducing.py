@@ -111,10 +111,8 @@ def reproduce(
     for each in (path, *paths_beside(cassette)):
         note_used(request.node, each)
     began_s = time.monotonic()
-    with (
-        accounted(request.node) as account,
-        replay(path, **{**settings_of_block(request), **_AS_RECORDED, **settings}) as session,
-    ):
+    chosen: dict[str, Any] = {**settings_of_block(request), **_AS_RECORDED, **settings}
+    with accounted(request.node) as account, replay(path, **chosen) as session:
         account.session = session
         found = app_named(app) if isinstance(app, str) else app
         called = call_app(found, recorded, headers)
