@@ -31,6 +31,8 @@ class Ended:
     boundary: str | None = None
     started_s = 1.0
     returned_s: float | None = 1.1
+    goes_on = False
+    latest_s: float | None = None
     ended_s = 1.2
 
     def __init__(self, call: Call, result: Callable[[], EventResult]) -> None:

@@ -151,6 +151,8 @@ class Ended:
     boundary: str | None = None
     started_s = 1.0
     returned_s: float | None = 1.0
+    goes_on = False
+    latest_s: float | None = None
     ended_s: float | None = 1.0
 
     def __init__(self, number: int) -> None:

@@ -31,7 +31,7 @@ PACKAGE = "timetracer_otel"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     # the contract
-    ("constants", "exceptions"),
+    ("constants", "exceptions", "notebooks"),
     ("types",),
     ("base",),
     ("config",),
@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("current",),
     # one call
     ("calls",),
-    ("guard", "otel", "libraries"),
+    ("guard", "logs", "otel", "libraries"),
     ("incoming",),
     # a process, and what OpenTelemetry loads of us
     ("process",),
@@ -64,12 +64,20 @@ READERS_SEE = "session"
 """They import from this room's floor and below. Only ``cli`` and ``pytest_plugin`` import
 them, and functions of ``blocks`` and ``process``, for the account at the end."""
 
+SHOWN_IN_NOTEBOOKS = ("notebooks", "report.notebook")
+"""The one module that loads what stands above it, inside a function, and what it loads.
+
+A notebook asks a value for its HTML: the lowest floor has the values, and a reader makes the HTML.
+"""
+
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
     "pytest": ("pytest_plugin",),
     "tqdm": ("verify",),
     "junitparser": ("verify",),
     "kingfisher_sdk": ("audit",),
+    "rich": ("cli",),
+    "shtab": ("cli",),
     "time_machine": ("process",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression", "cryptography"})
@@ -329,7 +337,8 @@ def _arrows(module: Module) -> Iterator[Breach]:
         elif other_reader is not None:
             assert place is not None
             asks_at_the_end = place[0] in {"blocks", "process"} and not found.at_top
-            allowed = place[1] >= _floor("cli") or asks_at_the_end
+            shows = (module.name, name) == SHOWN_IN_NOTEBOOKS and not found.at_top
+            allowed = place[1] >= _floor("cli") or asks_at_the_end or shows
         else:
             assert place is not None
             assert other is not None
@@ -351,6 +360,7 @@ def _circles(modules: dict[str, Module]) -> Iterator[Breach]:
             {name for found in module.imports if (name := _own(found.target)) in modules and name != module.name}
             # The front door, and the front of a room, load their own modules when a name is asked for.
             - ({""} if module.name else set())
+            - ({SHOWN_IN_NOTEBOOKS[1]} if module.name == SHOWN_IN_NOTEBOOKS[0] else set())
         )
         for module in modules.values()
     }

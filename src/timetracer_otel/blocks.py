@@ -322,6 +322,10 @@ def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, e
             raise
         # The app's own error must reach the caller, so ours is only logged.
         faults.logger.error("timetracer-otel: %s", failure)
+    if isinstance(session, needed.TraceSession) and session.rerecorded is not None:
+        from timetracer_otel.process.telling import tell_rerecorded
+
+        tell_rerecorded(session)
     if error is None and isinstance(session, needed.TraceSession) and session.blocked:
         raise session.blocked[0]
 

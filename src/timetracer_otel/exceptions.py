@@ -4,7 +4,8 @@ TimetracerError
 ├── ConfigurationError            a setting or an argument is wrong
 ├── CassetteError                 a cassette file cannot be used
 │   ├── CassetteNotFoundError     it is not there
-│   └── CassetteSchemaError       its format or version is not ours
+│   ├── CassetteSchemaError       its format or version is not ours
+│   └── CassetteTooOldError       it is older than the setting ``max_age`` allows
 ├── ReplayMismatchError           a replay cannot answer a call
 ├── ReplayFailedError             a replay ended, and something was wrong with it
 ├── NetworkBlockedError           a call past the plugins that nobody allowed
@@ -21,6 +22,7 @@ __all__ = [
     "CassetteError",
     "CassetteNotFoundError",
     "CassetteSchemaError",
+    "CassetteTooOldError",
     "ConfigurationError",
     "NetworkBlockedError",
     "PluginError",
@@ -87,6 +89,10 @@ class CassetteSchemaError(CassetteError):
         )
         self.expected_version = expected_version
         self.actual_version = actual_version
+
+
+class CassetteTooOldError(CassetteError):
+    """A cassette, or one of a folder, is older than the setting ``max_age`` allows."""
 
 
 class ReplayMismatchError(TimetracerError):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.constants import SETS_UP, WITHOUT_PLUGIN, BodyEnd, EventType
+from timetracer_otel.notebooks import html_of
 
 if TYPE_CHECKING:
     from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
@@ -38,6 +39,7 @@ __all__ = [
     "HeaderPairs",
     "HeadersDict",
     "JsonDict",
+    "LogEntry",
     "Matcher",
     "NotedEvent",
     "QueryDict",
@@ -310,6 +312,8 @@ class DependencyEvent(_ReadInPart):
     event_type: EventType
     start_offset_ms: float
     duration_ms: float
+    """How long it took until its answer: the last byte of a body. Where more is read of it later, such as the rows of
+    a cursor or the messages of a subscription, it is the time until the call returned. `ended_ms` has the rest."""
     signature: EventSignature
     result: EventResult
     call: CallSnapshot | None = None
@@ -326,6 +330,19 @@ class DependencyEvent(_ReadInPart):
     transaction: tuple[DependencyEvent, ...] = field(default=(), compare=False, repr=False)
     """The beginning and the end of its transaction, as far as a file has them within this event. They are events of
     the cassette as well."""
+    ended_ms: float | None = None
+    """When the last was read of a call that went on after its answer, in milliseconds since it began. The last row
+    of a cursor, or the end of a subscription. None where the call ended with its answer."""
+
+    @property
+    def answered_offset_ms(self) -> float:
+        """When its answer was there, in milliseconds since the recording began."""
+        return self.start_offset_ms + self.duration_ms
+
+    @property
+    def end_offset_ms(self) -> float:
+        """When it ended, with all that was read later, in milliseconds since the recording began."""
+        return self.start_offset_ms + (self.duration_ms if self.ended_ms is None else self.ended_ms)
 
     def lacks(self, name: str) -> bool:
         """Whether a field is still to be decoded."""
@@ -403,6 +420,7 @@ class NotedEvent(DependencyEvent):
         pseudonyms: tuple[str, ...],
         rest: _Rest,
         notes: Any,
+        ended_ms: float | None = None,
     ) -> NotedEvent:
         """An event of these notes.
 
@@ -414,6 +432,7 @@ class NotedEvent(DependencyEvent):
             pseudonyms: Those in it.
             rest: Makes the other fields.
             notes: What it makes them of.
+            ended_ms: See the field.
         """
         event: Any = DependencyEvent.__new__(DependencyEvent)
         event.eid = eid
@@ -422,6 +441,7 @@ class NotedEvent(DependencyEvent):
         event.duration_ms = duration_ms
         event.pseudonyms = pseudonyms
         event.transaction = ()
+        event.ended_ms = ended_ms
         event._rest = rest
         event._place = notes
         # Only now, since each assignment below goes through a function.
@@ -467,7 +487,9 @@ class NotedEvent(DependencyEvent):
         return self.__reduce_ex__(protocol)
 
 
-_NOTED_FIELDS = frozenset({"eid", "event_type", "start_offset_ms", "duration_ms", "pseudonyms", "transaction"})
+_NOTED_FIELDS = frozenset(
+    {"eid", "event_type", "start_offset_ms", "duration_ms", "pseudonyms", "transaction", "ended_ms"}
+)
 
 
 @dataclass(slots=True)
@@ -495,6 +517,9 @@ class SessionMeta:
     random_state: tuple[int, tuple[int, ...], float | None] | None = None
     """What ``random.getstate()`` gave when the recording began, for ``random.setstate``; None without the setting
     ``random_state``."""
+    renewed_at: str | None = None
+    """When the recording was last made anew, ISO 8601 in UTC; None where it never was. ``recorded_at`` is of
+    the calls that had not changed by then."""
 
 
 @dataclass(slots=True)
@@ -584,6 +609,26 @@ class Scrubbing:
     """How many values were replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A log record that the app made while a recording ran, redacted."""
+
+    at_ms: float
+    """When it was made, in milliseconds since the recording began."""
+    level: str
+    """The name of its level: ``INFO``."""
+    severity: int
+    """The number of its level, as Python's `logging` has it: 20."""
+    logger: str
+    message: str
+    """The message as a handler formatted it; the template, where none did and an argument is no plain value."""
+    error: str | None = None
+    """The exception that was logged with it: its traceback where a handler formatted that, its class and text
+    otherwise."""
+    span_id: str | None = None
+    """The span that it was made in, lower-case hexadecimal."""
+
+
 class LaterEvents(Protocol):
     """The events of a cassette that are not read yet: see `timetracer_otel.cassette.later_events`."""
 
@@ -649,6 +694,22 @@ class Cassette(_EventsLater):
     """The texts that stand in the recording in place of secrets. They are no secrets, and belong to nothing else."""
     scrubbed: tuple[Scrubbing, ...] = ()
     """When later rules were applied to the recording; empty where it is as it was recorded."""
+    logs: tuple[LogEntry, ...] = ()
+    """The app's own log records, in order of time."""
+
+    def __repr__(self) -> str:
+        # Not its events: there may be thousands, which are not read yet.
+        named = " ".join(part for part in (self.request.method, self.request.path) if part) or "(no request)"
+        status = f" -> {self.response.status}" if self.response.status else ""
+        number = len(self.events) if self.later_events is None else self.stats.total_events
+        parts = [f"{named}{status}", f"{number} call{'s' * (number != 1)}"]
+        if not self.complete:
+            parts.append("recovered")
+        return f"<Cassette {self.session.id[:8]}: {', '.join([*parts, *([self.path] if self.path else [])])}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
 
 
 @dataclass(slots=True)
@@ -753,6 +814,14 @@ class Verdict(_UnusedLater):
     Empty where no rule is advised."""
     bindings: tuple[Binding, ...] = ()
     """The values of the recording for which this run had others, which count as equal."""
+
+    def __repr__(self) -> str:
+        said = "ok" if self.ok else "not ok"
+        return f"<Verdict {said}: {self}{f', {self.cassette_path}' if self.cassette_path else ''}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
 
     @property
     def ok(self) -> bool:

@@ -130,6 +130,8 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "show": ["show", "PATH"],
     "bodies": ["show", "--bodies", "PATH"],
     "json": ["show", "--json", "PATH"],
+    "view": ["view", "PATH", "-o", os.devnull],
+    "difference": ["view", "PATH", "PATH", "-o", os.devnull],
     "har": ["export", "--to", "har", "PATH"],
 }
 
@@ -147,6 +149,8 @@ def test_each_command_says_one_line_or_prints_what_is_there(
     assert "a fault of this program" not in err
     if command in ("show", "bodies"):
         assert out.replace("\n", "").isprintable()
+    elif command in ("view", "difference"):
+        assert code == 2 or out == f"wrote {os.devnull}\n"
     elif code == 0:
         json.loads(out)
 

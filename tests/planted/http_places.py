@@ -6,6 +6,7 @@ import base64
 import gzip
 import html
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,10 @@ from tests.planted.secrets import odd, plain
 __all__ = ["Client", "Upstream", "plant"]
 
 Headers = list[tuple[str, str]]
+_LOG = logging.getLogger("tests.planted.app")
+# What an app's own logging prints is the app's.
+_LOG.addHandler(logging.NullHandler())
+_LOG.propagate = False
 
 
 class Client(Protocol):
@@ -425,3 +430,7 @@ def plant(planter: Planter, client: Client, up: Upstream, *, backwards: bool = T
         )
         for text in texts:
             send(*anything(text))
+    _LOG.warning("connects with password=%s", planter.named("a log record, behind a name", plain))
+    for text in planter.anywhere("a log record", backwards=backwards):
+        _LOG.warning("got %s", text)
+        _LOG.error("failed", exc_info=ValueError(text))

@@ -655,3 +655,33 @@ def test_on_a_ci_nothing_is_recorded_unless_somebody_says_so(
     assert upstream.hits == {"/users/1": 1, "/users/2": 1, "/users/3": 1}
     upstream.stop()
     run(pytester).assert_outcomes(passed=3)
+
+
+def test_a_marked_test_warns_of_a_cassette_that_is_too_old(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    suite(
+        pytester,
+        upstream,
+        """
+        import httpx
+        import pytest
+
+        @pytest.mark.timetracer(max_age="30d")
+        def test_users():
+            assert httpx.get("URL/users/1").json()["name"] == "Ada"
+
+        @pytest.mark.timetracer(max_age="30d:fail")
+        def test_strictly():
+            httpx.get("URL/users/1")
+        """,
+    )
+    run(pytester).assert_outcomes(passed=2)
+    for path in (pytester.path / "cassettes" / "test_it").iterdir():
+        recorded = read_cassette(path)
+        recorded.session.recorded_at = "2019-06-07T12:00:00+00:00"
+        save_cassette(recorded, path)
+    result = run(pytester)
+    result.assert_outcomes(passed=1, errors=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["*UserWarning: *test_users.msgpack was recorded * days ago, and TIMETRACER_MAX_AGE is 30d.*"]
+    )
+    assert any("CassetteTooOldError: " in line for line in errors(result))

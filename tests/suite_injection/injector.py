@@ -98,6 +98,7 @@ GUARDS = frozenset(
         "_fetching.<locals>.fetch _made _scroll",
         "libraries/psycopg2/copying.py": "_TextTee.read _TextTee.write "
         + " ".join(f"_Tee.{name}" for name in ("__getattr__", "_read", "_write", "_noted")),
+        "logs/noting.py": "_noting.<locals>.callHandlers",
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/aio_pika/seams.py": "_Queue.__getattr__ _Queue.put _pump",
@@ -111,8 +112,8 @@ GUARDS = frozenset(
         "libraries/kits/websocket/sockets.py": " ".join(
             f"NotedSocket.{name}"
             for name in ("__init__", "send", "sendall", "recv", "recv_into", "shutdown", "close")
-        ),
-        "libraries/websockets/seams.py": "_attempted",
+        )
+        + " _ReplaySocket.shutdown _ReplaySocket.close",
         "libraries/grpc/seams.py": "_InPlaceOf._found",
         "libraries/grpc/noted.py": "teed _heard "
         + " ".join(f"NotedCall.{name}" for name in ("__init__", "operate", "next_event", "cancel"))

@@ -352,6 +352,30 @@ def functions(servers: Servers) -> list[str]:
     ]
 
 
+def logs(servers: Servers) -> list[str]:
+    """What the app's own logging writes, while it is recorded."""
+    import io
+    import logging
+
+    written = io.StringIO()
+    logger = logging.Logger("shop.orders")  # noqa: LOG001
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(funcName)s %(message)s"))
+
+    def work() -> Any:
+        logger.debug("no handler, and %s", {"an": "argument"})
+        logger.addHandler(handler)
+        logger.info("of %d", 2)
+        try:
+            raise LookupError("no such item")
+        except LookupError:
+            logger.exception("failed")
+        # The numbers of lines are those of this file.
+        return written.getvalue().splitlines()[:2]
+
+    return [seen(work)]
+
+
 def threads(servers: Servers) -> list[str]:
     import _thread
     import threading
@@ -622,6 +646,7 @@ _CLIENTS = (
     sqlalchemy_async,
     functions,
     threads,
+    logs,
     without_plugin,
 )
 _REDIS = (redis_sync, redis_async, redis_connections, redis_connections_async)

@@ -25,6 +25,8 @@ class Ended:
     boundary: str | None = None
     started_s = 1.0
     returned_s: float | None = 2.0
+    goes_on = False
+    latest_s: float | None = None
     ended_s: float | None = 2.0
 
     def __init__(self, call: Call, result: EventResult, path: tuple[str, ...] = ()) -> None:

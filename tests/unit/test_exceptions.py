@@ -11,6 +11,7 @@ from timetracer_otel.exceptions import (
     CassetteError,
     CassetteNotFoundError,
     CassetteSchemaError,
+    CassetteTooOldError,
     ConfigurationError,
     NetworkBlockedError,
     PluginNotFoundError,
@@ -28,6 +29,7 @@ EXAMPLES = [
     ReplayMismatchError("no", cassette_path="x", expected={"a": 1}, actual={"a": 2}, hint="record", event_index=3),
     PluginNotFoundError("httpx"),
     ReplayFailedError("Replay of x: 0 hit", Verdict(live={"redis": 2})),
+    CassetteTooOldError("x.msgpack was recorded 40 days ago", path="x.msgpack"),
     NetworkBlockedError("10.0.0.1:80", "made.by", "app", "nothing", "lib", in_cassette="none", open_already=True),
 ]
 

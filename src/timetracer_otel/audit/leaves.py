@@ -59,6 +59,8 @@ def leaves_of(cassette: Cassette) -> Iterator[Leaf]:
     yield from _exchange(None, cassette.request, cassette.response)
     yield from _value(None, "error", "", cassette.error_info)
     yield from _value(None, "service", "service", [cassette.session.service, cassette.session.env])
+    for log in cassette.logs:
+        yield from _value(None, "log", "", [log.logger, log.message, log.error])
     for event in cassette.events:
         yield from _event(event)
 

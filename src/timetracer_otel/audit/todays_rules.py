@@ -82,7 +82,7 @@ def _applied(before: Cassette, cassette: Cassette, config: TraceConfig, avoided:
 
     book.pseudonyms.added = note
     # The secrets of the request may stand in events, and the other way round: all are found before any is replaced.
-    book.note(cassette.error_info)
+    book.note([cassette.error_info, *([log.message, log.error] for log in cassette.logs)])
     request, response = maker.request(cassette.request), maker.response(cassette.response)
     events = [maker.anew(event) for event in cassette.events]
     maker.clean(events)
@@ -93,6 +93,7 @@ def _applied(before: Cassette, cassette: Cassette, config: TraceConfig, avoided:
         response=response,
         events=events,
         error_info=book.error(cassette.error_info),
+        logs=book.logs(cassette.logs),
         policies=_policies(cassette.policies, maker),
         pseudonyms=book.names(),
     )

@@ -93,6 +93,7 @@ class KeptBounds:
 _NO_BOUNDS = KeptBounds()
 _BOUND = re.compile(r"(\d+)\s*(m|h|d|kb|mb|gb|tb)?", re.IGNORECASE)
 _AGES_S = {"m": 60, "h": 3600, "d": 86_400}
+_ACTIONS = ("warn", "fail", "record")
 _SIZES = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
 
@@ -117,6 +118,35 @@ def kept_bounds(text: str) -> KeptBounds:
 
 def _keep(text: str) -> str:
     kept_bounds(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class MaxAge:
+    """How old a recording may be that a replay answers from, and what is done about an older one."""
+
+    age_s: int
+    action: str
+    """``warn``, ``fail`` or ``record``."""
+
+
+def max_age_of(text: str) -> MaxAge | None:
+    """What a text says: ``30d``, ``12h:fail``, ``30d:record``; None for the empty text, by which any age will do.
+
+    Raises:
+        ValueError: The text is of another form.
+    """
+    if not text.strip():
+        return None
+    age, _, action = (part.strip().lower() for part in text.partition(":"))
+    match = _BOUND.fullmatch(age)
+    if match is None or (match[2] or "") not in _AGES_S or (action or "warn") not in _ACTIONS:
+        raise ValueError(text)
+    return MaxAge(int(match[1]) * _AGES_S[match[2]], action or "warn")
+
+
+def _max_age(text: str) -> str:
+    max_age_of(text)
     return text
 
 
@@ -186,6 +216,7 @@ _COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
 _RECORD_MODE, _RECORD_MODES = _choice(RecordMode)
 _UNCAPTURED, _UNCAPTURED_VALUES = _choice(Uncaptured)
 _YES_NO = "true, false"
+_MAX_AGE_TEXT = "an age (m, h, d), and behind a colon warn, fail or record: 30d, 12h:fail"
 _KEEP_TEXT = "an age (m, h, d), a number, a size (KB, MB, GB, TB), separated by commas: 7d,1000,2GB"
 _LIST = "names separated by commas"
 
@@ -293,6 +324,14 @@ SETTINGS: tuple[Setting, ...] = (
         "true: the state that Python's `random` had when the recording began stands in its header (2.5 KB).",
     ),
     Setting(
+        "log_records",
+        "LOG_RECORDS",
+        int,
+        "0 or more",
+        "The most log records of the app that a recording of a request, a job or a block keeps; further ones "
+        "are counted. 0: none.",
+    ),
+    Setting(
         "memory_databases",
         "MEMORY_DATABASES",
         _flag,
@@ -381,6 +420,14 @@ SETTINGS: tuple[Setting, ...] = (
         "rewrite: the same, but the file stays as it is where the run fails.",
     ),
     Setting(
+        "max_age",
+        "MAX_AGE",
+        _max_age,
+        _MAX_AGE_TEXT,
+        "How old a cassette may be. An older one is told of (warn, the default), is an error (fail), or is recorded "
+        "anew (record; a CI only warns).",
+    ),
+    Setting(
         "match_on",
         "MATCH_ON",
         names,
@@ -463,7 +510,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
-        *("random_state", "memory_databases"),
+        *("log_records", "random_state", "memory_databases"),
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),
@@ -474,6 +521,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
             "live_hosts",
             "uncaptured",
             "record_mode",
+            "max_age",
             "block_network",
             "replay_timing",
             "clock",
@@ -510,7 +558,7 @@ def check(field: str, value: Any, named: str) -> None:
     """
     if field == "sample_rate" and not 0.0 <= value <= 1.0:
         raise wrong(named, value, "0.0 to 1.0")
-    if field in {"max_body_kb", "max_session_kb", "late_s", "journal_s"} and not 0 <= value < math.inf:
+    if field in {"max_body_kb", "max_session_kb", "late_s", "journal_s", "log_records"} and not 0 <= value < math.inf:
         raise wrong(named, value, "0 or more")
     if field in {"max_events", "max_sessions"} and value < 1:
         raise wrong(named, value, "1 or more")
@@ -519,6 +567,11 @@ def check(field: str, value: Any, named: str) -> None:
             kept_bounds(value)
         except ValueError:
             raise wrong(named, value, _KEEP_TEXT) from None
+    if field == "max_age":
+        try:
+            max_age_of(value)
+        except ValueError:
+            raise wrong(named, value, _MAX_AGE_TEXT) from None
     if field == "ignore_sql_params":
         for rule in value:
             if not rule.rpartition(":")[2].replace(",", " ").split():

@@ -210,6 +210,10 @@ class Recording(Noted):
     not_replayable: str | None = None
     error: RecordedError | None = None
     returned_s: float | None = None
+    goes_on = False
+    """Whether its answer was there when it returned, and more is read of it later. A site sets it in `returned`."""
+    latest_s: float | None = None
+    """When the latest of these was read, where the site notes that."""
     transaction: object | None = None
     boundary: str | None = None
     body: BodyTap | None = None
@@ -419,6 +423,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
             ):
                 return _replay(site, session)
             session.note_live(site.lib)
+            if session.made_calls is not None and not site.sets_up:
+                session.note_live_call(site.call())
             if session.uncovered.messages:
                 session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))

@@ -40,6 +40,7 @@ from timetracer_otel.types import (
     EventResult,
     EventSignature,
     HeaderMap,
+    LogEntry,
     NotedEvent,
     RecordedError,
     RequestSnapshot,
@@ -275,6 +276,7 @@ _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "within": ("within", _SPANS),
     "pseudonyms": ("pseudonyms", _TUPLE),
     "transaction": ("transaction", _BOUNDARIES),
+    "ended_ms": ("ended_ms", _NUMBER),
 }
 LATER: Final = frozenset({"result", "call", "span", "within"})
 """The keys of what an event is not found by."""
@@ -290,6 +292,7 @@ def _in_part(
     not_replayable: str | None,
     pseudonyms: tuple[str, ...],
     transaction: tuple[DependencyEvent, ...],
+    ended_ms: float | None,
 ) -> DependencyEvent:
     event = DependencyEvent.__new__(DependencyEvent)
     event.eid = eid
@@ -301,6 +304,7 @@ def _in_part(
     event.not_replayable = not_replayable
     event.pseudonyms = pseudonyms
     event.transaction = transaction
+    event.ended_ms = ended_ms
     return event
 
 
@@ -330,6 +334,7 @@ _FIELDS_OF_SESSION: Final[dict[str, tuple[str, Kind]]] = {
     "hash_seed": ("hash_seed", _TEXT),
     "hash_randomization": ("hash_randomization", _FLAG),
     "random_state": ("random_state", _RANDOM),
+    "renewed_at": ("renewed_at", _TEXT),
 }
 _SESSION: Final = Table(SessionMeta, "session", _FIELDS_OF_SESSION)
 _SESSION_ITSELF: Final = Table(
@@ -360,6 +365,24 @@ _SCRUBBING: Final = Table(
         "rules": ("rules", _TEXTS),
         "replaced": ("replaced", _WHOLE),
     },
+)
+_LOG: Final = Table(
+    LogEntry,
+    "log record",
+    {
+        "at_ms": ("at_ms", _NUMBER),
+        "level": ("level", _TEXT),
+        "severity": ("severity", _WHOLE),
+        "logger": ("logger", _TEXT),
+        "message": ("message", _TEXT),
+        "error": ("error", _TEXT),
+        "span_id": ("span_id", _TEXT),
+    },
+)
+_LOGS: Final = Kind(
+    "an array of log records",
+    frozenset({list}),
+    decode=lambda items: tuple(_LOG.from_map(item) for item in items),
 )
 _SCRUBBINGS: Final = Kind(
     "an array of scrubbings",
@@ -446,6 +469,7 @@ _NOTES: Final[Notes] = {
     "path": "path",
     "pseudonyms": Known("pseudonyms"),
     "transaction": "transaction",
+    "ended_ms": "ended_ms",
 }
 """Where the fields of an event stand in what is noted of an open call. See `EventNotes`."""
 
@@ -481,6 +505,7 @@ class EventNotes(NamedTuple):
     path: tuple[str, ...]
     pseudonyms: list[str] | None
     transaction: tuple[DependencyEvent, ...]
+    ended_ms: float | None
     reply: Any
 
 
@@ -685,7 +710,7 @@ def _survey_outermost(found: dict[str, Any], survey: Survey) -> None:
         survey.look_at(found[key], MOST_LEVELS - 1)
 
 
-_OF_NO_TABLE: Final = frozenset({"versions", "pseudonyms", "scrubbed", "error_info", "dropped"})
+_OF_NO_TABLE: Final = frozenset({"versions", "pseudonyms", "scrubbed", "error_info", "dropped", "logs"})
 
 
 def _encode_header_in_part(cassette: Cassette) -> tuple[bytes, Counter[str]]:
@@ -751,6 +776,8 @@ def encode_footer(
             if type(cassette.error_info) is not dict or not _is_texts(cassette.error_info):
                 raise Unencodable("it is no map with text keys")
             found["error_info"] = cassette.error_info
+        if cassette.logs:
+            found["logs"] = [_LOG.to_map(each) for each in cassette.logs]
         dropped = _COUNTS.to_file(cassette.stats.dropped, None, "")
         if dropped or left_out:
             found["dropped"] = dict(Counter(dropped) + left_out)
@@ -775,6 +802,7 @@ def _encode_footer_in_part(
     }
     if cassette.error_info is not None:
         parts["error_info"] = cassette.error_info
+    parts |= _logs_in_part(cassette, faults)
     if cassette.error_info is None or (type(cassette.error_info) is dict and _is_texts(cassette.error_info)):
         with suppress(Unencodable):  # The code below finds the part that has no encoding.
             return seal(_footer_of(parts, events, left_out, faults), offset, crc)
@@ -789,6 +817,20 @@ def _encode_footer_in_part(
             del parts["error_info"]
             faults.append(("error_info", str(fault)))
     return seal(_footer_of(parts, events, left_out, faults), offset, crc)
+
+
+def _logs_in_part(cassette: Cassette, faults: Faults) -> dict[str, Any]:
+    """The log records that have an encoding, as the footer has them."""
+    found: list[dict[str, Any]] = []
+    for each in cassette.logs:
+        try:
+            made = _LOG.to_map(each)
+            pack_map(made)
+        except Unencodable as fault:
+            faults.append(("logs", fault.reason))
+        else:
+            found.append(made)
+    return {"logs": found} if found else {}
 
 
 def _footer_of(parts: dict[str, Any], events: int, left_out: Counter[str], faults: Faults) -> dict[str, Any]:
@@ -865,6 +907,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent] | None, footer:
         type(cassette.error_info) is not dict or not _is_texts(cassette.error_info)
     ):
         raise MalformedError("footer.error_info is not a map with text keys")
+    cassette.logs = _LOGS.from_file(footer.get("logs") or [], "footer.logs")
     return cassette
 
 

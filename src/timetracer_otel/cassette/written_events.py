@@ -28,8 +28,7 @@ class _Written(NamedTuple):
     notes: Any
     """What the event was written from. No other object has its identity while it is here."""
     pseudonyms: tuple[str, ...]
-    start_offset_ms: float
-    duration_ms: float
+    times: tuple[float, float, float | None]
     at: int
     size_bytes: int
     costs: int
@@ -60,8 +59,9 @@ class WrittenEvents:
         """
         noted = event.notes() if type(event) is NotedEvent else None
         if noted is not None and own.known and not event.transaction:
-            times = event.start_offset_ms, event.duration_ms
-            self._by_notes[id(noted[1])] = _Written(noted[1], event.pseudonyms, *times, at, size_bytes, own.spent)
+            self._by_notes[id(noted[1])] = _Written(
+                noted[1], event.pseudonyms, _times(event), at, size_bytes, own.spent
+            )
 
     @contextmanager
     def opened(self) -> Generator[None, None, None]:
@@ -90,7 +90,7 @@ class WrittenEvents:
         written = self._by_notes.get(id(noted[1]))
         if written is None or event.transaction or event.pseudonyms != written.pseudonyms:
             return None
-        if (event.start_offset_ms, event.duration_ms) != (written.start_offset_ms, written.duration_ms):
+        if _times(event) != written.times:
             return None
         try:
             self._file.seek(written.at)
@@ -104,3 +104,7 @@ class WrittenEvents:
         own.clear()
         own.spent, own.known = written.costs + at_most(0, 0, 0, len(made) - len(data)), True
         return made
+
+
+def _times(event: DependencyEvent) -> tuple[float, float, float | None]:
+    return event.start_offset_ms, event.duration_ms, event.ended_ms

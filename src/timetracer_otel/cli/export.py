@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.base.printable import for_terminal
 from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.output_file import write_output
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             data = for_terminal(data.decode("utf-8", "backslashreplace")).encode("utf-8")
         sys.stdout.buffer.write(data)
     else:
-        _write(Path(args.output), data)
+        write_output(Path(args.output), data)
     return 0
 
 
@@ -65,22 +65,3 @@ def _exporter(name: str) -> Callable[[Cassette], bytes]:
     except Exception as error:  # the import of another distribution may raise anything
         raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
     return export
-
-
-def _write(path: Path, data: bytes) -> None:
-    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
-        if path.is_dir():
-            raise CommandError(f"-o: {path} is a folder. Name a file.")
-        path.write_bytes(data)
-        return
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        # A temporary file is for its owner alone, and so is what becomes of it.
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise CommandError(f"-o: cannot write {path}: {error.strerror or error}. Name another file.") from error

@@ -614,7 +614,7 @@ def _switched_off(stack: Sequence[Place]) -> str | None:
     """The plugin that the call belongs to and that nobody has switched on, as in a session that was set by hand."""
     for place in stack:
         for name, plugin in _owners.get(place.package, {}).items():
-            if not getattr(plugin, "is_wanted", True):
+            if not getattr(plugin, "is_on", True):
                 return name
     return None
 

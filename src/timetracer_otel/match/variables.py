@@ -531,7 +531,7 @@ def run_of(cassette: Cassette) -> tuple[float, float]:
         return (1.0, 0.0)
     if began.tzinfo is None:
         began = began.replace(tzinfo=timezone.utc)
-    ended_ms = max((event.start_offset_ms + event.duration_ms for event in cassette.events), default=0.0)
+    ended_ms = max((event.end_offset_ms for event in cassette.events), default=0.0)
     took_s = max(ended_ms, cassette.stats.total_duration_ms) / 1000
     return began.timestamp() - SLACK_S, began.timestamp() + took_s + SLACK_S
 

@@ -7,11 +7,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from timetracer_otel import logs
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
 from timetracer_otel.process import closed_world, recorded_clock
+from timetracer_otel.process.telling import tell_rerecorded
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
@@ -50,6 +52,7 @@ class ProcessReplay:
             closed_world.watch(config.live_hosts)
         else:
             closed_world.note()
+            logs.hold()
         if config.block_network:
             closed_world.block(self.session)
 
@@ -65,11 +68,13 @@ class ProcessReplay:
             closed_world.unwatch()
         elif isinstance(session, TraceSession):
             closed_world.unnote()
+            logs.release()
         if os.getpid() != self._process_id:
             self._finish_fork()
         elif self._saved_to is not None:
             try:
                 self._save(self._saved_to)
+                tell_rerecorded(session)
             except CassetteError as error:
                 faults.logger.error("timetracer-otel: %s", error)
         verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")

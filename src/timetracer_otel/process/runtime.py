@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from timetracer_otel import logs
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.lineage import lineage
 from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, current_context, span_around
@@ -40,7 +41,7 @@ from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
-from timetracer_otel.process import closed_world, sigterm
+from timetracer_otel.process import closed_world, record_account, sigterm
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
@@ -172,6 +173,7 @@ class Runtime:
                 begins = True
         if begins:
             closed_world.note()
+            logs.hold()
         metrics.offer()
         self._begin()
 
@@ -238,6 +240,7 @@ class Runtime:
             folder.finish()
         if recordings is not None:
             closed_world.unnote()
+            logs.release()
             recordings.stop()
         if process is not None:
             process.finish()
@@ -248,6 +251,7 @@ class Runtime:
             counters.log_losses()
             if self._config.uncaptured is not Uncaptured.RECORD:
                 counters.tell_without_plugin()
+            record_account.tell(self._config.cassette_dir)
 
     def _cut_short(self) -> None:
         """Say what `stop` has not written, as the process ends while it is under way."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from timetracer_otel import logs
 from timetracer_otel.calls.library import activate_all, deactivate_all
 from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.runtime import runtime
@@ -35,6 +36,7 @@ class Surroundings:
             closed_world.watch(session.config.live_hosts if session.config is not None else ())
         else:
             closed_world.note()
+            logs.hold()
         if block_network:
             closed_world.block(session)
         self._plugins = activate_all()
@@ -50,6 +52,7 @@ class Surroundings:
             closed_world.unwatch()
         else:
             closed_world.unnote()
+            logs.release()
         deactivate_all(self._plugins)
         # A replay refuses late calls; a recording that has ended only counts them.
         linger(self._session, math.inf if self._watches else LATE_CALLS_S)

@@ -544,12 +544,16 @@ def _replaying(
     record_mode: _RecordMode = "none",
 ) -> Generator[ReplaySession, None, None]:
     import timetracer_otel
+    from timetracer_otel.config import TraceConfig
     from timetracer_otel.pytest_plugin.blocking import Blocking
-    from timetracer_otel.pytest_plugin.sessions import accounted, checked, note_used, settings_of_block
+    from timetracer_otel.pytest_plugin.sessions import accounted, checked, note_age, note_used, settings_of_block
     from timetracer_otel.session import ReplaySession
     from timetracer_otel.testing import everywhere
 
     settings: Any = {**settings_of_block(request), "record_mode": record_mode}
+    # These fixtures give a replay, and so they do not record a cassette anew that is too old.
+    max_age = settings.get("max_age") or TraceConfig.from_env().max_age
+    settings["max_age"] = max_age.replace("record", "warn")
     if plugins is not None:
         settings["mock_plugins"] = checked(plugins)
     if strict is not None:
@@ -559,6 +563,7 @@ def _replaying(
     with accounted(request.node) as account, timetracer_otel.replay(path, **settings) as session:
         # `timetracer_auto` records by itself where the record mode is "all", so this is never a recording.
         assert isinstance(session, ReplaySession)
+        note_age(request.node, session)
         account.session = session
         session.allowed_hosts = Blocking.of(request.node).allowed_hosts
         # The session of a folder is current everywhere: it is that of the process.

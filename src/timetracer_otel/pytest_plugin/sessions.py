@@ -37,6 +37,8 @@ __all__ = [
     "following",
     "marked",
     "note_account",
+    "note_age",
+    "note_unused",
     "note_used",
     "settings_of_block",
 ]
@@ -142,6 +144,7 @@ class TestSession:
         note_used(self._item, self.path)
         self._session = session = self._block.__enter__()
         session.allowed_hosts = self._allowed
+        note_age(self._item, session)
         try:
             with everywhere(session, self._request.instance):
                 yield session
@@ -282,6 +285,12 @@ def settings_of_block(request: pytest.FixtureRequest) -> dict[str, Any]:
 def note_used(item: pytest.Item, path: Path) -> None:
     """Say in the test's report that it used a cassette. pytest-xdist sends the report back from its workers."""
     item.user_properties.append((CASSETTE, str(path)))
+
+
+def note_age(item: pytest.Item, session: BaseSession) -> None:
+    """Warn of a cassette that is older than the setting ``max_age`` allows."""
+    if isinstance(session, ReplaySession) and session.overdue:
+        item.warn(UserWarning(session.overdue))
 
 
 def note_account(

@@ -14,7 +14,7 @@ from typing import Any
 
 from timetracer_otel.types import Cassette, DependencyEvent, HeaderMap
 
-__all__ = ["json_view"]
+__all__ = ["json_value", "json_view"]
 
 
 def json_view(value: Cassette | DependencyEvent) -> dict[str, Any]:
@@ -24,11 +24,12 @@ def json_view(value: Cassette | DependencyEvent) -> dict[str, Any]:
     where they are UTF-8 and ``{"base64": …}`` otherwise; other values that JSON lacks are
     ``{"type": …, "value": text}``.
     """
-    viewed: dict[str, Any] = _view(value)
+    viewed: dict[str, Any] = json_value(value)
     return viewed
 
 
-def _view(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Any value of a cassette as one that `json.dumps` takes; see `json_view`."""
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value)):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, Enum):
@@ -41,12 +42,13 @@ def _view(value: Any) -> Any:
         return [[name.decode("latin-1"), text.decode("latin-1")] for name, text in value.pairs]
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
-            return {key: _view(item) for key, item in value.items()}
-        return {"type": type(value).__name__, "value": [[_view(key), _view(item)] for key, item in value.items()]}
+            return {key: json_value(item) for key, item in value.items()}
+        pairs = [[json_value(key), json_value(item)] for key, item in value.items()]
+        return {"type": type(value).__name__, "value": pairs}
     if isinstance(value, (list, tuple)):
-        return [_view(item) for item in value]
+        return [json_value(item) for item in value]
     if is_dataclass(value):
-        return {entry.name: _view(getattr(value, entry.name)) for entry in fields(value)}
+        return {entry.name: json_value(getattr(value, entry.name)) for entry in fields(value)}
     return {"type": type(value).__name__, "value": str(value)}
 
 

@@ -14,7 +14,7 @@ from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, Span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["event_detail", "exchange_detail"]
+__all__ = ["event_detail", "exchange_detail", "log_detail"]
 
 _INDENT = "    "
 
@@ -28,6 +28,8 @@ def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequenc
         variables: The values in it that another run has other ones of, with their kinds.
     """
     times = f"started at {format_ms(event.start_offset_ms)} ms, took {format_ms(event.duration_ms)} ms"
+    if event.ended_ms is not None:
+        times += f" and went on until {format_ms(event.end_offset_ms)} ms"
     lines = [f"#{event.eid} {event_name(event)}", f"  {event.event_type.value}, {times}, {event_status(event)}"]
     lines += [f"  {remark}" for remark in event_remarks(event)]
     lines += [f"  variable: {kind} {printable(text)}" for kind, text in variables]
@@ -69,6 +71,16 @@ def exchange_detail(cassette: Cassette, pretty: bool = True) -> list[str]:
     lines.append(f"response {response.status}")
     lines += _headers(response.headers)
     return lines + _indented(body_lines(response.body, response.headers, pretty))
+
+
+def log_detail(cassette: Cassette) -> list[str]:
+    """Lines with the app's log records whole: time, level, logger, message, and the error that was logged."""
+    lines: list[str] = []
+    for log in cassette.logs:
+        message = [printable(line) for line in log.message.splitlines()] or [""]
+        lines.append(f"{format_ms(log.at_ms)} ms {printable(log.level)} {printable(log.logger)}: {message[0]}")
+        lines += _indented([*message[1:], *map(printable, (log.error or "").splitlines())])
+    return lines
 
 
 def _indented(lines: list[str]) -> list[str]:

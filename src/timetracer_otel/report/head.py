@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from timetracer_otel.match.variables import Variables
     from timetracer_otel.types import Cassette
 
-__all__ = ["summary"]
+__all__ = ["facts", "summary"]
 
 
 def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]:
-    """Lines of name and value; names are padded to one width.
+    """The `facts` as lines; names are padded to one width."""
+    return [f"{name:<9} {printable(value)}" for name, value in facts(cassette, variables)]
+
+
+def facts(cassette: Cassette, variables: Variables | None = None) -> list[tuple[str, str]]:
+    """Names and values, not yet `printable`.
 
     Args:
         cassette: What to show.
@@ -46,7 +51,7 @@ def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]
     if cassette.session.versions:
         versions = sorted(cassette.session.versions.items())
         pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions)))
-    return [f"{name:<9} {printable(value)}" for name, value in pairs]
+    return pairs
 
 
 def _request(cassette: Cassette) -> str:
@@ -63,7 +68,8 @@ def _recorded(cassette: Cassette) -> str:
         if version
     ]
     commit = f", commit {session.git_sha}" if session.git_sha else ""
-    return session.recorded_at + (f" with {', '.join(made_with)}" if made_with else "") + commit
+    renewed = f", what had changed at {session.renewed_at}" if session.renewed_at else ""
+    return session.recorded_at + renewed + (f" with {', '.join(made_with)}" if made_with else "") + commit
 
 
 def _file(cassette: Cassette) -> str:

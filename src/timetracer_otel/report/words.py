@@ -10,7 +10,7 @@ from timetracer_otel.report.targets import event_target
 from timetracer_otel.session.span_roles import is_of_model
 
 if TYPE_CHECKING:
-    from timetracer_otel.types import BodySnapshot, Cassette, DependencyEvent, SpanFacts
+    from timetracer_otel.types import BodySnapshot, Cassette, DependencyEvent, LogEntry, SpanFacts
 
 __all__ = [
     "event_marks",
@@ -19,6 +19,7 @@ __all__ = [
     "event_status",
     "format_duration",
     "format_ms",
+    "log_name",
     "model_span",
     "request_name",
     "response_size",
@@ -68,6 +69,13 @@ def event_name(event: DependencyEvent, *, with_place: bool = True) -> str:
     if not target and event.span is not None:
         target = event.span.name or ""
     return printable(" ".join(part for part in (signature.lib, signature.method, about, target) if part))
+
+
+def log_name(log: LogEntry) -> str:
+    """``app.orders: 3 items reserved``, on one line; with the last line of an error that was logged."""
+    lines = (log.error or "").strip().splitlines()
+    error = f" ({lines[-1]})" if lines else ""
+    return printable(f"{log.logger}: {log.message}{error}")
 
 
 def event_status(event: DependencyEvent) -> str:

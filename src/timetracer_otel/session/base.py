@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.constants import TraceMode
+from timetracer_otel.notebooks import html_of
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
 __all__ = ["BaseSession", "EndedSpan", "PendingCall", "RootExchange"]
@@ -88,6 +89,10 @@ class BaseSession:
         """True where calls are answered from a cassette."""
         raise NotImplementedError
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self)
+
     def verdict(self) -> Verdict:
         """The account of the session up to now: hits, misses, unused events, live and recorded calls, refusals."""
         raise NotImplementedError
@@ -141,6 +146,10 @@ class PendingCall(Protocol):
     """`time.perf_counter` when the call began."""
     returned_s: float | None
     """`time.perf_counter` when the call returned; None before that, and where it raised."""
+    goes_on: bool
+    """Whether its answer was there when it returned, and more is read of it later: rows, messages."""
+    latest_s: float | None
+    """`time.perf_counter` when the latest of these was read; None where nobody notes that."""
     path: tuple[str, ...]
     not_replayable: str | None
     transaction: object | None

@@ -28,6 +28,7 @@ from timetracer_otel.redact.stated import restated
 from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
+from timetracer_otel.session.call_times import Times, times_of
 from timetracer_otel.session.open_calls import OpenCall, OpenCalls, all_open
 from timetracer_otel.session.open_events import Notes, OpenEvents, facts_in
 from timetracer_otel.session.secret_book import SecretBook, with_content
@@ -40,6 +41,7 @@ from timetracer_otel.types import (
     EventSignature,
     HeaderMap,
     HeaderPairs,
+    LogEntry,
     NotedEvent,
     RequestSnapshot,
     ResponseSnapshot,
@@ -210,14 +212,12 @@ class EventMaker:
         """
         try:
             call, result, is_open = noted
-            started_s, reason = pending.started_s, pending.not_replayable
-            ended_s = pending.ended_s or session_ended_s or started_s
+            reason = pending.not_replayable
+            times = times_of(pending, session_started_s, session_ended_s)
             if facts is None and pending.span_id:
                 facts = _span_of(pending)
             notes = call, result, facts, pending.path, is_open
-            event = open_events.of(
-                pending.eid, (started_s - session_started_s) * 1000, (ended_s - started_s) * 1000, notes
-            )
+            event = open_events.of(pending.eid, times, notes)
             return event if reason is None and open_events.takes(call, result) else self._whole(event, notes, reason)
         except Exception as error:
             faults.contain("event", error)
@@ -225,7 +225,7 @@ class EventMaker:
 
     def _whole(self, event: DependencyEvent, notes: Notes, reason: str | None = None) -> DependencyEvent:
         """The event of an open call."""
-        times = event.start_offset_ms, event.duration_ms
+        times = event.start_offset_ms, event.duration_ms, event.ended_ms
         try:
             return self._made(event.eid, times, notes, reason, None)
         except Exception as error:
@@ -237,9 +237,7 @@ class EventMaker:
             call = pending.call()
         except Exception:
             call = Call("unknown", EventType.CUSTOM, "")
-        started_s = pending.started_s
-        times = (started_s - session_started_s) * 1000, ((pending.ended_s or started_s) - started_s) * 1000
-        return _failed(pending.eid, times, call, error)
+        return _failed(pending.eid, times_of(pending, session_started_s, None), call, error)
 
     def _event(
         self,
@@ -255,28 +253,25 @@ class EventMaker:
             book.begin()
         if call is None or result is None:
             call, result = pending.call(), pending.result()
-        # Each of these is a property, and the call may end at any moment.
-        call_ended_s = pending.ended_s
-        ended_s = session_ended_s if call_ended_s is None else call_ended_s
-        started_s, path = pending.started_s, pending.path
+        has_ended, path = pending.ended_s is not None, pending.path
         span = facts
         if span is None and pending.span_id:
             span = _span_of(pending)
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
             self._redact_status(span)
-        times = (started_s - session_started_s) * 1000, ((ended_s or started_s) - started_s) * 1000
+        times = times_of(pending, session_started_s, session_ended_s)
         notes = call, result, span, path, None
         event = self._made(pending.eid, times, notes, pending.not_replayable, book)
         if book is not None:
             # The event of a call under way is made anew each time.
-            book.note_forms(event, kept=call_ended_s is not None)
+            book.note_forms(event, kept=has_ended)
         return event
 
     def _made(
         self,
         eid: int,
-        times: tuple[float, float],
+        times: Times,
         notes: Notes | tuple[Call, EventResult, SpanFacts | None, tuple[str, ...], None],
         reason: str | None,
         book: SecretBook | None,
@@ -285,7 +280,7 @@ class EventMaker:
 
         Args:
             eid: Its position.
-            times: When it began and how long it took, in milliseconds.
+            times: When it began, how long it took, and when it ended.
             notes: The call and its result, not redacted. Its span, redacted, but for the attributes of that of an
                 open call. What it is as an open call, in which nothing is looked for; None for other calls.
             reason: Why it cannot be replayed, as far as that is known.
@@ -349,6 +344,7 @@ class EventMaker:
             span=span,
             path=path,
             not_replayable=reason,
+            ended_ms=times[2],
         )
         event.pseudonyms = pseudonyms if book is None else book.noted()
         if args is not None and is_open is None:
@@ -528,6 +524,23 @@ class EventMaker:
             headers = headers_like(headers, restated(pairs, len(body.data), body.data, redacted.data))
             body = with_content(body, redacted.data, redacted.sizes)
         return self._headers(headers), body, why
+
+    def note_logs(self, logs: Sequence[LogEntry]) -> None:
+        """Take note of what is secret by its form in log records, before any event is made."""
+        if self.book is not None and logs:
+            self.book.note_later([[log.message, log.error] for log in logs])
+
+    def logs(self, logs: Sequence[LogEntry]) -> tuple[LogEntry, ...]:
+        """The app's log records, redacted as bodies are."""
+        if not self.rules.active:
+            return tuple(logs)
+        quoted = [
+            replace(log, message=error_text(log.message), error=log.error and error_text(log.error)) for log in logs
+        ]
+        if self.book is not None:
+            return self.book.logs(quoted)
+        text = self.rules.text
+        return tuple([replace(log, message=text(log.message), error=log.error and text(log.error)) for log in quoted])
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
@@ -736,7 +749,7 @@ def _span_of(pending: PendingCall) -> SpanFacts:
     return SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
 
 
-def _failed(eid: int, times: tuple[float, float], call: Call, error: Exception) -> DependencyEvent:
+def _failed(eid: int, times: Times, call: Call, error: Exception) -> DependencyEvent:
     # Nothing of the call that may hold a secret is kept: it may have been the redaction that failed.
     return DependencyEvent(
         eid=eid,

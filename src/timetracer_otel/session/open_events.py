@@ -22,6 +22,7 @@ from timetracer_otel.cassette.scan import MAX_DEPTH, Survey
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, CapturePolicy
 from timetracer_otel.match.signature import Signer
+from timetracer_otel.session.call_times import Times
 from timetracer_otel.session.open_calls import OpenCall
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, NotedEvent, SpanFacts
 
@@ -130,7 +131,7 @@ class OpenEvents:
                 *(call, url, query, body_hash),
                 *(result, received_headers, body, data, digest),
                 *(sent_headers, sent_data, sent_digest),
-                *(facts, attributes, path, names, event.transaction),
+                *(facts, attributes, path, names, event.transaction, event.ended_ms),
             ),
             reply,
             survey,
@@ -157,9 +158,10 @@ class OpenEvents:
         """The facts of the event's span, whose attributes may not be redacted."""
         return notes[2]
 
-    def of(self, eid: int, start_ms: float, duration_ms: float, notes: Notes) -> NotedEvent:
+    def of(self, eid: int, times: Times, notes: Notes) -> NotedEvent:
         """The event of a call that `takes` has accepted."""
-        return NotedEvent.of(eid, notes[0].event_type, start_ms, duration_ms, notes[4][1], self, notes)
+        start_ms, duration_ms, ended_ms = times
+        return NotedEvent.of(eid, notes[0].event_type, start_ms, duration_ms, notes[4][1], self, notes, ended_ms)
 
 
 def facts_in(event: DependencyEvent) -> SpanFacts | None:
@@ -179,4 +181,4 @@ def copy_of(event: DependencyEvent, eid: int) -> DependencyEvent:
     if noted is None:
         return replace(event, eid=eid, transaction=())
     times = event.start_offset_ms, event.duration_ms
-    return NotedEvent.of(eid, event.event_type, *times, event.pseudonyms, *noted)
+    return NotedEvent.of(eid, event.event_type, *times, event.pseudonyms, *noted, event.ended_ms)

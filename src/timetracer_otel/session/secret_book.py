@@ -46,6 +46,7 @@ from timetracer_otel.types import (
     DependencyEvent,
     EventResult,
     HeaderPairs,
+    LogEntry,
     RequestSnapshot,
     ResponseSnapshot,
     SpanFacts,
@@ -548,6 +549,22 @@ class SecretBook:
             {name: text(part) if isinstance(part, str) else part for name, part in error_info.items()}
         )
         return made
+
+    def logs(self, logs: Sequence[LogEntry]) -> tuple[LogEntry, ...]:
+        """The app's log records, treated in the same manner."""
+        self.settle()
+        text, places = self.redactor.text, self.occurrences
+        return tuple(
+            [
+                replace(
+                    log,
+                    logger=places.value(log.logger),
+                    message=places.value(text(log.message)),
+                    error=log.error and places.value(text(log.error)),
+                )
+                for log in logs
+            ]
+        )
 
     def _part(
         self, headers: dict[str, str], body: BodySnapshot | None, used: set[str] | None = None

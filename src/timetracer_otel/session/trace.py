@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.base.chance import random_uuid
@@ -25,6 +25,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.log_buffer import LogBuffer, LoggedRecord
 from timetracer_otel.session.open_events import copy_of, facts_in
 from timetracer_otel.session.secret_book import raw_texts
 from timetracer_otel.session.span_roles import (
@@ -47,9 +48,13 @@ from timetracer_otel.types import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from timetracer_otel.match.rerecording import Rerecorded
+
 __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
+_LOGS_OVER = "log records over the limit"
 _MOST_TIMES_ANEW = 3
 _MOST_ADDRESSES = 100
 
@@ -78,6 +83,9 @@ class TraceSession(BaseSession):
     it."""
 
     observes = True
+
+    rerecorded: Rerecorded | None = None
+    """What became of the older recording whose place this one took, once it is written; None where there was none."""
 
     # See `ReplaySession`: the attributes that every recorded call needs.
     __slots__ = (
@@ -134,6 +142,7 @@ class TraceSession(BaseSession):
         self._dropped: Counter[str] = Counter()
         self._connections: Counter[tuple[str, str]] = Counter()
         self._error_info: dict[str, Any] | None = None
+        self._logs = LogBuffer(self.config.log_records)
         self._finalized = False
         self._own: tuple[frozenset[int], frozenset[int]] | None = None
         """Set when the cassette is made: the positions of its calls, and the ids of their spans that have not
@@ -152,6 +161,11 @@ class TraceSession(BaseSession):
         """Say which pseudonym a secret has in the recording that this one goes on from."""
         if self._maker.book is not None:
             self._maker.book.pseudonyms.keep(secret, pseudonym)
+
+    def __repr__(self) -> str:
+        state = "ended" if self._finalized else "recording"
+        number = len(self._pending) + len(self._given)
+        return f"<{type(self).__name__} {self.short_id}: {state}, {number} call{'s' * (number != 1)}>"
 
     @property
     def mode(self) -> TraceMode:
@@ -381,6 +395,11 @@ class TraceSession(BaseSession):
             texts = {name: error_text(text) for name, text in texts.items()}
         self._error_info = {"type": error_type, **texts}
 
+    def log_made(self, record: LoggedRecord) -> None:
+        """Keep a log record of the app. One that comes after the end, or is over the limit, is not kept."""
+        if not self._finalized and not self._logs.take(record) and self.config.log_records:
+            self.drop(_LOGS_OVER)
+
     def drop(self, reason: str, number: int = 1) -> None:
         """Count a loss, here and for the whole process. ``reason`` is one of few constant texts."""
         with self._lock:
@@ -449,6 +468,7 @@ class TraceSession(BaseSession):
                 event.transaction = ()
             self._pending, self._given, self._spans, self._made = [], [], [], {}
             self._ended_calls = 0
+            self._logs.clear()
         self._maker.release()
         if exchange is not None:
             exchange.release()
@@ -473,6 +493,8 @@ class TraceSession(BaseSession):
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
         # The secrets of the request and of its response may stand in events, and the other way round.
+        logs = self._logs.entries(self._started_s)
+        self._maker.note_logs(logs)
         exchanged = self._exchanged()
         events = self.events
         for _ in range(_MOST_TIMES_ANEW):
@@ -480,7 +502,9 @@ class TraceSession(BaseSession):
                 break
             exchanged = self._exchanged()
             events = self.events
-        return self._cassette(events, exchanged)
+        made = self._cassette(events, exchanged)
+        made.logs = self._maker.logs(logs)
+        return made
 
     def _renamed_anew(self) -> bool:
         """Whether a pseudonym was among the recording's own values, so that its secret gets another one, and the

@@ -53,6 +53,7 @@ from timetracer_otel.types import (
     EventResult,
     EventSignature,
     HeaderMap,
+    LogEntry,
     RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
@@ -528,6 +529,11 @@ def ends_of_cassettes() -> list[Cassette]:
         replace(plain, pseudonyms=("\ud800",)),
         replace(plain, error_info={"type": object()}),
         replace(plain, error_info={1: 2}),  # type: ignore[dict-item]
+        replace(
+            plain, logs=(LogEntry(1.5, "INFO", 20, "app", "begun"), LogEntry(2, "ERROR", 40, "app", "", "x", "7"))
+        ),
+        replace(plain, logs=(LogEntry(1.5, "INFO", 20, "app", "\ud800"), LogEntry(2.5, "INFO", 20, "app", "ended"))),
+        replace(plain, logs=(LogEntry(1.5, "INFO", 20, "app", object()),)),  # type: ignore[arg-type]
         replace(
             plain, request=RequestSnapshot("GET", "/", headers=HeaderMap([(b"a", b"b")]), query={"q": [1, (2, 3)]})
         ),

@@ -95,3 +95,20 @@ def test_recorded_text_cannot_play_with_the_terminal() -> None:
     lines = timeline(cassette([http_event(1, "http://a/\x1b[2J\nroot:")]))
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_subscription_does_not_stretch_the_scale() -> None:
+    select = http_event(1, "http://a/", start_ms=0.0)
+    select.duration_ms = 50.0
+    subscription = http_event(2, "http://b/", start_ms=50.0)
+    subscription.duration_ms, subscription.ended_ms = 50.0, 60_000.0
+    made = cassette([select, subscription])
+    made.response.duration_ms, made.stats.total_duration_ms = 0.0, 60_050.0
+    lines = timeline(made, width=200)
+    assert "60050.0" in lines[1]
+    assert lines[2].count("█") == 10
+    assert lines[3].rstrip().count("█") == 10
+    # What goes on after the answer is pale.
+    subscription.duration_ms, select.duration_ms = 10.0, 100.0
+    assert "█░░" in timeline(made, width=200)[3]
+    assert "#.." in timeline(made, width=200, ascii_only=True)[3]

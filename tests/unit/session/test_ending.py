@@ -107,7 +107,8 @@ def test_a_span_that_ends_late_is_the_successors_unless_its_call_was_kept_before
 class _Pending:
     """A call of which the session asks nothing but these."""
 
-    transaction = boundary = thread = not_replayable = returned_s = None
+    transaction = boundary = thread = not_replayable = returned_s = latest_s = None
+    goes_on = False
     trace_id = span_id = eid = 0
     started_s = 1.0
     path = ()

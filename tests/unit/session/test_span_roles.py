@@ -50,6 +50,8 @@ class Made:
     kind: EventType = EventType.DB_QUERY
     eid: int = 0
     returned_s: float | None = None
+    goes_on: bool = False
+    latest_s: float | None = None
     path: tuple[str, ...] = ()
     not_replayable: str | None = None
     transaction: object | None = None

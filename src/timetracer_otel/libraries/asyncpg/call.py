@@ -520,6 +520,7 @@ class Exchange(_AsyncSite):
             self._describe(held, state)
         if self.portal:
             self._recording = recording
+            recording.goes_on = True
             held.portals[self.portal] = self
         elif self._keeps_rows and self.many is None and not held.has_codecs:
             rows = internals.rows_in(value)

@@ -119,6 +119,7 @@ class Execution(StatementSite):
             internals.set_kept(cursor, answer.results())
         if self._on_server_now or self._stays_open:
             answer.rows = Rows()
+            recording.goes_on = True
             self.held.notes[cursor] = answer
         elif not answer.left:
             answer.ended()

@@ -164,6 +164,7 @@ class RoundTrip(Site, Noted):
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps, self._sent = [], state.sent
+            recording.goes_on = True
             state.stream, state.plain = self, None
             state.home = state.replaying or recording.session
         elif state.replaying is None and (state.is_muted or any(map(mutes, self._commands))):

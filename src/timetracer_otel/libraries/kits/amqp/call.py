@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -157,8 +158,14 @@ class SentSite(Site):
         Args:
             consuming: Whether it sends no more of that either.
         """
-        if self.recording is not None and (consuming or self.method.name != "Basic.Consume"):
-            self.recording.close()
+        recording = self.recording
+        if recording is None:
+            return
+        if consuming or self.method.name != "Basic.Consume":
+            recording.close()
+        elif not recording.goes_on:
+            # The broker has agreed. The messages that it sends from now on are read later.
+            recording.goes_on, recording.returned_s = True, time.perf_counter()
 
     def tells_answer(self, error: BaseException) -> bool:
         """Whether the broker has answered: the client raises the same again when it gets the same answer."""

@@ -133,7 +133,8 @@ class Fetches:
             self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
             return
         self._rows += kept
-        self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
+        recording.latest_s = now_s = time.perf_counter()
+        self._batches.append((how, len(rows), (now_s - recording.started_s) * 1000))
         if asked is None or len(rows) < asked:
             self._ended = True
 
@@ -188,7 +189,8 @@ class Fetches:
             self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
         # The recording has the call, which has this object. Python frees a circle only when it looks for circles.
         self._recording = None
-        recording.close()
+        # An app may let a cursor go long after it has read the rows.
+        recording.close(recording.latest_s)
 
     def reply(self) -> dict[str, Any]:
         """The answer as the cassette holds it."""

@@ -346,7 +346,9 @@ class StatementSite(DatabaseSite):
             self.fetches.state = self.target.state_of(self.connection)
         may_fetch = self.fetches.opened(value, recording)
         self.let_go()
-        if not may_fetch:
+        if may_fetch:
+            recording.goes_on, recording.latest_s = True, recording.returned_s
+        else:
             recording.close()
         return value
 

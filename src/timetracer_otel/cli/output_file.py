@@ -1,0 +1,34 @@
+"""The file that ``-o`` names: it is whole, or it is as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from timetracer_otel.cli.bad_input import CommandError
+
+__all__ = ["write_output"]
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file in one step, for its owner alone.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+        if path.is_dir():
+            raise CommandError(f"-o: {path} is a folder. Name a file.")
+        path.write_bytes(data)
+        return
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        # A temporary file is for its owner alone, and so is what becomes of it.
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise CommandError(f"-o: cannot write {path}: {error.strerror or error}. Name another file.") from error
