@@ -25,7 +25,7 @@ from timetracer_otel.current import attach_session, detach_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.pytest_plugin.blocking import Blocking
 from timetracer_otel.pytest_plugin.paths import path_for_scope
-from timetracer_otel.pytest_plugin.sessions import TestSession, following, marked, note_account, note_used
+from timetracer_otel.pytest_plugin.sessions import TestSession, following, marked, note_account, note_age, note_used
 from timetracer_otel.report import event_name
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.testing import everywhere
@@ -85,6 +85,7 @@ class WideSession:
     """
 
     def __init__(self, request: pytest.FixtureRequest, item: pytest.Item) -> None:
+        self._item = item
         self._stash = item.config.stash
         self._marker = marker = item.get_closest_marker("timetracer")
         self.scope = scope_of(marker) or "function"
@@ -94,6 +95,10 @@ class WideSession:
         settings: dict[str, Any] = {**blocking.settings, **own}
         self._fails_on_unused = bool(settings.pop("fail_on_unused", TraceConfig.from_env().fail_on_unused))
         self._worker = getattr(item.config, "workerinput", None)
+        if not self._one_process:
+            # A cassette that is too old cannot be recorded anew by each of several processes.
+            max_age = settings.get("max_age") or TraceConfig.from_env().max_age
+            settings["max_age"] = max_age.replace("record", "fail")
         self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
         self._refuse_many(RecordMode(settings.get("record_mode") or TraceConfig.from_env().record_mode))
         self._allowed = blocking.allowed_hosts
@@ -110,6 +115,7 @@ class WideSession:
         """Begin the session, and make it current."""
         self.session = self._block.begin()
         self.session.allowed_hosts = self._allowed
+        note_age(self._item, self.session)
         self.enter()
 
     def enter(self) -> None:
