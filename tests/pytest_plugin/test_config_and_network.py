@@ -276,6 +276,10 @@ def test_a_test_that_fails_leaves_the_recording_that_it_should_rewrite(
     write(pytester, upstream, ANEW.replace("WHICH", "1"))
     run(pytester, rewriting).assert_outcomes(passed=3)
     assert urls() == ["1", "1", "1"]
+    # What has not changed stays byte for byte.
+    before = {path: path.read_bytes() for path in pytester.path.rglob("*.msgpack")}
+    run(pytester, rewriting).assert_outcomes(passed=3)
+    assert {path: path.read_bytes() for path in before} == before
     write(pytester, upstream, ANEW.replace("WHICH", "2"))
     run(pytester, rewriting).assert_outcomes(passed=3)
     assert urls() == ["2", "2", "2"]

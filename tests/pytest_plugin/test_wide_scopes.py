@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.pytest_plugin._suites import run
 from timetracer_otel.cassette import read_cassette
@@ -65,7 +66,7 @@ PATHS = {
 MADE = {"/users/1": 1, "/users/2": 1, "/users/3": 1, "/users/4": 1, "/users/5": 2, "/users/6": 2, "/users/7": 2}
 
 
-@pytest.mark.parametrize("scope", PATHS)
+@pytest.mark.parametrize("scope", ["module", *drawn([["class", "package", "session"]], "scope")])
 def test_tests_and_fixtures_of_a_scope_share_a_cassette(
     pytester: pytest.Pytester, upstream: Loopback, scope: str
 ) -> None:

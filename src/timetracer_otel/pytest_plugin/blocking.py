@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,9 +13,6 @@ from timetracer_otel.blocks import SessionBlock
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.session import TraceSession
-
-if TYPE_CHECKING:
-    from timetracer_otel.config import Settings
 
 __all__ = ["ALLOWED_HOSTS_INI", "BLOCK_INI", "MARKER", "Blocking", "blocked"]
 
@@ -54,7 +51,7 @@ class Blocking(NamedTuple):
             raise ConfigurationError(f"{MARKER}: {hosts!r} is not allowed. Allowed: {ALLOWED}.") from None
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> dict[str, Any]:
         """Of a session of the test, besides its own."""
         return {"block_network": True} if self.is_on else {}
 

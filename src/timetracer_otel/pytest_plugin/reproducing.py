@@ -22,7 +22,7 @@ from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.process_recordings import paths_beside
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.pytest_plugin.app_calls import app_named, call_app
-from timetracer_otel.pytest_plugin.sessions import accounted, note_used, settings_of_block
+from timetracer_otel.pytest_plugin.sessions import accounted, note_age, note_used, settings_of_block
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Cassette, HeaderMap
@@ -111,11 +111,13 @@ def reproduce(
     for each in (path, *paths_beside(cassette)):
         note_used(request.node, each)
     began_s = time.monotonic()
-    with (
-        accounted(request.node) as account,
-        replay(path, **{**settings_of_block(request), **_AS_RECORDED, **settings}) as session,
-    ):
+    chosen: dict[str, Any] = {**settings_of_block(request), **_AS_RECORDED, **settings}
+    # This is a replay, whatever the age of the recording.
+    max_age = chosen.get("max_age") or TraceConfig.from_env().max_age
+    chosen["max_age"] = max_age.replace("record", "warn")
+    with accounted(request.node) as account, replay(path, **chosen) as session:
         account.session = session
+        note_age(request.node, session)
         found = app_named(app) if isinstance(app, str) else app
         called = call_app(found, recorded, headers)
         if called.error is not None and (raises or called.answer is None):

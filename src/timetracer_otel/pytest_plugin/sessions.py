@@ -56,7 +56,7 @@ _OF_MARKER = ("name", "scope")
 
 
 def marked(
-    node: pytest.Item | pytest.Collector, config: Mapping[str, Any], marker: pytest.Mark | None = None
+    node: pytest.Item | pytest.Collector, config: object, marker: pytest.Mark | None = None
 ) -> tuple[str | None, dict[str, Any]]:
     """The name of the cassette that a marker gives, and its settings over those of `timetracer_config`.
 
@@ -89,7 +89,7 @@ def marked(
     return name, settings
 
 
-def configured(config: Mapping[str, Any]) -> dict[str, Any]:
+def configured(config: object) -> dict[str, Any]:
     """The settings that the fixture `timetracer_config` gives.
 
     Raises:
@@ -97,10 +97,11 @@ def configured(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(config, Mapping):
         raise ConfigurationError(f"timetracer_config: {config!r} is not allowed. Allowed: a dictionary of settings.")
-    wrong = next((name for name in _OF_MARKER if name in config), None)
+    given: Mapping[str, Any] = config
+    wrong = next((name for name in _OF_MARKER if name in given), None)
     if wrong is not None:
         raise ConfigurationError(f"timetracer_config: {wrong!r} is no setting: say it in the marker of the tests.")
-    return _in_full(config)
+    return _in_full(given)
 
 
 def _in_full(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,7 +337,8 @@ class _Account:
 @contextmanager
 def accounted(item: pytest.Item) -> Generator[_Account, None, None]:
     """Put the verdict of the replay that runs inside the block into the test's report, when it has ended."""
-    account, error = _Account(), None
+    account = _Account()
+    error: BaseException | None = None
     try:
         yield account
     except ReplayFailedError as raised:

@@ -20,11 +20,12 @@ from opentelemetry.context import Context
 
 from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import RecordMode
 from timetracer_otel.current import attach_session, detach_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.pytest_plugin.blocking import Blocking
 from timetracer_otel.pytest_plugin.paths import path_for_scope
-from timetracer_otel.pytest_plugin.sessions import TestSession, following, marked, note_account, note_used
+from timetracer_otel.pytest_plugin.sessions import TestSession, following, marked, note_account, note_age, note_used
 from timetracer_otel.report import event_name
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.testing import everywhere
@@ -84,17 +85,22 @@ class WideSession:
     """
 
     def __init__(self, request: pytest.FixtureRequest, item: pytest.Item) -> None:
+        self._item = item
         self._stash = item.config.stash
         self._marker = marker = item.get_closest_marker("timetracer")
         self.scope = scope_of(marker) or "function"
-        name, settings = marked(item, request.getfixturevalue("timetracer_config"), marker)
+        name, own = marked(item, request.getfixturevalue("timetracer_config"), marker)
         self.path = path_for_scope(item, self.scope, _folder(request, item, self.scope), name)
         blocking = Blocking.of(item)
-        settings = {**blocking.settings, **settings}
+        settings: dict[str, Any] = {**blocking.settings, **own}
         self._fails_on_unused = bool(settings.pop("fail_on_unused", TraceConfig.from_env().fail_on_unused))
         self._worker = getattr(item.config, "workerinput", None)
-        self._refuse_many(str(settings.get("record_mode") or TraceConfig.from_env().record_mode.value))
+        if not self._one_process:
+            # A cassette that is too old cannot be recorded anew by each of several processes.
+            max_age = settings.get("max_age") or TraceConfig.from_env().max_age
+            settings["max_age"] = max_age.replace("record", "fail")
         self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
+        self._refuse_many(RecordMode(settings.get("record_mode") or TraceConfig.from_env().record_mode))
         self._allowed = blocking.allowed_hosts
         self._token: Token[Context] | None = None
         self._seen = (0, 0)
@@ -109,6 +115,7 @@ class WideSession:
         """Begin the session, and make it current."""
         self.session = self._block.begin()
         self.session.allowed_hosts = self._allowed
+        note_age(self._item, self.session)
         self.enter()
 
     def enter(self) -> None:
@@ -192,8 +199,9 @@ class WideSession:
             return True
         return self._worker.get("timetracer_dist") in _SAFE_DISTRIBUTIONS.get(self.scope, ())
 
-    def _refuse_many(self, record_mode: str) -> None:
-        if self._one_process or record_mode == "none" or (record_mode == "once" and self.path.exists()):
+    def _refuse_many(self, record_mode: RecordMode) -> None:
+        is_replay = record_mode is RecordMode.NONE or (record_mode is RecordMode.ONCE and self.path.exists())
+        if self._one_process or is_replay:
             return
         cure = " or with --dist loadfile" if self.scope in _SAFE_DISTRIBUTIONS else ""
         raise ConfigurationError(
@@ -258,7 +266,7 @@ def open_for(item: pytest.Item) -> WideSession | None:
     return next((node.stash[_OPEN] for node in _nodes(item, scope) if _OPEN in node.stash), None)
 
 
-def _nodes(item: pytest.Item, scope: str) -> list[pytest.Item | pytest.Collector]:
+def _nodes(item: pytest.Item, scope: str) -> list[Any]:
     kinds: dict[str, Any] = {
         "class": pytest.Class,
         "module": pytest.Module,

@@ -30,7 +30,7 @@ def verdict_text(verdict: Verdict, told: Collection[BaseException] = ()) -> str:
     lines += _section("missed", [str(error) for error in verdict.misses if id(error) not in elsewhere])
     lines += _section("blocked", [str(error) for error in verdict.blocked if id(error) not in elsewhere])
     # What is advised for a single miss stands in its text.
-    if verdict.advice and len({error.rules for error in verdict.misses if error.rules}) > 1:
+    if verdict.advice and len(verdict.misses) > 1:
         lines += [
             "what to do about values that change from run to run, of all misses at once:",
             f"  {printable(verdict.advice)}",
