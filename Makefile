@@ -56,7 +56,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-clients suite-urllib3 suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -131,6 +131,10 @@ suite-clients: ## the clients' own tests: traced only, recorded, replayed (an ho
 suite-urllib3: ## urllib3's own tests, as suite-clients (20 minutes; in .venv-urllib3)
 	@$(MAKE) --no-print-directory VENV=.venv-urllib3 GROUP=urllib3-suite .venv-urllib3/stamps/installed
 	@$(CLEAN) .venv-urllib3/bin/python tests/suite_clients/run.py urllib3 --write docs/urllib3-suite.md
+
+suite-httpclient: ## Python's own tests of http.client and urllib, as suite-clients (3 minutes; in .venv-urllib3)
+	@$(MAKE) --no-print-directory VENV=.venv-urllib3 GROUP=urllib3-suite .venv-urllib3/stamps/installed
+	@$(CLEAN) .venv-urllib3/bin/python tests/suite_clients/run.py http.client --write docs/http-client-suite.md
 
 suite-drivers: ## the own tests of drivers of databases, as suite-clients (half an hour; psycopg's with PSYCOPG=its checkout)
 	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed

@@ -76,6 +76,8 @@ ALLOWED_IN = {
     "tqdm": ("verify",),
     "junitparser": ("verify",),
     "kingfisher_sdk": ("audit",),
+    "rich": ("cli",),
+    "shtab": ("cli",),
     "time_machine": ("process",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression", "cryptography"})

@@ -1,4 +1,4 @@
-"""A small upstream for programs that tests start: users, a list, a count, slow answers, a model, a sink for spans."""
+"""A small upstream for programs that tests start: users, a list, a count, a UUID, slow answers, a model, spans."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import uuid
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -52,6 +53,8 @@ class Loopback:
                     self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)
                 elif path == "/counted":
                     self._answer(200, json.dumps(hits[path]).encode())
+                elif path == "/fresh":
+                    self._answer(200, json.dumps({"id": str(uuid.uuid4())}).encode())
                 else:
                     self._answer(404, b'{"error": "not found"}')
 

@@ -27,6 +27,7 @@ from processes import Children, DemoError, accepts_connections, clean_environmen
 from stores import make_database, redis_command
 
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.cli.terminal import print_lines
 from timetracer_otel.types import Cassette
 
 HERE = Path(__file__).parent
@@ -34,6 +35,8 @@ BIN = Path(sys.executable).parent
 OWN_FOLDER = HERE.parents[1] / "build" / "demo"
 COMPARED_HEADERS = ("content-type", "content-length", "retry-after")
 COLUMN = 54
+LOOKS = ((r"^== .*", "bold"), (r"\bEQUAL\b", "green"), (r"\bDIFFERENT\b", "bold red"), (r"^  \$ .*", "cyan"))
+"""What stands out on a terminal, where the extra ``cli`` is installed."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,12 @@ def main() -> int:
         with OtlpReceiver() as backend, Children(folder / "logs") as children:
             Demo(folder, backend, children).run()
     except (DemoError, OSError) as error:
-        print(f"\nFAILED: {error}", flush=True)
+        show(f"\nFAILED: {error}")
         return 1
     except KeyboardInterrupt:
         print("\nstopped")
         return 130
-    print(f"\nDone in {time.monotonic() - started:.0f} s: {len(REQUESTS)} of {len(REQUESTS)} answers are equal.")
+    show(f"\nDone in {time.monotonic() - started:.0f} s: {len(REQUESTS)} of {len(REQUESTS)} answers are EQUAL.")
     return 0
 
 
@@ -119,12 +122,12 @@ class Demo:
         self.compare(recorded, replayed)
         self.verify()
         self.show(cassettes)
+        self.say_what_next(cassettes)
 
     def record(self) -> list[Answer]:
         """Send the requests to the service while the upstream is there."""
         step("Record: the service runs under stock opentelemetry-instrument")
-        say(f"OTEL_TRACES_EXPORTER=otlp,timetracer TIMETRACER_DIR={shown(self.cassettes)}")
-        say("opentelemetry-instrument python docs/demo/service.py")
+        say("$ OTEL_TRACES_EXPORTER=otlp,timetracer opentelemetry-instrument python docs/demo/service.py")
         self.children.start(
             "upstream",
             [sys.executable, str(HERE / "upstream.py"), str(self.upstream_port)],
@@ -139,7 +142,6 @@ class Demo:
         answers = []
         for request in REQUESTS:
             answer = send(request, self.service_port)
-            say(f"{request!s:20} {answer.status}   {request.what}")
             require(
                 answer.status == request.status, f"{request}: {request.status} was to be answered: {answer.body!r}"
             )
@@ -151,7 +153,6 @@ class Demo:
 
     def find_cassettes(self) -> list[Path]:
         """One cassette for each request, in the order of the requests."""
-        step("One cassette per request")
         files = sorted(self.cassettes.rglob("*.msgpack"))
         by_request: dict[str, Path] = {}
         for path in files:
@@ -160,10 +161,10 @@ class Demo:
             name = f"{cassette.request.method} {cassette.request.path}"
             require(name not in by_request, f"{name} has more than one cassette in {self.cassettes}")
             by_request[name] = path
-            say(f"{name:20} {len(cassette.events)} call{'s' if len(cassette.events) > 1 else ' '}  {shown(path)}")
         require(set(by_request) == {str(request) for request in REQUESTS}, f"cassettes for {sorted(by_request)}")
         for request in REQUESTS:
             check_events(request, read_cassette(by_request[str(request)]))
+        say(f"{len(by_request)} requests were answered; each has a cassette in {shown(self.cassettes)}")
         return [by_request[str(request)] for request in REQUESTS]
 
     def stop_everything(self) -> None:
@@ -173,14 +174,13 @@ class Demo:
             require(accepts_connections(port), f"{name} ended too early")
             self.children.stop(name)
             require(not accepts_connections(port), f"{name} still answers")
-            say(f"127.0.0.1:{port} ({name}) refuses connections")
         self.database.unlink()
-        say(f"{shown(self.database)} is gone")
+        say(f"their ports refuse connections, {shown(self.database)} is gone")
 
     def replay(self, cassettes: list[Path]) -> list[Answer]:
         """Start the same service once for each cassette, and send each the request it was recorded from."""
         step(f"Replay: the same service, {len(cassettes)} times side by side, each with one cassette")
-        say("TIMETRACER_MODE=replay TIMETRACER_CASSETTE=… opentelemetry-instrument python docs/demo/service.py")
+        say("$ TIMETRACER_MODE=replay TIMETRACER_CASSETTE=… opentelemetry-instrument python docs/demo/service.py")
         names = [f"replay-{number}" for number in range(1, len(cassettes) + 1)]
         for name, port, cassette in zip(names, self.replay_ports, cassettes, strict=True):
             settings = {
@@ -192,9 +192,7 @@ class Demo:
         self.children.wait_until_listening(*names)
         answers = []
         for request, port in zip(REQUESTS, self.replay_ports, strict=True):
-            answer = send(request, port)
-            say(f"{request!s:20} {answer.status}")
-            answers.append(answer)
+            answers.append(send(request, port))
         self.children.check()
         require(not accepts_connections(self.upstream_port), "somebody serves the upstream's port")
         require(not self.database.exists(), "somebody made the database again")
@@ -203,24 +201,26 @@ class Demo:
         return answers
 
     def compare(self, recorded: list[Answer], replayed: list[Answer]) -> None:
-        """Put the answers side by side."""
-        step("The answers, side by side")
-        print(f"  {'':20} {'recorded, everything running':{COLUMN}}  replayed, everything gone")
+        """Say of each answer whether it is the recorded one, and put those side by side that are not."""
+        step("The replayed answers, and those that were recorded while everything was running")
         different = []
         for request, before, after in zip(REQUESTS, recorded, replayed, strict=True):
             equal = before == after
-            if not equal:
-                different.append(str(request))
-            print(f"  {request!s:20} {'EQUAL' if equal else 'DIFFERENT'}")
+            answer = f"{after.status}, {len(after.body)} bytes"
+            say(f"{request!s:20} {'EQUAL' if equal else 'DIFFERENT':9}  {answer:14}  {request.what}")
+            if equal:
+                continue
+            different.append(str(request))
+            say(f"{'':4}{'recorded':{COLUMN}}  replayed")
             for left, right in zip(described(before), described(after), strict=True):
                 for one, other in padded(left, right):
-                    print(f"  {'':20} {one:{COLUMN}}  {other}")
+                    say(f"{'':4}{one:{COLUMN}}  {other}")
         require(not different, f"these answers differ: {', '.join(different)}")
 
     def verify(self) -> None:
         """All of that in one command: the service once, each recorded request, each answer compared."""
         step("Verify: one service answers every recorded request from its own cassette")
-        say(f"timetracer-otel verify {shown(self.cassettes)} --jobs 4 -- python docs/demo/service.py …")
+        say(f"$ timetracer-otel verify {shown(self.cassettes)} --jobs 4 -- python docs/demo/service.py …")
         require(not accepts_connections(self.service_port), "the recorded service still answers")
         done = subprocess.run(
             [
@@ -233,7 +233,7 @@ class Demo:
             timeout=50,
             check=False,
         )
-        print(textwrap.indent(done.stdout, "    "), flush=True)
+        say("  ".join(done.stdout.splitlines()[-1:]))
         require(
             done.returncode == 0 and f"{len(REQUESTS)} passed" in done.stdout,
             f"it ended with {done.returncode}: {done.stderr}",
@@ -243,21 +243,32 @@ class Demo:
     def show(self, cassettes: list[Path]) -> None:
         """What a cassette holds, as the command line shows it."""
         step("What a cassette holds")
-        for command in (["list", "--dir", str(self.cassettes)], ["show", str(cassettes[-1])]):
-            say("timetracer-otel " + " ".join(shown(Path(part)) if "/" in part else part for part in command))
-            done = subprocess.run(
-                [str(BIN / "timetracer-otel"), *command],
-                env=clean_environment(),
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-            print(textwrap.indent(done.stdout, "    "), flush=True)
-            require(
-                done.returncode == 0 and bool(done.stdout.strip()), f"it ended with {done.returncode}: {done.stderr}"
-            )
-        say(f"The cassettes lie in {self.cassettes}")
+        command = ["show", name_of(cassettes[-1]), "--dir", shown(self.cassettes)]
+        say(f"$ timetracer-otel {' '.join(command)}")
+        done = subprocess.run(
+            [str(BIN / "timetracer-otel"), *command],
+            env={**clean_environment(), "COLUMNS": str(shutil.get_terminal_size((118, 24)).columns - 2)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        require(done.returncode == 0, f"it ended with {done.returncode}: {done.stderr}")
+        _, _, calls = done.stdout.partition("\n\n")
+        require("redis" in calls, f"it shows no calls: {done.stdout}")
+        show(textwrap.indent(calls.rstrip(), "  "))
+
+    def say_what_next(self, cassettes: list[Path]) -> None:
+        """Commands that work on what the demo leaves."""
+        step("Try next")
+        program, folder = shown(BIN / "timetracer-otel"), shown(self.cassettes)
+        service = " ".join(
+            [shown(BIN / "python"), shown(HERE / "service.py"), *self.service_command(self.service_port)[2:]]
+        )
+        checkouts = f"{name_of(cassettes[-2])} {name_of(cassettes[-1])}"
+        say(f"$ {program} list {folder}")
+        say(f"$ {program} diff {checkouts} --dir {folder}")
+        say(f"$ {program} reproduce {name_of(cassettes[-1])} --dir {folder} -- {service}")
 
     def start_service(self, name: str, port: int, settings: dict[str, str]) -> None:
         """The same command every time; only the environment differs."""
@@ -294,10 +305,9 @@ class Demo:
         found = self.backend.wait_for(wanted)
         spans = self.backend.take_all()
         marked = sum(span.replayed for span in spans if span.kind == "http client")
-        kinds = ", ".join(f"{found[kind]} {kind}" for kind in sorted(found))
         others = sum(span.replayed for span in spans) - marked
-        say(f"the OTLP backend received {len(spans)} spans ({kinds})")
-        say(f"{marked} http client spans and {others} others are marked timetracer.replayed")
+        replays = f"; {marked + others} of them are marked timetracer.replayed" if replayed else ""
+        say(f"the OTLP backend received {len(spans)} spans{replays}")
         got = {kind: found[kind] for kind in wanted}
         require(got == wanted, f"the backend should have {wanted}, and has {got}")
         require(
@@ -362,12 +372,22 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+def name_of(cassette: Path) -> str:
+    """The id at the end of a cassette's name, by which every command finds it."""
+    return cassette.name.partition(".")[0].rpartition("_")[2]
+
+
 def step(title: str) -> None:
-    print(f"\n== {title}", flush=True)
+    show(f"\n== {title}")
 
 
 def say(line: str) -> None:
-    print(f"  {line}", flush=True)
+    show(f"  {line}")
+
+
+def show(text: str) -> None:
+    print_lines(text.split("\n"), LOOKS)
+    sys.stdout.flush()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

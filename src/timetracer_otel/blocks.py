@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from timetracer_otel.process.surroundings import Surroundings
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
     from timetracer_otel.session.record_modes import ReplayOrRecording
+    from timetracer_otel.types import Verdict
 
 __all__ = ["SessionBlock", "check_verdict", "record", "replay"]
 
@@ -55,7 +56,8 @@ class SessionBlock(ABC, Generic[SessionT]):
     def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
         self._path = os.fspath(path) if path is not None else None
         self._config = config
-        self._open: list[tuple[SessionT, str | None, Token[Context], Surroundings]] = []
+        self._open: list[tuple[SessionT, str | None, Surroundings]] = []
+        self._tokens: list[Token[Context]] = []
 
     @abstractmethod
     def _begin(self) -> tuple[SessionT, str | None]:
@@ -64,21 +66,30 @@ class SessionBlock(ABC, Generic[SessionT]):
     @abstractmethod
     def _end(self, session: SessionT, path: str | None, error: BaseException | None) -> None: ...
 
-    def __enter__(self) -> SessionT:
+    def begin(self) -> SessionT:
+        """Begin a session without making it current."""
         for line in self._config.warnings(known_names()):
             faults.warn_once(line, line)
         session, path = self._begin()
-        surroundings = _needed().Surroundings(session, self._config.block_network)
-        self._open.append((session, path, attach_session(session), surroundings))
+        self._open.append((session, path, _needed().Surroundings(session, self._config.block_network)))
+        return session
+
+    def end(self, error: BaseException | None) -> None:
+        """End the session that was begun last, by an error or not."""
+        session, path, surroundings = self._open.pop()
+        surroundings.end()
+        self._end(session, path, error)
+
+    def __enter__(self) -> SessionT:
+        session = self.begin()
+        self._tokens.append(attach_session(session))
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, path, token, surroundings = self._open.pop()
-        detach_session(token)
-        surroundings.end()
-        self._end(session, path, error)
+        detach_session(self._tokens.pop())
+        self.end(error)
 
     async def __aenter__(self) -> SessionT:
         return self.__enter__()
@@ -274,13 +285,17 @@ def _absolute(path: str) -> str:
     return path if os.path.isabs(path) else str(Path(path).absolute())
 
 
-def check_verdict(session: ReplaySession) -> None:
+def check_verdict(session: ReplaySession, verdict: Verdict | None = None) -> None:
     """Raise where a replay did something that its settings forbid.
+
+    Args:
+        session: The replay.
+        verdict: That of a part of it; None for its own.
 
     Raises:
         ReplayFailedError: A call had no answer, a connection was refused, or an event stayed unused that must not.
     """
-    verdict = session.verdict()
+    verdict = session.verdict() if verdict is None else verdict
     if verdict.ok:
         return
     forgives = session.config is not None and not session.config.fail_on_miss
@@ -296,6 +311,10 @@ def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, e
     needed = _needed()
     if isinstance(session, needed.TraceSession) and error is not None:
         session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+        if config.record_mode is RecordMode.REWRITE and path is not None and os.path.exists(path):
+            # What is there was recorded by a run that went well.
+            session.finalize()
+            return
     try:
         needed.save_session(session, path, config)
     except CassetteError as failure:
@@ -303,6 +322,10 @@ def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, e
             raise
         # The app's own error must reach the caller, so ours is only logged.
         faults.logger.error("timetracer-otel: %s", failure)
+    if isinstance(session, needed.TraceSession) and session.rerecorded is not None:
+        from timetracer_otel.process.telling import tell_rerecorded
+
+        tell_rerecorded(session)
     if error is None and isinstance(session, needed.TraceSession) and session.blocked:
         raise session.blocked[0]
 

@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTACH",
     "CONCERNS",
+    "CALLS_MADE",
     "DEBUGGER",
     "JOB_SOURCE",
+    "RECORD_ACCOUNT",
     "OTEL_ENV_PREFIX",
     "PDB",
     "SETTINGS",
@@ -52,6 +54,7 @@ __all__ = [
     "debugger",
     "environment",
     "environment_speaks",
+    "calls_made",
     "excluded_urls",
     "excluding_variable",
     "hash_seed",
@@ -59,6 +62,7 @@ __all__ = [
     "is_set",
     "job_source",
     "mode_is_explicit",
+    "record_account",
     "replay_is_wanted",
 ]
 
@@ -70,8 +74,15 @@ PDB = "pdb"
 ATTACH = "attach:"
 """The values of that variable: pdb where a request fails, or an editor that attaches to the port behind it."""
 
+CALLS_MADE = "TIMETRACER_VERIFY_CALLS"
+"""The variable by which ``timetracer-otel verify --against`` says where the service writes its calls; no setting."""
+
 JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 """The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
+
+RECORD_ACCOUNT = "TIMETRACER_RECORD_ACCOUNT"
+"""The variable by which ``timetracer-otel record`` asks the program that it starts to say at its end what it wrote:
+``<process>:<seconds>``, the id of its process and when it began; no setting."""
 
 
 class Settings(TypedDict, total=False):
@@ -115,7 +126,8 @@ class Settings(TypedDict, total=False):
     live_plugins: Sequence[str]
     live_hosts: Sequence[str]
     uncaptured: Uncaptured | Literal["refuse", "live", "record", "warn"] | None
-    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
+    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all", "rewrite"]
+    max_age: str
     block_network: bool
     replay_timing: bool
     clock: Literal["real", "recorded"]
@@ -147,7 +159,7 @@ class TraceConfig:
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
-      `block_network`, `replay_timing`, `clock`
+      `max_age`, `block_network`, `replay_timing`, `clock`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
@@ -202,6 +214,7 @@ class TraceConfig:
     replay_report: str | None = None
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""
+    max_age: str = ""
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)
@@ -433,6 +446,11 @@ def hash_seed() -> str | None:
     return None if sys.flags.ignore_environment else environment("PYTHONHASHSEED")
 
 
+def calls_made() -> str | None:
+    """The folder for the calls that a service makes while ``timetracer-otel verify --against`` asks it; else None."""
+    return environment(CALLS_MADE)
+
+
 def job_source() -> str | None:
     """Where ``timetracer-otel verify`` gives the jobs to a worker that it has started (``host:port``); else None."""
     return environment(JOB_SOURCE)
@@ -441,6 +459,17 @@ def job_source() -> str | None:
 def debugger() -> str | None:
     """What ``timetracer-otel reproduce`` wants in the service's process: ``pdb``, or ``attach:PORT``; else None."""
     return environment(DEBUGGER)
+
+
+def record_account() -> tuple[int, float] | None:
+    """The id of the process that ``timetracer-otel record`` started, and when, in seconds since the epoch; else
+    None.
+    """
+    process, _, seconds = (environment(RECORD_ACCOUNT) or "").partition(":")
+    try:
+        return int(process), float(seconds)
+    except ValueError:
+        return None
 
 
 def _variable(name: str) -> tuple[str, str] | None:

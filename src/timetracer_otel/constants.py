@@ -90,6 +90,13 @@ class RecordMode(str, Enum):
     """Make such a call for real, and add it to the file."""
     ALL = "all"
     """Record everything anew."""
+    REWRITE = "rewrite"
+    """As `ALL`, but the file that is there stays as it is where the block or the test fails."""
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether everything is recorded anew, also where the file is there."""
+        return self in (RecordMode.ALL, RecordMode.REWRITE)
 
 
 class Uncaptured(str, Enum):

@@ -4,7 +4,8 @@ TimetracerError
 ├── ConfigurationError            a setting or an argument is wrong
 ├── CassetteError                 a cassette file cannot be used
 │   ├── CassetteNotFoundError     it is not there
-│   └── CassetteSchemaError       its format or version is not ours
+│   ├── CassetteSchemaError       its format or version is not ours
+│   └── CassetteTooOldError       it is older than the setting ``max_age`` allows
 ├── ReplayMismatchError           a replay cannot answer a call
 ├── ReplayFailedError             a replay ended, and something was wrong with it
 ├── NetworkBlockedError           a call past the plugins that nobody allowed
@@ -21,6 +22,7 @@ __all__ = [
     "CassetteError",
     "CassetteNotFoundError",
     "CassetteSchemaError",
+    "CassetteTooOldError",
     "ConfigurationError",
     "NetworkBlockedError",
     "PluginError",
@@ -89,6 +91,10 @@ class CassetteSchemaError(CassetteError):
         self.actual_version = actual_version
 
 
+class CassetteTooOldError(CassetteError):
+    """A cassette, or one of a folder, is older than the setting ``max_age`` allows."""
+
+
 class ReplayMismatchError(TimetracerError):
     """A replay cannot answer a call from its cassette.
 
@@ -106,6 +112,7 @@ class ReplayMismatchError(TimetracerError):
             the nearest recorded requests.
         rules: The rules of the setting ``ignore`` that would leave out all that differs from the nearest event;
             empty where no rule is advised.
+        advice: The setting with these rules, to be copied as it stands; empty where no rule is advised.
     """
 
     def __init__(
@@ -121,6 +128,7 @@ class ReplayMismatchError(TimetracerError):
         candidates: Sequence[str] = (),
         candidates_are: str = "calls",
         rules: Sequence[str] = (),
+        advice: str = "",
     ) -> None:
         self.message = message
         self.cassette_path = cassette_path
@@ -131,15 +139,12 @@ class ReplayMismatchError(TimetracerError):
         self.hint = hint
         self.candidates: tuple[str, ...] = tuple(candidates)
         self.rules: tuple[str, ...] = tuple(rules)
+        self.advice = advice
         self._candidates_are = candidates_are
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
         lines = [self.message]
-        if self.cassette_path:
-            lines.append(f"  cassette: {self.cassette_path}")
-        if self.endpoint:
-            lines.append(f"  recorded request: {self.endpoint}")
         if self.candidates:
             lines.append(f"  nearest recorded {self._candidates_are}:")
             lines += [f"    {line}" for candidate in self.candidates for line in candidate.splitlines()]
@@ -150,6 +155,12 @@ class ReplayMismatchError(TimetracerError):
                 lines.append(f"    {name}: recorded {self.expected.get(name)!r}, now {self.actual.get(name)!r}")
         if self.hint:
             lines.append(f"  what to do: {self.hint}")
+        if self.advice:
+            lines += ["  to leave out of the comparison what changes from run to run:", f"    {self.advice}"]
+        if self.cassette_path:
+            lines.append(f"  cassette: {self.cassette_path}")
+        if self.endpoint:
+            lines.append(f"  recorded request: {self.endpoint}")
         return lines
 
 

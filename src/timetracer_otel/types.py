@@ -517,6 +517,9 @@ class SessionMeta:
     random_state: tuple[int, tuple[int, ...], float | None] | None = None
     """What ``random.getstate()`` gave when the recording began, for ``random.setstate``; None without the setting
     ``random_state``."""
+    renewed_at: str | None = None
+    """When the recording was last made anew, ISO 8601 in UTC; None where it never was. ``recorded_at`` is of
+    the calls that had not changed by then."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.children import environment, script
+from tests.children import ROOT, environment, script
 from tests.loopback import Loopback
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -45,3 +46,29 @@ def run(tmp_path: Path) -> Run:
 def upstream() -> Iterator[Loopback]:
     with Loopback() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def recorded_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``cassettes``, as ``record`` writes them: four requests, and what the process did at its start.
+
+    Nobody may change it.
+    """
+    folder = tmp_path_factory.mktemp("shop")
+    with Loopback() as server:
+        program = ["python", "-m", "tests.cli._shop", server.url, str(folder / "shop.db")]
+        env = environment({"fastapi", "httpx", "sqlite3"}, PYTHONPATH=str(ROOT))
+        done = forks.run(
+            *(SCRIPT, "record", "--dir", str(folder / "cassettes"), "--service", "shop", "--", *program),
+            env=env,
+            cwd=folder,
+            loaded="tool",
+        )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def shop(recorded_shop: Path, tmp_path: Path) -> Path:
+    """A copy of these cassettes, in the folder that `run` works in."""
+    return Path(shutil.copytree(recorded_shop / "cassettes", tmp_path / "cassettes"))

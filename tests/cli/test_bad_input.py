@@ -11,8 +11,9 @@ import pytest
 from tests.cli.conftest import Run
 from tests.sample_cassettes import checkout
 from timetracer_otel.cassette import save_cassette
-from timetracer_otel.cli import main
+from timetracer_otel.cli import COMMANDS, main
 
+ALL = ", ".join(COMMANDS)
 NAMES = "custom, db, http, httpx"
 EMPTY = "an empty name (is a variable not set?); name a file or folder."
 
@@ -34,24 +35,15 @@ def _files(tmp_path: Path) -> None:
     [
         (
             [],
-            (
-                "say which command: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, "
-                "export. See: timetracer-otel --help"
-            ),
+            f"say which command: {ALL}. See: timetracer-otel --help",
         ),
         (
             ["recrod"],
-            (
-                "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, export."
-            ),
+            f"there is no command 'recrod'; did you mean 'record'? Commands: {ALL}.",
         ),
         (
             ["zap"],
-            (
-                "there is no command 'zap'. "
-                "Commands: record, replay, verify, reproduce, list, find, show, view, diff, audit, scrub, export."
-            ),
+            f"there is no command 'zap'. Commands: {ALL}.",
         ),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
         (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
@@ -133,7 +125,7 @@ def _files(tmp_path: Path) -> None:
         ),
         (
             ["show", "good.msgpack", "--event", "x"],
-            "argument --event: invalid int value: 'x'. See: timetracer-otel show --help",
+            "--event: 'x' is not allowed. Allowed: a whole number. See: timetracer-otel show --help",
         ),
         (["list", "--dir", "nowhere"], "--dir: nowhere does not exist. Name the folder that the cassettes are in."),
         (["list", "--dir", "file"], "--dir: file is no folder. Name the folder that the cassettes are in."),
@@ -156,10 +148,63 @@ def _files(tmp_path: Path) -> None:
                 "(TIMETRACER_DIR, or the path argument)."
             ),
         ),
-        (["show", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel show --help"),
-        (["export", "--to", "har", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel export --help"),
-        (["replay", "", "--", "touch", "ran"], f"argument CASSETTE: {EMPTY} See: timetracer-otel replay --help"),
-        (["verify", " ", "--", "touch", "ran"], f"argument FOLDER: {EMPTY} See: timetracer-otel verify --help"),
+        (
+            ["list", "--staus", "404"],
+            "there is no option '--staus'; did you mean '--status'? See: timetracer-otel list --help",
+        ),
+        (["show", "good.msgpack", "--zap=1"], "there is no option '--zap'. See: timetracer-otel show --help"),
+        (["list", ".", "more"], "'more' is one argument too many. See: timetracer-otel list --help"),
+        (
+            ["list", "--limit", "some"],
+            "--limit: 'some' is not allowed. Allowed: a whole number. See: timetracer-otel list --help",
+        ),
+        (
+            ["diff", "--slower", "x", "a", "b"],
+            "--slower: 'x' is not allowed. Allowed: a number. See: timetracer-otel diff --help",
+        ),
+        (["diff", "good.msgpack"], "the following arguments are required: AFTER. See: timetracer-otel diff --help"),
+        (["show", "god.msgpack"], "god.msgpack: there is no such file or folder. Did you mean good.msgpack?"),
+        (
+            ["diff", "good.msgpack", "xyz"],
+            "xyz: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
+        (
+            ["audit", "nowhere"],
+            "nowhere: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
+        (
+            ["scrub", "nowhere"],
+            "nowhere: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
+        (
+            ["reproduce", "nowhere", "--", "touch", "ran"],
+            "nowhere: there is no such file or folder. To see what there is: timetracer-otel list",
+        ),
+        (
+            ["reproduce", ".", "--", "touch", "ran"],
+            "CASSETTE: . is a folder. Name one recording of it; list shows their ids.",
+        ),
+        (["find", "file"], "FOLDER: file is no folder. Name the folder that the cassettes are in."),
+        (["stats", "nowhere"], "FOLDER: nowhere does not exist. Name the folder that the cassettes are in."),
+        (
+            ["prune", "nowhere", "--keep", "1"],
+            "FOLDER: nowhere does not exist. Name the folder that the cassettes are in.",
+        ),
+        (
+            ["show", "abcd1234"],
+            (
+                "abcd1234: there is no such file, and no cassette in ./cassettes whose session or trace has this id. "
+                "Say where it is with --dir."
+            ),
+        ),
+        (
+            ["scrub", "good.msgpack", "-o", "file/x"],
+            "--output: cannot write file/x: Not a directory. Name another one.",
+        ),
+        (["show", ""], f"CASSETTE: {EMPTY} See: timetracer-otel show --help"),
+        (["export", "--to", "har", ""], f"CASSETTE: {EMPTY} See: timetracer-otel export --help"),
+        (["replay", "", "--", "touch", "ran"], f"CASSETTE: {EMPTY} See: timetracer-otel replay --help"),
+        (["verify", " ", "--", "touch", "ran"], f"FOLDER: {EMPTY} See: timetracer-otel verify --help"),
         (["export", "--to", "har", "good.msgpack", "-o", "."], "-o: . is a folder. Name a file."),
         (
             ["export", "--to", "har", "good.msgpack", "-o", "nowhere/x.har"],
@@ -183,7 +228,7 @@ def test_a_wrong_argument_is_one_line(run: Run, tmp_path: Path, arguments: list[
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("missing.msgpack", ["Cassette not found", "missing.msgpack", "Record it first"]),
+        ("missing.msgpack", ["missing.msgpack: there is no such file or folder. "]),
         ("garbage.msgpack", ["garbage.msgpack"]),
         ("newer.msgpack", ["newer.msgpack", "99"]),
         ("damaged.msgpack", ["damaged.msgpack"]),
@@ -199,6 +244,34 @@ def test_a_cassette_that_cannot_be_read_is_one_line(
     assert done.stderr.startswith("timetracer-otel: ")
     assert done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "x.har").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "garbage.msgpack"],
+        ["diff", "good.msgpack", "garbage.msgpack"],
+        ["merge", "good.msgpack", "garbage.msgpack", "-o", "x.har"],
+        ["audit", "newer.msgpack"],
+        ["scrub", "damaged.msgpack"],
+        ["view", "damaged.msgpack", "-o", "x.har"],
+        ["reproduce", "garbage.msgpack", "--", "touch", "ran"],
+        ["to-test", "garbage.msgpack", "-o", "x.har", "--app", "a:b"],
+        ["verify", "nowhere", "--", "touch", "ran"],
+        ["view", "good.msgpack", "-o", "file/x.har"],
+        ["view", "nowhere", "-o", "x.har"],
+    ],
+    ids=" ".join,
+)
+def test_no_error_of_a_command_speaks_of_python(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "only our own rules looked" not in line]
+    assert line.startswith("timetracer-otel: ")
+    for word in ("`", "Errno", "Error", "Traceback", "argument)", "NoneType", "int value", "record(", "None"):
+        assert word not in line
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "x.har").exists()
 

@@ -182,6 +182,22 @@ def test_the_answers_are_compared_first(run: Run, tmp_path: Path) -> None:
     )
 
 
+def test_headers_and_secrets(run: Run, tmp_path: Path) -> None:
+    with Loopback() as upstream:
+        for name, way in (("a", "plain"), ("b", "gzip")):
+            with record(tmp_path / f"{name}.msgpack"):
+                headers = {"Authorization": "Bearer s3cr3t-4711-of-the-program", "X-Way": way}
+                httpx.get(f"{upstream.url}/users/7", headers=headers)
+    assert without_times(diff(run, code=1)).splitlines()[2:] == [
+        "",
+        "changed",
+        "  #1 httpx GET http://UPSTREAM/users/7",
+        "      request header x-way: plain -> gzip",
+        "",
+        "1 changed; 1 value made anew in each run",
+    ]
+
+
 def test_trouble_ends_with_2(run: Run, recorded: Callable[..., None]) -> None:
     recorded("a")
     missing = run("diff", "a.msgpack", "b.msgpack")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def said(stderr: str) -> str:
     return "".join(line for line in lines if not line.endswith("so nothing can be instrumented.\n"))
 
 
+def began(stderr: str, folder: Path) -> str:
+    """Without the line that says where the recording is written, which stands there first."""
+    first, _, rest = said(stderr).partition("\n")
+    assert first == f"timetracer-otel: recording into {folder}"
+    return rest
+
+
 @pytest.fixture(autouse=True)
 def _app(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
@@ -54,7 +62,8 @@ def test_a_program_is_recorded_and_replayed_with_its_upstream_stopped(
 ) -> None:
     recorded = run("record", "--service", "hello", "--", "python", "app.py", upstream.url)
     assert (recorded.returncode, json.loads(recorded.stdout)) == (3, ANSWER), recorded.stderr
-    assert said(recorded.stderr) == ""
+    # A program that is forked for a test is not the process that the command was, and says nothing at its end.
+    assert began(recorded.stderr, tmp_path / "cassettes").count("\n") <= 1
     assert upstream.hits == {"/users/7": 1, "/items": 1, "/nothing": 1}
     upstream.stop()
 
@@ -129,7 +138,9 @@ def test_settings_reach_the_program_as_variables(run: Run, tmp_path: Path) -> No
         *("--", "python", "-c", code),
         OTEL_TRACES_EXPORTER="console",
     )
-    assert eval(recorded.stdout) == {
+    told = eval(recorded.stdout)
+    assert float(told.pop("TIMETRACER_RECORD_ACCOUNT").partition(":")[2]) > 0
+    assert told == {
         "OTEL_TRACES_EXPORTER": "console",
         "TIMETRACER_MODE": "record",
         "TIMETRACER_DIR": str(tmp_path / "d"),
@@ -176,7 +187,31 @@ def test_the_program_has_our_streams(tmp_path: Path) -> None:
         env=command_environment(),
         timeout=240,
     )
-    assert (done.stdout, said(done.stderr), done.returncode) == ("cba", "e", 0)
+    folder = tmp_path / "cassettes"
+    assert (done.stdout, done.returncode) == ("cba", 0)
+    assert began(done.stderr, folder) == (
+        f"etimetracer-otel: nothing was recorded: no cassette was written to {folder}. No request or job came, and "
+        "no library that is captured made a call.\n"
+    )
+
+
+def test_at_its_end_a_program_says_what_was_recorded_and_where(tmp_path: Path, upstream: Loopback) -> None:
+    """Its children write to the same folder, and are silent: their cassettes are counted with its own."""
+    program = "import subprocess, sys; [subprocess.run([sys.executable, 'app.py', sys.argv[1]]) for _ in range(2)]"
+    arguments = [SCRIPT, "record", "--dir", "made", "--", "python", "-c", program, upstream.url]
+
+    def stderr(**changes: str) -> str:
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, cwd=tmp_path, env=command_environment(**changes), timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        return said(done.stderr)
+
+    folder = tmp_path / "made"
+    assert re.sub(r"\d+ KiB", "3 KiB", began(stderr(), folder)) == (
+        f"timetracer-otel: recorded 2 cassettes (3 KiB) in {folder}. To see them: timetracer-otel list {folder}\n"
+    )
+    assert stderr(TIMETRACER_LOG_LEVEL="warning") == ""
 
 
 @pytest.mark.parametrize("number", drawn([[signal.SIGTERM, signal.SIGINT, signal.SIGHUP]], "signals"))

@@ -9,18 +9,28 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
+from urllib.request import urlopen
 
 import boto3
+import requests
+import urllib3
 from aiobotocore.session import get_session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from timetracer_otel import record, replay
-from timetracer_otel.plugins import enable_aiohttp, enable_botocore
+from timetracer_otel.plugins import enable_aiohttp, enable_botocore, enable_requests
 
 CONFIG = Config(region_name="us-east-1", s3={"addressing_style": "path"}, retries={"max_attempts": 2})
 CASES: dict[str, Callable[[], Any]] = {}
@@ -32,8 +42,8 @@ def case(function: Callable[[], Any]) -> Callable[[], Any]:
     return function
 
 
-def client(name: str, **options: Any) -> Any:
-    return boto3.session.Session().client(name, config=CONFIG, **options)
+def client(name: str, config: Config = CONFIG, **options: Any) -> Any:
+    return boto3.session.Session().client(name, config=config, **options)
 
 
 @case
@@ -58,6 +68,62 @@ def s3() -> Any:
     except made.exceptions.NoSuchKey as error:
         found += [type(error).__qualname__, str(error), error.response]
     return found
+
+
+@case
+def presigned() -> Any:
+    made = client("s3")
+    made.create_bucket(Bucket="signed")
+    where = {"Bucket": "signed", "Key": "a b"}
+    put = requests.put(made.generate_presigned_url("put_object", where), data=b"by requests", timeout=30)
+    got = made.generate_presigned_url("get_object", where, ExpiresIn=60)
+    with urlopen(got, timeout=30) as answer:
+        read = answer.read()
+    form = made.generate_presigned_post("signed", "form")
+    posted = requests.post(form["url"], data=form["fields"], files={"file": b"by a form"}, timeout=30)
+    newer = client("s3", CONFIG.merge(Config(signature_version="s3v4")))
+    other = urllib3.request("GET", newer.generate_presigned_url("get_object", where))
+    none = urllib3.request("GET", newer.generate_presigned_url("get_object", {**where, "Key": "none"}))
+    found = [put.status_code, read, urllib3.request("GET", got).data, posted.status_code]
+    return [*found, other.data, none.status, none.data]
+
+
+@case
+def attempts() -> Any:
+    """A call that is made again, and one that is given up."""
+    made = client("dynamodb", endpoint_url=os.environ["BUSY"])
+    found: list[Any] = []
+    with mock.patch.object(time, "sleep"):
+        answer = made.list_tables(Limit=1)
+        found += [answer["TableNames"], answer["ResponseMetadata"]["RetryAttempts"]]
+        try:
+            made.list_tables(Limit=2)
+        except ClientError as error:
+            found += [type(error).__qualname__, str(error), error.response["ResponseMetadata"]["RetryAttempts"]]
+    return found
+
+
+def model(fails: bool) -> dict[str, Any]:
+    """What a model of Bedrock's is asked."""
+    return {"modelId": "m", "body": json.dumps({"say": ["tea", "token sk-" + "Q7x" * 16], "fails": fails})}
+
+
+@case
+def streams_of_events() -> Any:
+    made = client("bedrock-runtime", endpoint_url=os.environ["BUSY"])
+    found: list[Any] = [len(list(made.invoke_model_with_response_stream(**model(False))["body"]))]
+    try:
+        for event in made.invoke_model_with_response_stream(**model(True))["body"]:
+            found.append(event["chunk"]["bytes"][:5])  # noqa: PERF401 - what came before the error counts
+    except EventStreamError as error:
+        found += [type(error).__qualname__, str(error)]
+    shard = {
+        "ConsumerARN": "arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1",
+        "ShardId": "shardId-0",
+        "StartingPosition": {"Type": "LATEST"},
+    }
+    records = client("kinesis", endpoint_url=os.environ["BUSY"]).subscribe_to_shard(**shard)["EventStream"]
+    return [*found, list(records)]
 
 
 @case
@@ -135,7 +201,18 @@ def aiobotocore() -> Any:
             async with answer["Body"] as stream:
                 found.append(await stream.read())
             pages = made.get_paginator("list_objects_v2").paginate(Bucket="async")
-            return [*found, [each["Key"] async for page in pages for each in page["Contents"]]]
+            found.append([each["Key"] async for page in pages for each in page["Contents"]])
+            await made.get_waiter("object_exists").wait(Bucket="async", Key="k")
+            upload = {"Bucket": "async", "Key": "parts"}
+            upload["UploadId"] = (await made.create_multipart_upload(**upload))["UploadId"]
+            part = await made.upload_part(**upload, PartNumber=1, Body=b"a part")
+            parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+            found.append((await made.complete_multipart_upload(**upload, MultipartUpload=parts))["Key"])
+        async with get_session().create_client(
+            "bedrock-runtime", config=CONFIG, endpoint_url=os.environ["BUSY"]
+        ) as made:
+            answer = await made.invoke_model_with_response_stream(**model(False))
+            return [*found, [event["chunk"]["bytes"][:5] async for event in answer["body"]]]
 
     return asyncio.run(work())
 
@@ -161,12 +238,43 @@ def typed(value: Any) -> Any:
     return [kind, repr(value)]
 
 
+def traced() -> InMemorySpanExporter:
+    """What keeps the spans of OpenTelemetry's own instrumentation, which sessions switch on then."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    trace.set_tracer_provider(provider)
+    return spans
+
+
+def shown(spans: InMemorySpanExporter) -> Any:
+    """The spans of a case: names, kinds, statuses, the spans around them, and the names of their attributes."""
+    finished = spans.get_finished_spans()
+    spans.clear()
+    names = {span.context.span_id: span.name for span in finished if span.context is not None}
+    return sorted(
+        [
+            span.name,
+            span.kind.name,
+            span.status.status_code.name,
+            names.get(span.parent.span_id) if span.parent is not None else None,
+            sorted({*(span.attributes or {})} - {"timetracer.replayed"}),
+        ]
+        for span in finished
+    )
+
+
 def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
+    spans = traced() if redact == "default" else InMemorySpanExporter()
     OLDER.update(sts=client("sts"), s3=client("s3"))
     enable_botocore()
     enable_aiohttp()
+    enable_requests()
     found = {}
     for name, work in CASES.items():
+        if redact == "off" and work is presigned:
+            # Such a recording compares a URL as it is, and the credentials of the replay are others.
+            continue
         path = folder / f"{name}.msgpack"
         if mode == "record":
             with record(path, redact=redact) as recording:
@@ -176,7 +284,7 @@ def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
             with replay(path) as session:
                 seen = typed(work())
             verdict = str(session.verdict()).splitlines()[0]
-        found[name] = {"seen": seen, "verdict": verdict}
+        found[name] = {"seen": seen, "verdict": verdict, "spans": shown(spans)}
     print(json.dumps(found))
 
 

@@ -15,14 +15,20 @@ from typing import Any, ClassVar
 import pytest
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.contract.framework import network_attempts
+from tests.contract.framework import SharedTests, network_attempts
 from tests.contract.http_flavour import HttpFlavour, Pieces, Session
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.session import ReplaySession
 
-__all__ = ["HttpBehaviour"]
+__all__ = ["HttpBehaviour", "one_client_a_test"]
+
+one_client_a_test = SharedTests("behaviour of HTTP clients")
+"""Decorates the classes that inherit `HttpBehaviour`: each test is run by one of the clients, which the seed draws.
+
+All that is tested here is decided once, for all clients; what a client states itself is in its contract, whole.
+"""
 
 
 def _status(seen: Any) -> Any:

@@ -86,10 +86,28 @@ def minio(url: str) -> Any:
     ]
 
 
+def opensearch(url: str) -> Any:
+    from opensearchpy import OpenSearch, helpers  # type: ignore[import-untyped]
+
+    client = OpenSearch(f"{url}/es", http_compress=True, retry_on_status=[503])
+    actions = [{"_index": "plays", "_id": str(n), "_source": {"n": n}} for n in range(3)]
+    try:
+        return [
+            _tried(lambda: client.index(index="plays", id="1", body={"title": "Faust"})),
+            _tried(lambda: client.get(index="plays", id="1")),
+            _tried(lambda: client.get(index="plays", id="2")),
+            _tried(lambda: client.search(index="plays", body={"query": {"match_all": {}}})),
+            _tried(lambda: client.indices.refresh(index="busy-too")),
+            _tried(lambda: list(helpers.streaming_bulk(client, actions))),
+        ]
+    finally:
+        client.close()
+
+
 def main(mode: str, cassette: str, url: str) -> None:
     session: Any = nullcontext() if mode == "bare" else getattr(timetracer_otel, mode)(cassette)
     with session as current:
-        seen = {each.__name__: each(url) for each in (elasticsearch, kubernetes, minio)}
+        seen = {each.__name__: each(url) for each in (elasticsearch, kubernetes, minio, opensearch)}
     print(json.dumps({"seen": seen, "account": str(current.verdict()) if mode == "replay" else ""}))
 
 

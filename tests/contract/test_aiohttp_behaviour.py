@@ -17,7 +17,7 @@ from aiohttp import web
 
 from tests.contract import http_telemetry
 from tests.contract.aiohttp_flavour import AiohttpFlavour, observe_response
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_redaction import HttpRedaction
 from tests.servers._upstream import Upstream
@@ -25,12 +25,14 @@ from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.libraries.aiohttp.call import Hop
 from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
 from timetracer_otel.session import ReplaySession
 
 FLAVOUR = AiohttpFlavour()
 
 
+@one_client_a_test
 class TestAiohttp(HttpBehaviour):
     flavour = FLAVOUR
 
@@ -409,6 +411,29 @@ def _faults_everywhere(
     with record(path):
         assert FLAVOUR.run(run) == bare
     assert sum(faults.fault_counts().values()) > before
+
+
+def test_a_fault_where_the_body_of_a_new_call_is_written_is_a_miss(
+    upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server waits for the body, and the app does not wait for the server."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    async def run(f: AiohttpFlavour) -> None:
+        async with f.open() as session:
+            await session.call("POST", "/echo", content=b"tea", timeout={"total": 40})
+
+    with record(path):
+        pass
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(Hop, "is_written_otherwise", property(broken))
+    with (
+        replay(path, record_mode="new_episodes", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match="a fault of ours"),
+    ):
+        FLAVOUR.run(run)
 
 
 def test_a_connector_of_the_users_that_calls_the_librarys(upstream: Upstream, path: Path) -> None:

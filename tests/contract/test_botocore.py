@@ -39,6 +39,7 @@ def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str, program: Pat
         **known,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port('aws')}",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{aws.port('metadata')}",
+        "BUSY": f"http://127.0.0.1:{aws.port('busy')}",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -77,6 +78,18 @@ def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path)
         for secret in (*KEYS.values(), "pw-in-the-secret"):
             assert secret.encode() not in written, name
         assert ", 0 missed, 0 unused, 0 live" in again[name]["verdict"], name
+        assert again[name]["spans"] == there[name]["spans"], name
+    # OpenTelemetry's instrumentation of botocore makes the spans of a replay.
+    assert "SQS.ListQueues" in [name for name, *_ in there["sqs"]["spans"]]
+    for name in ("attempts", "presigned"):
+        assert again[name]["seen"] == there[name]["seen"]
+    content = "b'by requests'"
+    assert [text for _, text in there["presigned"]["seen"][1]][:4] == ["200", content, content, "204"]
+    assert [text for _, text in there["attempts"]["seen"][1]][1] == "1"
+    # A chunk of Bedrock's stream has a token in it.
+    assert again["streams_of_events"]["seen"] == there["streams_of_events"]["seen"]
+    assert "EventStreamError" in str(there["streams_of_events"]["seen"])
+    assert "a record" in str(there["streams_of_events"]["seen"])
 
 
 def _roles(folder: Path) -> dict[str, str]:

@@ -7,7 +7,8 @@ import json
 import os
 import queue
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from tests import forks
 from tests.contract.framework import deadline
 from tests.servers.grpc_service import GrpcService, stub
 from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.libraries.grpc.answer import AsyncAnswer
+from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.libraries.kits.conversation.pace import Pace
 from timetracer_otel.plugins import disable_grpc, enable_grpc
 from timetracer_otel.report import event_detail
 from timetracer_otel.session import ReplaySession
+from timetracer_otel.threads import carrying
 
 ROOT = Path(__file__).parents[2]
 
@@ -230,6 +235,131 @@ def test_a_key_that_an_app_makes_anew_is_bound(service: GrpcService, tmp_path: P
     assert [binding.kind for binding in session.verdict().bindings] == ["uuid"]
 
 
+async def chat(address: str, *values: str) -> list[str]:
+    """Say something, hear what comes of it, and so on."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = stub(channel, "Talk")()
+        found = []
+        for value in values:
+            await call.write(text(value))
+            found.append((await call.read()).value)
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        return found
+
+
+def test_what_an_app_makes_anew_in_later_messages_is_bound(service: GrpcService, tmp_path: Path) -> None:
+    def work(last: str = "that is all") -> None:
+        values = [str(uuid.uuid4()) for _ in range(3)]
+        said = ["tea", *values[:2], f"{values[0]} again", f"at {datetime.now(timezone.utc).isoformat()}", last]
+        assert asyncio.run(chat(service.address, *said)) == [f"<{each}>" for each in said]
+        # What a call begins with may be bound already, and what it says later may not.
+        assert asyncio.run(chat(service.address, *values[::2])) == [f"<{each}>" for each in values[::2]]
+        with grpc.insecure_channel(service.address) as channel:
+            heard = stub(channel, "Talk")(text(each) for each in values)
+            assert [each.value for each in heard] == [f"<{each}>" for each in values]
+
+    with record(tmp_path / "x.msgpack"):
+        work()
+    service.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        work()
+    assert session.verdict().ok
+    assert [binding.kind for binding in session.verdict().bindings].count("uuid") == 3
+    # What is no such value is compared as it is.
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match="message 6 of the app is another one"),
+    ):
+        work("that is not all")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(ReplaySession, "upcoming"), (Script, "sent"), (Script, "ends"), (AsyncAnswer, "_changes"), (Script, "ready")],
+    ids=lambda part: part if isinstance(part, str) else part.__name__,
+)
+def test_a_fault_of_ours_ends_what_waits_for_a_call(
+    service: GrpcService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str
+) -> None:
+    """No task is left waiting: not the app's, and not those by which gRPC sends and reads for it."""
+
+    async def joined() -> Any:
+        async def words() -> AsyncIterator[StringValue]:
+            for word in ("a", "b"):
+                yield text(word)
+
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            return (await stub(channel, "Join")(words())).value
+
+    async def cancelled() -> Any:
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            call = stub(channel, "Endless")(text("more"))
+            first = (await call.read()).value
+            call.cancel()
+            return first
+
+    async def asked() -> list[Any]:
+        calls = (chat(service.address, "one", "two"), joined(), cancelled())
+        return [await asyncio.wait_for(_outcome(call), 40) for call in calls]
+
+    def waited() -> Any:
+        with grpc.insecure_channel(service.address) as channel:
+            return stub(channel, "Echo").future(text("later")).result(timeout=40).value
+
+    def work() -> list[Any]:
+        found = asyncio.run(asked())
+        try:
+            return [*found, waited()]
+        except ReplayMismatchError as error:
+            return [*found, type(error)]
+
+    with record(tmp_path / "x.msgpack"):
+        found = work()
+    service.stop()
+    monkeypatch.setattr(faults, "raise_faults", False)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault of ours, injected")
+
+    monkeypatch.setattr(kind, name, broken)
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False):
+        seen = work()
+    assert any(now != was for was, now in zip(found, seen, strict=True))
+    assert [now for was, now in zip(found, seen, strict=True) if now not in (was, ReplayMismatchError)] == []
+    monkeypatch.undo()
+
+
+async def _outcome(call: Any) -> Any:
+    try:
+        return await call
+    except Exception as error:
+        return type(error)
+
+
+def test_the_thread_of_the_core_belongs_to_no_session(service: GrpcService, tmp_path: Path) -> None:
+    """It serves all channels of the process for ever, and the core cannot do without it: in a process of its own."""
+    program = (
+        "import asyncio, sys; from pathlib import Path; from tests.contract import test_grpc_behaviour as here; "
+        "here._with_a_fault_in_threads(sys.argv[1], Path(sys.argv[2]))"
+    )
+    done = forks.run("-c", program, service.address, str(tmp_path), env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['<tea>']"
+
+
+def _with_a_fault_in_threads(address: str, folder: Path) -> None:
+    def broken() -> Any:
+        raise RuntimeError("a fault of ours, injected")
+
+    faults.raise_faults = False
+    with record(folder / "x.msgpack"):
+        echoed(address, "tea")
+    carrying.carried = broken
+    with replay(folder / "x.msgpack"):
+        print(asyncio.run(echoed_async(address, "tea")))
+
+
 def test_new_calls_are_added(service: GrpcService, tmp_path: Path) -> None:
     cassette = tmp_path / "x.msgpack"
     with record(cassette):
@@ -360,21 +490,35 @@ def test_a_message_whose_time_comes_while_it_is_looked_at_is_given(
 
 
 def test_a_secure_channel(tmp_path: Path) -> None:
+    server = GrpcService(tmp_path)
+    address = server.secure_address
     credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(), grpc.access_token_call_credentials("token")
+        grpc.ssl_channel_credentials(server.authority), grpc.access_token_call_credentials("token")
     )
 
+    async def later() -> Any:
+        async with grpc.aio.secure_channel(address, credentials) as channel:
+            return (await stub(channel, "Echo")(text("tea"), timeout=20)).value
+
     def work() -> Any:
-        with grpc.secure_channel("localhost:1", credentials) as channel:
+        seen = [asyncio.run(later())]
+        with grpc.secure_channel(address, credentials) as channel:
+            seen.append(stub(channel, "Echo")(text("milk"), timeout=20).value)
+            seen += [message.value for message in stub(channel, "Talk")(iter([text("a"), text("b")]), timeout=20)]
+        # This client does not know who vouches for the server's certificate.
+        with grpc.secure_channel(address, grpc.ssl_channel_credentials()) as channel:
             try:
-                return stub(channel, "Echo")(text("a"), timeout=5).value
+                stub(channel, "Echo")(text("a"), timeout=20)
             except grpc.RpcError as error:
-                return error.code(), error.details()
+                return [*seen, error.code(), error.details()]
 
     with record(tmp_path / "x.msgpack"):
         found = work()
-    with replay(tmp_path / "x.msgpack"):
+    server.close()
+    assert found[:-1] == ["<tea>", "<milk>", "<a>", "<b>", grpc.StatusCode.UNAVAILABLE]
+    with replay(tmp_path / "x.msgpack") as session:
         assert work() == found
+    assert session.verdict().ok
 
 
 def test_enabling_is_harmless_when_repeated() -> None:

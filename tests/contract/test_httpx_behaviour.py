@@ -17,7 +17,7 @@ import pytest
 
 import timetracer_otel
 from tests.contract.framework import SharedTests, each, settle
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_flavour import Pieces
 from tests.contract.http_redaction import HttpRedaction
@@ -37,23 +37,22 @@ SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio",
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
 
 
-one_way_a_test = SharedTests("ways of httpx")
 one_way_a_redaction = SharedTests("redaction of httpx")
 one_way_a_telemetry = SharedTests("telemetry of httpx")
 one_way_a_cancellation = SharedTests("cancellation of httpx")
 
 
-@one_way_a_test
+@one_client_a_test
 class TestHttpxSync(HttpBehaviour):
     flavour = SYNC
 
 
-@one_way_a_test
+@one_client_a_test
 class TestHttpxAsyncio(HttpBehaviour):
     flavour = ASYNCIO
 
 
-@one_way_a_test
+@one_client_a_test
 class TestHttpx2Asyncio(HttpBehaviour):
     flavour = ASYNCIO2
 

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from tests.contract.framework import network_attempts
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_redaction import HttpRedaction, holds_secret
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import RequestsFlavour, steady
@@ -34,6 +34,7 @@ from timetracer_otel.session import ReplaySession, TraceSession
 FLAVOUR = RequestsFlavour()
 
 
+@one_client_a_test
 class TestRequests(HttpBehaviour):
     flavour = FLAVOUR
 

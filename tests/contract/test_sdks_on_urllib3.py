@@ -17,7 +17,7 @@ _PROGRAM = Path(__file__).with_name("sdk_program.py")
 
 
 @pytest.mark.sweep
-def test_clients_of_elasticsearch_kubernetes_and_s3_replay_in_another_process(tmp_path: Path) -> None:
+def test_clients_of_elasticsearch_kubernetes_s3_and_opensearch_replay_in_another_process(tmp_path: Path) -> None:
     cassette = tmp_path / "sdks.msgpack"
 
     def run(mode: str, url: str) -> Any:
@@ -46,3 +46,6 @@ def test_clients_of_elasticsearch_kubernetes_and_s3_replay_in_another_process(tm
     assert seen["kubernetes"][4] == repr([("MODIFIED", phase) for phase in ("Pending", "Running", "Succeeded")])
     assert seen["minio"][2] == repr([b"ab", b"c", '"e-1"'])
     assert seen["minio"][3][0] == "S3Error"
+    assert "'result': 'created'" in seen["opensearch"][0]
+    assert seen["opensearch"][2][0] == "NotFoundError"
+    assert "acknowledged" in seen["opensearch"][4]

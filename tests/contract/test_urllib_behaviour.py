@@ -19,7 +19,7 @@ import requests
 import urllib3
 
 from tests.contract.framework import network_attempts
-from tests.contract.http_behaviour import HttpBehaviour
+from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_client_flavour import HttpClientFlavour
 from tests.contract.http_redaction import HttpRedaction
 from tests.contract.http_telemetry import HttpTelemetry
@@ -35,10 +35,12 @@ DIRECT = HttpClientFlavour()
 FLAVOUR = UrllibFlavour()
 
 
+@one_client_a_test
 class TestHttpClient(HttpBehaviour):
     flavour = DIRECT
 
 
+@one_client_a_test
 class TestUrllib(HttpBehaviour):
     flavour = FLAVOUR
 

@@ -13,7 +13,6 @@ from tests.contract.websocket_flavour import (
     BlockingWebsockets,
     WebSocketClient,
     Websockets,
-    has_blocking_websockets,
 )
 
 __all__ = ["left_sockets_are_collected"]
@@ -34,12 +33,10 @@ class TestWebsockets(AddingContract):
     cases = flavour.cases
 
 
-if has_blocking_websockets:
-
-    @one_client_a_case
-    class TestBlockingWebsockets(AddingContract):
-        flavour: ClassVar[BlockingWebsockets] = BlockingWebsockets()
-        cases = flavour.cases
+@one_client_a_case
+class TestBlockingWebsockets(AddingContract):
+    flavour: ClassVar[BlockingWebsockets] = BlockingWebsockets()
+    cases = flavour.cases
 
 
 @one_client_a_case

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
+import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +20,19 @@ import aiohttp
 import pytest
 import websocket
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from tests import forks
 from tests.contract.framework import deadline
 from tests.contract.left_sockets import LEFT_SOCKETS, left_sockets_are_collected
-from tests.contract.websocket_flavour import has_blocking_websockets, sync_client
+from tests.contract.websocket_flavour import sync_client
 from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayFailedError
+from timetracer_otel.libraries.kits.conversation.pace import Pace
 from timetracer_otel.libraries.kits.websocket import far_end
 from timetracer_otel.report import event_detail
 
@@ -103,10 +110,112 @@ each_client = pytest.mark.parametrize(
     [
         by_aiohttp,
         by_websockets,
-        *([by_blocking_websockets] if has_blocking_websockets else []),
+        by_blocking_websockets,
         by_websocket_client,
     ],
 )
+
+
+# Ways to a server: by TLS, by a proxy of HTTP, by both, and by a Unix socket. Each says "tea" and hears of it.
+
+
+async def _ways_of_aiohttp(service: WebSocketService) -> list[Any]:
+    trusting = ssl.create_default_context(cafile=service.authority)
+    host, port = service.proxy
+    heard = []
+    for connector, url, options in (
+        (None, service.secure_url, {"ssl": trusting}),
+        (None, service.secure_url, {"ssl": trusting, "proxy": f"http://{host}:{port}"}),
+        (aiohttp.UnixConnector(service.path), "ws://localhost", {}),
+    ):
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.ws_connect(url + "/echo", **options) as socket,
+        ):
+            await socket.send_str("tea")
+            heard.append(await socket.receive_str())
+    return heard
+
+
+async def _ways_of_websockets(service: WebSocketService) -> list[Any]:
+    trusting = ssl.create_default_context(cafile=service.authority)
+    proxy = "http://{}:{}".format(*service.proxy)
+    heard = []
+    for connecting in (
+        connect(service.secure_url + "/echo", ssl=trusting, proxy=None),
+        connect(service.url + "/echo", proxy=proxy),
+        connect(service.secure_url + "/echo", ssl=trusting, proxy=proxy),
+        unix_connect(service.path),
+    ):
+        async with connecting as socket:
+            await socket.send("tea")
+            heard.append(await socket.recv())
+    return heard
+
+
+def _ways_of_blocking_websockets(service: WebSocketService) -> list[Any]:
+    trusting = ssl.create_default_context(cafile=service.authority)
+    proxy = "http://{}:{}".format(*service.proxy)
+    heard = []
+    for connecting in (
+        partial(sync_client.connect, service.secure_url + "/echo", ssl=trusting, proxy=None),
+        partial(sync_client.connect, service.url + "/echo", proxy=proxy),
+        partial(sync_client.connect, service.secure_url + "/echo", ssl=trusting, proxy=proxy),
+        partial(sync_client.unix_connect, service.path),
+    ):
+        with connecting() as socket:
+            socket.send("tea")
+            heard.append(socket.recv())
+    return heard
+
+
+def _ways_of_websocket_client(service: WebSocketService) -> list[Any]:
+    """It is given a Unix socket by its app, which has to connect that by itself."""
+    trust: dict[str, Any] = {"sslopt": {"ca_certs": service.authority}}
+    host, port = service.proxy
+    by_proxy: dict[str, Any] = {"http_proxy_host": host, "http_proxy_port": port, "proxy_type": "http"}
+    heard: list[Any] = []
+    ways = [(service.secure_url, trust), (service.url, by_proxy), (service.secure_url, trust | by_proxy)]
+    for url, options in ways:
+        socket = websocket.create_connection(url + "/echo", timeout=30, **options)
+        socket.send("tea")
+        heard.append(socket.recv())
+        socket.close()
+
+    def on_message(app: Any, text: str) -> None:
+        heard.append(text)
+        app.close()
+
+    app = websocket.WebSocketApp(
+        service.secure_url + "/echo", on_open=lambda app: app.send("tea"), on_message=on_message
+    )
+    heard.append(app.run_forever(**trust))
+    return heard
+
+
+def test_tls_and_proxies_and_unix_sockets(tmp_path: Path) -> None:
+    def run() -> list[Any]:
+        return [
+            *asyncio.run(_ways_of_aiohttp(server)),
+            *asyncio.run(_ways_of_websockets(server)),
+            *_ways_of_blocking_websockets(server),
+            *_ways_of_websocket_client(server),
+        ]
+
+    # The path of a Unix socket must be short.
+    with tempfile.TemporaryDirectory() as folder, deadline(100):
+        server = WebSocketService(Path(folder))
+        try:
+            with record(tmp_path / "x.msgpack"):
+                recorded = run()
+            assert recorded == ["<tea>"] * 15 + [False]
+            server.stop()
+            Path(server.path).unlink(missing_ok=True)
+            with replay(tmp_path / "x.msgpack") as session:
+                assert run() == recorded
+        finally:
+            server.close()
+    assert session.verdict().ok
 
 
 @each_client
@@ -151,6 +260,31 @@ def test_who_waits_for_more_than_was_recorded_hears_why_there_is_none(
         pytest.raises(ReplayMismatchError, match=r"and waits|the app waits"),
     ):
         talk(url, "tea", more=1)
+
+
+@pytest.mark.parametrize("place", [(far_end.FarEnd, "_go_on"), (far_end.FarEnd, "leaves"), (Pace, "taken")])
+@each_client
+def test_a_fault_of_ours_is_a_miss(
+    service: WebSocketService, tmp_path: Path, talk: Talk, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither an error of the library's, nor does a thread of the library's wait for ever."""
+    with record(tmp_path / "x.msgpack"):
+        talk(service.url + "/echo", "tea")
+    service.stop()
+    monkeypatch.setattr(faults, "raise_faults", False)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault of ours, injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place[0], place[1], broken)
+        with replay(tmp_path / "x.msgpack", fail_on_miss=False):
+            try:
+                seen: Any = talk(service.url + "/echo", "tea")
+            except ReplayMismatchError as miss:
+                seen = "a fault of ours" in str(miss)
+    # Not each client asks for the end where it closes.
+    assert seen is True or (place[1] == "leaves" and seen == ["<tea>"])
 
 
 @each_client
@@ -291,6 +425,28 @@ def test_a_connection_that_outlives_its_session_goes_on(service: WebSocketServic
     assert b"behind it" not in (tmp_path / "x.msgpack").read_bytes()
     service.stop()
     assert asyncio.run(replayed()) == ["<tea>"]
+
+
+def test_the_legacy_client_of_websockets_is_refused(service: WebSocketService, tmp_path: Path) -> None:
+    async def work() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from websockets.legacy.client import connect as connect_as_before
+
+            async with connect_as_before(service.url + "/echo") as socket:
+                await socket.send("tea")
+                return await socket.recv()
+
+    with record(tmp_path / "x.msgpack"):
+        assert asyncio.run(work()) == "<tea>"
+    assert read_cassette(tmp_path / "x.msgpack").events == []
+    with (
+        pytest.raises(ReplayFailedError),
+        replay(tmp_path / "x.msgpack"),
+        pytest.raises(NetworkBlockedError) as caught,
+    ):
+        asyncio.run(work())
+    assert "not switched on" not in str(caught.value)
 
 
 def test_connections_to_one_url_may_be_opened_in_another_order(service: WebSocketService, tmp_path: Path) -> None:

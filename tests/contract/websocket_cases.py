@@ -274,7 +274,7 @@ async def a_handshake_that_is_forbidden(flavour: Any) -> Any:
     return await got(flavour.open_socket("/forbidden"))
 
 
-@CASES(2)
+@CASES(2, "redirects")
 async def a_redirect(flavour: Any) -> Any:
     async with opened(flavour, "/moved") as socket:
         await got(socket.send("tea"))

@@ -7,8 +7,6 @@ import gc
 import inspect
 import warnings
 from functools import partial
-from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from aiohttp import client_proto, client_ws
 from websocket import _core
 from websockets.asyncio import client as async_client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync import client as sync_client
 
 from tests.contract.framework import Case, Flavour, methods_of
 from tests.contract.observation import class_name
@@ -39,15 +38,12 @@ __all__ = [
     "EverySocket",
     "WebSocketClient",
     "Websockets",
-    "has_blocking_websockets",
     "sync_client",
 ]
 
 _NOWHERE = "ws://127.0.0.1:1"
-has_blocking_websockets = int(version("websockets").partition(".")[0]) >= 17
-"""Whether the blocking client of websockets is one that the plugin knows. Another one is not even imported: a session
-would complain."""
-sync_client: Any = import_module("websockets.sync.client") if has_blocking_websockets else None
+_reconnects = hasattr(sync_client, "reconnect")
+"""Whether the blocking client of websockets is that of 17 and newer."""
 
 
 def short(message: Any) -> Any:
@@ -193,7 +189,7 @@ class AiohttpSockets(_Flavour):
     """aiohttp's ``ws_connect``."""
 
     name = "aiohttp"
-    features = frozenset({"asyncio"})
+    features = frozenset({"asyncio", "redirects"})
 
     @staticmethod
     def _functions() -> Any:
@@ -234,19 +230,6 @@ class AiohttpSockets(_Flavour):
 
     def disable(self) -> None:
         disable_aiohttp()
-
-
-def _options(options: dict[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {"proxy": None, "subprotocols": options["protocols"] or None}
-    if options["headers"] is not None:
-        given["additional_headers"] = options["headers"]
-    if not options["compressed"]:
-        given["compression"] = None
-    if options["heartbeat"] is not None:
-        given["ping_interval"], given["ping_timeout"] = options["heartbeat"], 5
-    if options["most_bytes"] is None:
-        given["max_size"] = None
-    return given
 
 
 class _WebsocketsSocket:
@@ -315,13 +298,13 @@ class Websockets(_Flavour):
     """The asyncio client of websockets."""
 
     name = "websockets"
-    features = frozenset({"asyncio", "iterates"})
+    features = frozenset({"asyncio", "iterates", "redirects"})
 
     @staticmethod
     def _functions() -> Any:
         return methods_of(async_client)
 
-    async def open_socket(
+    def open_socket(
         self,
         path: str,
         *,
@@ -333,17 +316,20 @@ class Websockets(_Flavour):
         most_bytes: int | None = 1 << 20,
     ) -> Any:
         """A connection, or why there is none."""
-        options = _options(
-            {
-                "protocols": protocols,
-                "headers": headers,
-                "compressed": compressed,
-                "heartbeat": heartbeat,
-                "most_bytes": most_bytes,
-            }
-        )
+        given: dict[str, Any] = {"proxy": None, "subprotocols": protocols or None}
+        if headers is not None:
+            given["additional_headers"] = headers
+        if not compressed:
+            given["compression"] = None
+        if heartbeat is not None:
+            given["ping_interval"], given["ping_timeout"] = heartbeat, 5
+        if most_bytes is None:
+            given["max_size"] = None
+        return self._connected(self.url(path, nowhere), given)
+
+    async def _connected(self, url: str, options: dict[str, Any]) -> Any:
         try:
-            return _WebsocketsSocket(await async_client.connect(self.url(path, nowhere), **options))
+            return _WebsocketsSocket(await async_client.connect(url, **options))
         except (OSError, InvalidStatus) as error:
             return [*failure(error), _refusal(error)]
 
@@ -424,35 +410,17 @@ class BlockingWebsockets(Websockets):
     """The blocking client of websockets."""
 
     name = "websockets.sync"
-    features = frozenset({"blocking", "iterates"})
+    features = frozenset({"blocking", *(["iterates", "redirects"] if _reconnects else [])})
 
     @staticmethod
     def _functions() -> Any:
         return methods_of(sync_client)
 
-    def open_socket(  # type: ignore[override]
-        self,
-        path: str,
-        *,
-        nowhere: bool = False,
-        protocols: Any = (),
-        headers: Any = None,
-        compressed: bool = True,
-        heartbeat: float | None = None,
-        most_bytes: int | None = 1 << 20,
-    ) -> Any:
-        """A connection, or why there is none."""
-        options = _options(
-            {
-                "protocols": protocols,
-                "headers": headers,
-                "compressed": compressed,
-                "heartbeat": heartbeat,
-                "most_bytes": most_bytes,
-            }
-        )
+    def _connected(self, url: str, options: dict[str, Any]) -> Any:  # type: ignore[override]
+        if _reconnects:
+            options["legacy"] = True
         try:
-            return _BlockingSocket(sync_client.connect(self.url(path, nowhere), legacy=True, **options))
+            return _BlockingSocket(sync_client.connect(url, **options))
         except (OSError, InvalidStatus) as error:
             return [*failure(error), _refusal(error)]
 
@@ -532,11 +500,22 @@ class WebSocketClient(_Flavour):
     """websocket-client."""
 
     name = "websocket-client"
-    features = frozenset({"blocking", "app"})
+    features = frozenset({"blocking", "app", "redirects"})
 
     @staticmethod
     def _functions() -> Any:
         return methods_of(_core), vars(_core)["connect"]
+
+    def start(self, folder: Path) -> None:
+        super().start(folder)
+        # What is there before is not looked at by the collections below, which so take no time in a process that has
+        # run thousands of tests.
+        gc.collect()
+        gc.freeze()
+
+    def tear_down(self) -> None:
+        gc.unfreeze()
+        super().tear_down()
 
     def perform(self, case: Case) -> Any:
         try:
@@ -608,7 +587,7 @@ class EverySocket(_Flavour):
     _kinds: tuple[type[Any], ...] = (
         AiohttpSockets,
         Websockets,
-        *((BlockingWebsockets,) if has_blocking_websockets else ()),
+        BlockingWebsockets,
         WebSocketClient,
     )
 

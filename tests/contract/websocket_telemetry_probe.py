@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.contract.websocket_flavour import has_blocking_websockets, sync_client
+from tests.contract.websocket_flavour import sync_client
 from tests.servers.websocket_service import WebSocketService
 from timetracer_otel import record, replay
 from timetracer_otel.plugins import enable_aiohttp
@@ -49,14 +49,13 @@ async def awaited(url: str) -> list[Any]:
 
 def blocking(url: str) -> list[Any]:
     seen: list[Any] = []
-    if has_blocking_websockets:
-        with sync_client.connect(url + "/echo", proxy=None) as socket:
-            socket.send("c")
-            seen.append(socket.recv())
-        try:
-            sync_client.connect(url + "/forbidden", proxy=None)
-        except InvalidStatus as error:
-            seen.append(error.response.status_code)
+    with sync_client.connect(url + "/echo", proxy=None) as socket:
+        socket.send("c")
+        seen.append(socket.recv())
+    try:
+        sync_client.connect(url + "/forbidden", proxy=None)
+    except InvalidStatus as error:
+        seen.append(error.response.status_code)
     client = websocket.create_connection(url + "/echo", timeout=30)
     client.send("d")
     seen.append(client.recv())

@@ -122,8 +122,6 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
             "timetracer-otel: missed in INTERNAL nightly: No recorded call matches: "
             f"httpx GET {folder.upstream}/users/2"
         ),
-        f"  cassette: {folder.path}/nightly.msgpack",
-        "  recorded request: INTERNAL nightly",
         "  nearest recorded calls:",
         f"    #1 GET {folder.upstream}/users/1",
         f"        url: recorded '{folder.upstream}/users/1', now '{folder.upstream}/users/2'",
@@ -131,6 +129,8 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
             "  what to do: undo the change in the call, or record again. "
             "To call for real, name the library in TIMETRACER_LIVE_PLUGINS."
         ),
+        f"  cassette: {folder.path}/nightly.msgpack",
+        "  recorded request: INTERNAL nightly",
         (
             "timetracer-otel: missed in INTERNAL nihgtly: No recording fits INTERNAL nihgtly, so "
             f"httpx GET {folder.upstream}/users/1 is not answered: "
@@ -149,11 +149,11 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
             "timetracer-otel: missed in outside any request: No recorded call matches: "
             f"httpx GET {folder.upstream}/users/7"
         ),
-        f"  cassette: {folder.path}",
         (
             "  what to do: the cassette holds nothing like it: record again, or name the library in "
             "TIMETRACER_LIVE_PLUGINS."
         ),
+        f"  cassette: {folder.path}",
     ]
 
 

@@ -167,11 +167,11 @@ def test_a_miss_that_the_app_swallows_fails_the_test(pytester: pytest.Pytester, 
         f"timetracer_otel.exceptions.ReplayFailedError: Replay of {cassette}: 1 hit, 1 missed, 1 unused, 0 live",
         "missed:",
         f"No recorded call matches: httpx GET {upstream.url}/users/3",
-        f"cassette: {cassette}",
         "nearest recorded calls:",
         f"#2 GET {upstream.url}/users/2",
         f"url: recorded '{upstream.url}/users/2', now '{upstream.url}/users/3'",
         f"what to do: {UNDO}",
+        f"cassette: {cassette}",
         "unused:",
         f"#2 httpx GET {upstream.url}/users/2",
     ]
@@ -328,23 +328,13 @@ def test_record_modes(
         assert made("[2, 3, 1]") == 0
 
 
-@pytest.mark.parametrize("by", ["marker", "option"])
-def test_old_names_of_the_record_mode_work_and_warn(pytester: pytest.Pytester, upstream: Loopback, by: str) -> None:
-    """``mode=`` of the marker and ``--timetracer-mode``: each call is made anew, and the new name is said once."""
-    mark, arguments, says = {
-        "marker": (
-            "mode='all'",
-            (),
-            "*test_it.py:*: DeprecationWarning: timetracer(mode=...) is spelt record_mode=*",
-        ),
-        "option": ("", ("--timetracer-mode=all",), "*--timetracer-mode is called --timetracer-record-mode now."),
-    }[by]
-    suite(pytester, upstream, MODES.replace("MARK", mark).replace("NUMBERS", "[1, 2]"))
+def test_the_old_name_of_the_record_mode_works_and_warns(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    suite(pytester, upstream, MODES.replace("MARK", "mode='all'").replace("NUMBERS", "[1, 2]"))
     for processes in ((), ("-n", "1")):
         upstream.hits.clear()
-        told = run(pytester, *arguments, *processes)
+        told = run(pytester, *processes)
         told.assert_outcomes(passed=1, warnings=1)
-        told.stdout.fnmatch_lines([says])
+        told.stdout.fnmatch_lines(["*test_it.py:*: DeprecationWarning: timetracer(mode=...) is spelt record_mode=*"])
         assert sum(upstream.hits.values()) == 2
 
 
@@ -352,7 +342,7 @@ def test_the_new_names_win(pytester: pytest.Pytester, upstream: Loopback) -> Non
     mark = "mode='none', record_mode='all'"
     suite(pytester, upstream, MODES.replace("MARK", mark).replace("NUMBERS", "[1, 2]"))
     run(pytester).assert_outcomes(passed=1, warnings=1)
-    run(pytester, "--timetracer-mode=none", "--timetracer-record-mode=all").assert_outcomes(passed=1, warnings=2)
+    run(pytester, "--timetracer-mode=all").assert_outcomes(passed=1, warnings=1)
     assert sum(upstream.hits.values()) == 4
 
 
@@ -397,7 +387,7 @@ def test_a_wrong_argument_of_the_marker_says_what_is_allowed(pytester: pytest.Py
         "mod='once'": "mod: no such setting. Known: ",
         "match_on=['verb']": "match_on: 'verb' is not allowed. Allowed: method, url, query, body, headers, ",
         "ignore=['at']": "ignore: 'at' is not allowed. Allowed: query:<name>, header:<name>, body:<JSON path from $>",
-        "record_mode='twice'": "record_mode: 'twice' is not allowed. Allowed: none, once, new_episodes, all.",
+        "record_mode='twice'": "record_mode: 'twice' is not allowed. Allowed: none, once, new_episodes, all, ",
         "'x', 'y'": "timetracer: one positional argument at most, the name of the cassette.",
     }
     tests = [f"@pytest.mark.timetracer({text})\ndef test_{number}(): pass\n" for number, text in enumerate(wrong)]
@@ -628,7 +618,7 @@ def test_the_marker_and_the_options_are_documented(pytester: pytest.Pytester) ->
         ["@pytest.mark.timetracer(name, *, record_mode, mock, live, match_on, *"]
     )
     run(pytester, "--help").stdout.fnmatch_lines(
-        ["*--timetracer-record-mode={none,once,new_episodes,all}", "*--timetracer-orphans*"]
+        ["*--timetracer-record-mode={none,once,new_episodes,all,rewrite}*", "*--timetracer-orphans*"]
     )
 
 
@@ -665,3 +655,33 @@ def test_on_a_ci_nothing_is_recorded_unless_somebody_says_so(
     assert upstream.hits == {"/users/1": 1, "/users/2": 1, "/users/3": 1}
     upstream.stop()
     run(pytester).assert_outcomes(passed=3)
+
+
+def test_a_marked_test_warns_of_a_cassette_that_is_too_old(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    suite(
+        pytester,
+        upstream,
+        """
+        import httpx
+        import pytest
+
+        @pytest.mark.timetracer(max_age="30d")
+        def test_users():
+            assert httpx.get("URL/users/1").json()["name"] == "Ada"
+
+        @pytest.mark.timetracer(max_age="30d:fail")
+        def test_strictly():
+            httpx.get("URL/users/1")
+        """,
+    )
+    run(pytester).assert_outcomes(passed=2)
+    for path in (pytester.path / "cassettes" / "test_it").iterdir():
+        recorded = read_cassette(path)
+        recorded.session.recorded_at = "2019-06-07T12:00:00+00:00"
+        save_cassette(recorded, path)
+    result = run(pytester)
+    result.assert_outcomes(passed=1, errors=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["*UserWarning: *test_users.msgpack was recorded * days ago, and TIMETRACER_MAX_AGE is 30d.*"]
+    )
+    assert any("CassetteTooOldError: " in line for line in errors(result))

@@ -1,4 +1,7 @@
-"""A small server of APIs whose clients stand on urllib3: Elasticsearch, Kubernetes, S3. It keeps what it is given."""
+"""A small server of APIs whose clients stand on urllib3: Elasticsearch and OpenSearch, Kubernetes, S3.
+
+It keeps what it is given.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _elasticsearch(self, path: str) -> None:
         headers = {"X_Elastic_Product": "Elasticsearch"}
         index, _, rest = path.partition("/")
-        if self.hits[f"/es/{path}"] == 1 and index == "busy":
+        if self.hits[f"/es/{path}"] == 1 and index.startswith("busy"):
             self._json(503, {"error": "busy"}, **headers)
         elif rest.startswith("_doc/"):
             name = rest.removeprefix("_doc/")

@@ -1,6 +1,8 @@
 """A server of gRPC, run as a program: methods of all four kinds, on messages that need no ``.proto`` of their own.
 
 Requests and responses are `StringValue`. It prints its port, and ends when its standard input ends.
+
+Given the files of a key and of a certificate, it listens by TLS as well.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -120,7 +123,7 @@ _KINDS = {
 }
 
 
-def main() -> None:
+def main(*files: str) -> None:
     global _listening
     handlers = {
         function.__name__.title(): handler(function, StringValue.FromString, StringValue.SerializeToString)
@@ -129,12 +132,15 @@ def main() -> None:
     }
     _listening = grpc.server(futures.ThreadPoolExecutor(32))
     _listening.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Stock", handlers),))
-    port = _listening.add_insecure_port("127.0.0.1:0")
+    ports = {"grpc": _listening.add_insecure_port("127.0.0.1:0")}
+    if files:
+        pair = [Path(each).read_bytes() for each in files]
+        ports["tls"] = _listening.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     _listening.start()
-    print(json.dumps({"ports": {"grpc": port}}), flush=True)
+    print(json.dumps({"ports": ports}), flush=True)
     sys.stdin.read()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

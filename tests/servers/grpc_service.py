@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import trustme
 from google.protobuf.wrappers_pb2 import StringValue
 
 from tests.servers._process import ServerProcess
@@ -27,10 +29,30 @@ def stub(channel: Any, method: str) -> Any:
 
 
 class GrpcService:
-    """One server."""
+    """One server.
 
-    def __init__(self) -> None:
-        self._process = ServerProcess("tests.servers.grpc_server")
+    Args:
+        folder: Where a certificate is put. Then it listens by TLS as well.
+
+    Attributes:
+        authority: The certificate of the authority.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is None:
+            self._process = ServerProcess("tests.servers.grpc_server")
+            return
+        authority = trustme.CA()
+        self.authority = authority.cert_pem.bytes()
+        issued, (key, certificate) = authority.issue_cert("localhost"), (folder / "key.pem", folder / "cert.pem")
+        issued.private_key_pem.write_to_path(str(key))
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        self._process = ServerProcess("tests.servers.grpc_server", str(key), str(certificate))
+
+    @property
+    def secure_address(self) -> str:
+        """Where it listens by TLS."""
+        return f"localhost:{self._process.port('tls')}"
 
     @property
     def address(self) -> str:

@@ -1,5 +1,7 @@
 """A server of WebSockets, run as a program. It prints its port, and ends when its standard input ends.
 
+Given the file of a certificate, and a path, it listens by TLS and at a Unix socket as well, and is a proxy of HTTP.
+
 What a client says decides what it hears: see `talk`.
 """
 
@@ -8,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
+from contextlib import AsyncExitStack
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve, unix_serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.servers._wire import State
+from tests.servers.proxy_app import serve_connection
 
 _stopped = asyncio.Event()
 
@@ -101,12 +109,24 @@ async def _obeys(connection: ServerConnection, word: str, rest: str = "") -> boo
     return False
 
 
-async def _run() -> None:
-    async with serve(
-        talk, "127.0.0.1", 0, process_request=answer, select_subprotocol=_chosen, ping_interval=None
-    ) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        print(json.dumps({"ports": {"ws": port}}), flush=True)
+async def _run(certificate: str = "", path: str = "") -> None:
+    options: dict[str, Any] = {
+        "process_request": answer,
+        "select_subprotocol": _chosen,
+        "ping_interval": None,
+    }
+    async with AsyncExitStack() as stack:
+        listeners = {"ws": await stack.enter_async_context(serve(talk, "127.0.0.1", 0, **options))}
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            listeners["wss"] = await stack.enter_async_context(serve(talk, "127.0.0.1", 0, ssl=context, **options))
+            await stack.enter_async_context(unix_serve(talk, path, **options))
+            proxy: Any = await asyncio.start_server(partial(serve_connection, state=State()), "127.0.0.1", 0)
+            listeners["proxy"] = proxy
+            stack.callback(proxy.close)
+        ports = {name: next(iter(each.sockets)).getsockname()[1] for name, each in listeners.items()}
+        print(json.dumps({"ports": ports}), flush=True)
         loop: Any = asyncio.get_running_loop()
         loop.run_in_executor(None, lambda: (sys.stdin.read(), os._exit(0)))
         await _stopped.wait()
@@ -116,4 +136,4 @@ async def _run() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run())
+    asyncio.run(_run(*sys.argv[1:]))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from urllib.request import urlopen
+
+import trustme
 
 from tests.servers._process import ServerProcess
 
@@ -11,10 +14,37 @@ __all__ = ["WebSocketService"]
 
 
 class WebSocketService:
-    """One server."""
+    """One server.
 
-    def __init__(self) -> None:
-        self._process = ServerProcess("tests.servers.websocket_server")
+    Args:
+        folder: Where a certificate and a Unix socket are put. Then it listens there and by TLS as well. It is also a
+            proxy.
+
+    Attributes:
+        authority: The file of the certificate's authority.
+        path: Of the Unix socket.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is None:
+            self._process = ServerProcess("tests.servers.websocket_server")
+            return
+        self.authority, self.path = str(folder / "authority.pem"), str(folder / "socket")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.authority)
+        certificate = str(folder / "server.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+        self._process = ServerProcess("tests.servers.websocket_server", certificate, self.path)
+
+    @property
+    def secure_url(self) -> str:
+        """The URL by TLS."""
+        return f"wss://127.0.0.1:{self._process.port('wss')}"
+
+    @property
+    def proxy(self) -> tuple[str, int]:
+        """Host and port of the proxy."""
+        return "127.0.0.1", self._process.port("proxy")
 
     @property
     def address(self) -> str:

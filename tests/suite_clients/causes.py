@@ -41,51 +41,57 @@ _URLLIB3_BY_NATURE: Mapping[str, tuple[str, ...]] = {
         "TestSNI",
         "TestALPN",
         "test_chunked_transfer.py",
+        "test_closing_response_actually_closes_connection",
         "test_recovery_when_server_closes_connection",
         "test_ssl_custom_validation_failure_terminates",
         "test_tunnel_sets_http_11_alpn",
         "TestConnectionPoolTimeouts",
     ),
-    "a replay makes no connection, so urllib3 asks for no protocol, loads no certificates, writes no key log, and "
-    "looks at no clock": (
-        "test_ssl_wrong_system_time",
-        "test_set_ssl_version_to_tls_version",
+    "a replay shakes no hands, so urllib3 loads no certificates, and asks no proxy": (
         "test_ssl_load_default_certs_when_empty",
-        "test_sslkeylogfile",
-        "test_http2_probe_no_result",
         "test_debuglevel",
-        "test_tunnel",
     ),
-    "the test looks at the socket of a connection, and a replay has none": (
-        "test_socket_timeout_updated_on_reuse",
-        "test_keepalive_close",
-        "test_closing_response_actually_closes_connection",
-        "test_shutdown_on_connection",
+    "the test ends a read that waits for its server, and in a replay none waits": (
         "test_socket_shutdown_stops_recv",
-        "test_nagle",
     ),
 }
-BY_NATURE: Mapping[str, Mapping[str, tuple[str, ...]]] = {"urllib3": _URLLIB3_BY_NATURE}
+_HTTP_CLIENT_BY_NATURE: Mapping[str, tuple[str, ...]] = {
+    "the test looks at what was sent, by its server or by a socket of its own, and a replay sends nothing": (
+        "TestUrlopen",
+        "RequestBodyTest",
+        "TransferEncodingTest",
+        "test_blocksize_request",
+        "test_send_file",
+        "test_send_iter",
+        "test_ipv6host_header",
+        "test_userpass_inurl_w_spaces",
+        "test_redirect_encoding",
+        "test_response_fileno",
+    ),
+    "the test looks at a connection or a socket of a class of its own, and a replay makes no connection": (
+        "PersistenceTest",
+        "SourceAddressTest",
+        "TunnelTests",
+        "test_error_leak",
+        "test_http_closed",
+        "test_invalid_closed",
+    ),
+}
+BY_NATURE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "urllib3": _URLLIB3_BY_NATURE,
+    "http.client": _HTTP_CLIENT_BY_NATURE,
+}
 """Of `CAUSES`, those which say that a test is about something that no replay can have. They come first there."""
 
 CAUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "urllib3": {
         **_URLLIB3_BY_NATURE,
-        "HTTP/2 is recorded as what cannot be replayed": ("test_simple[h2]",),
-        "the port of the test's server is another one than in the recording": (
-            "test_too_many_redirects",
-            "test_cross_host_redirect_remove_headers",
-            "test_https_headers_forwarding",
-        ),
         "the present time stands in the query": ("test_redirect_after",),
-        "a body that is read at once has not been read yet when urllib3 logs how much of it is left, and a replay "
-        "makes no such line": ("test_debug_log",),
-        "lines that are no headers are not recorded, so urllib3 does not log them": ("TestBrokenHeaders",),
-        "a chunk size that is too long is recorded as what cannot be replayed": ("test_chunked_size_line_too_long",),
         "the identity of a thread that has ended is given to the next one, also without us": (
             "test_http2_probe_blocked_per_thread",
         ),
     },
+    "http.client": _HTTP_CLIENT_BY_NATURE,
     "sqlite3": _SQLITE3,
     "sqlite3-memory": _SQLITE3,
     "psycopg": {

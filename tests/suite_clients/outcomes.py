@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -71,6 +72,54 @@ def _cassette_of(test: pytest.Item) -> Path:
     return _FOLDER / (hashlib.sha256(test.nodeid.encode()).hexdigest()[:20] + ".msgpack")
 
 
+_bound: dict[str, list[int]] = {}
+"""By test, or by class where its fixtures serve all of its tests: the ports that its servers have got."""
+_binds_for = [""]
+"""The test or the class whose servers bind now."""
+
+
+def _keep_ports() -> None:
+    """Give the servers of the tests the ports in a replay that they had in the recording. Nobody asks them there."""
+    real = socket.socket.bind
+
+    def bind(self: socket.socket, address: Any) -> None:
+        asks = isinstance(address, tuple) and len(address) > 1 and address[1] == 0 and _binds_for[0]
+        if not asks:
+            real(self, address)
+            return
+        key = _binds_for[0]
+        file = _FOLDER / (hashlib.sha256(key.encode()).hexdigest()[:20] + ".ports")
+        ports = _bound.setdefault(key, [])
+        kept = json.loads(file.read_text()) if _MODE == "replay" and file.exists() else []
+        try:
+            real(self, (address[0], kept[len(ports)], *address[2:]))
+        except (IndexError, OSError):
+            real(self, address)
+        ports.append(self.getsockname()[1])
+        if _MODE == "record":
+            file.write_text(json.dumps(ports))
+
+    socket.socket.bind = bind  # type: ignore[method-assign, assignment]
+
+
+if _MODE != "traced" and os.environ["SUITE_MATCHED_WITHOUT"] == "every port":
+    _keep_ports()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
+    """Know whose servers a fixture starts."""
+    before = _binds_for[0]
+    if fixturedef.scope == "class":
+        _binds_for[0] = request.node.nodeid
+    elif fixturedef.scope != "function":
+        _binds_for[0] = ""
+    try:
+        return (yield)
+    finally:
+        _binds_for[0] = before
+
+
 def pytest_collection_finish() -> None:
     """Do not wait for servers that the tests themselves have, where nobody asks them."""
     place = os.environ.get("SUITE_WAITS_FOR_SERVER")
@@ -115,6 +164,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         os.kill(int(server), signal.SIGKILL)
         time.sleep(0.3)
     random.seed(item.nodeid)
+    _bound.pop(item.nodeid, None)
+    _binds_for[0] = item.nodeid
     result = None
     try:
         with _block(item) as session:
@@ -164,3 +215,12 @@ def pytest_sessionfinish() -> None:
     if _MODE == "replay" and _SCOPE == "block" and not _answered:
         raise RuntimeError("no call was answered: the plugin is not on")
     _OUTCOMES_FILE.write_text(json.dumps(_outcomes))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End, also where a thread of a test still waits: its server is not asked in a replay."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _OUTCOMES_FILE.exists():
+        os._exit(0)

@@ -305,7 +305,7 @@ def main() -> None:
         work = partial(compared, folder=top, options=shlex.split(options.pytest), given=given)
         results = list(at_once.map(work, clients))
     if options.write:
-        page = urllib3_page if set(clients) <= set(APART) else drivers_page if options.drivers else clients_page
+        page = apart_page if set(clients) <= set(APART) else drivers_page if options.drivers else clients_page
         options.write.write_text(page(results))
     if any(result.lost("record") for result in results):
         raise SystemExit(1)
@@ -375,23 +375,39 @@ def drivers_page(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def urllib3_page(results: list[Result]) -> str:
-    """``docs/urllib3-suite.md``."""
-    lines = [
-        "# urllib3's own tests",
-        "",
-        "<!-- Made by make suite-urllib3. -->",
-        "",
-        "`make suite-urllib3` runs urllib3's own tests, from its source distribution, three times: with",
-        "OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. The servers are",
-        "those of the tests themselves; nobody asks them in the replay, and their end is not waited for. What is",
-        "asked of a pool is answered from the cassette. A connection that a test makes by itself, beneath all pools,",
-        "is made for real (`TIMETRACER_UNCAPTURED=live`). A test that fails while recording, or in the replay, is",
-        "run once more, by itself, since many count on how long something takes. Tests that want the exact bytes of",
-        "a request fail traced as well: OpenTelemetry adds a header to it.",
-        "",
-        *numbers(results, "client"),
-    ]
+_URLLIB3_HEAD = """\
+# urllib3's own tests
+
+<!-- Made by make suite-urllib3. -->
+
+`make suite-urllib3` runs urllib3's own tests, from its source distribution, three times: with
+OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. The servers are
+those of the tests themselves; nobody asks them in the replay, and their end is not waited for. They have
+the ports of the recording there. What is asked of a pool is answered from the cassette. A connection that
+a test makes by itself, beneath all pools, is made for real (`TIMETRACER_UNCAPTURED=live`). A test that
+fails while recording, or in the replay, is run once more, by itself, since many count on how long
+something takes. Tests that want the exact bytes of a request fail traced as well: OpenTelemetry adds a
+header to it.
+"""
+_HTTP_CLIENT_HEAD = """\
+# Python's own tests of http.client and urllib
+
+<!-- Made by make suite-httpclient. -->
+
+`make suite-httpclient` runs Python's own tests of `http.client` and `urllib.request`, three times: with
+OpenTelemetry's tracing only, recorded, and replayed. Each test has a cassette of its own. The servers are
+those of the tests themselves; nobody asks them in the replay. Most of the tests have no server: they give
+a connection a socket of their own, which has an answer in memory, and that is recorded and replayed as
+any other. What a test does by sockets alone is done for real (`TIMETRACER_UNCAPTURED=live`). The tests of
+`xmlrpc.client` are left out, since they wait without an end for what their server hears. Tests that fail
+traced do so because OpenTelemetry reads more of a response than their stand-ins have.
+"""
+
+
+def apart_page(results: list[Result]) -> str:
+    """``docs/urllib3-suite.md`` or ``docs/http-client-suite.md``."""
+    head = _URLLIB3_HEAD if results[0].client.name == "urllib3" else _HTTP_CLIENT_HEAD
+    lines = [head, *numbers(results, "client")]
     for result in results:
         if result.lost("record"):
             lines += ["## Tests that pass traced and not while recording", "", *by_cause(result, "record"), ""]
@@ -402,8 +418,8 @@ def urllib3_page(results: list[Result]) -> str:
             possible, answered = passed - len(apart), passed - len(lost)
             lines += [
                 f"{len(apart)} of the tests of {result.client.name} that are lost in the replay are about something",
-                "that no replay has: what the server got, a socket, a handshake. Without them,",
-                f"{answered} of {possible} pass ({answered / possible:.1%}).",
+                "that no replay has: what the server got, a handshake, a connection of the test's own. Without",
+                f"them, {answered} of {possible} pass ({answered / possible:.1%}).",
                 "",
             ]
         lines += ["## Tests that pass traced and not in replay", "", *by_cause(result, "replay"), ""]

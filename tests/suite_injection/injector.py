@@ -112,8 +112,8 @@ GUARDS = frozenset(
         "libraries/kits/websocket/sockets.py": " ".join(
             f"NotedSocket.{name}"
             for name in ("__init__", "send", "sendall", "recv", "recv_into", "shutdown", "close")
-        ),
-        "libraries/websockets/seams.py": "_attempted",
+        )
+        + " _ReplaySocket.shutdown _ReplaySocket.close",
         "libraries/grpc/seams.py": "_InPlaceOf._found",
         "libraries/grpc/noted.py": "teed _heard "
         + " ".join(f"NotedCall.{name}" for name in ("__init__", "operate", "next_event", "cancel"))

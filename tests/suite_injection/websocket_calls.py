@@ -82,6 +82,39 @@ def websocket_asyncio(servers: Servers) -> list[str]:
     return asyncio.run(work())
 
 
+def websocket_blocking(servers: Servers) -> list[str]:
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.sync.client import connect
+
+    def talks() -> list[Any]:
+        heard: list[Any] = []
+        with connect(servers.websocket + "/echo", proxy=None, close_timeout=2) as socket:
+            for message in ("tea", "twice x"):
+                socket.send(message)
+                heard.append(socket.recv(30))
+            heard.append(socket.recv(30))
+            try:
+                socket.recv(0.05)
+            except TimeoutError:
+                heard.append("nothing")
+            socket.send(b"\x00\x01")
+            heard.append(socket.recv(30))
+            socket.send("close 4001 why")
+            try:
+                socket.recv(30)
+            except ConnectionClosed as error:
+                heard.append(str(error))
+        return heard
+
+    def refused() -> Any:
+        try:
+            return connect(servers.websocket + "/forbidden", proxy=None)
+        except InvalidStatus as error:
+            return error.response.status_code
+
+    return [seen(talks), seen(refused)]
+
+
 def websocket_client(servers: Servers) -> list[str]:
     import websocket
 
@@ -113,5 +146,5 @@ def websocket_client(servers: Servers) -> list[str]:
 
 
 WEBSOCKET: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work for work in (websocket_aiohttp, websocket_asyncio, websocket_client)
+    work.__name__: work for work in (websocket_aiohttp, websocket_asyncio, websocket_blocking, websocket_client)
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import ROOT
+from tests.cli.terminal import on_terminal, without_colour
 from timetracer_otel.cassette import read_cassette
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
@@ -32,18 +36,19 @@ with Children(Path(sys.argv[1])) as children:
 
 @pytest.mark.timeout(300)
 def test_every_replayed_answer_equals_the_recorded_one(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(DEMO / "run.py"), "--dir", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 answers are equal" in done.stdout
-    assert "DIFFERENT" not in done.stdout
-    assert re.search(r"^    8 passed(, \d+ left out)? in ", done.stdout, re.MULTILINE), done.stdout
+    colourful = on_terminal([sys.executable, str(DEMO / "run.py"), "--dir", str(tmp_path)], os.environ, ROOT, 118)
+    printed = without_colour(colourful)
+    assert "8 of 8 answers are EQUAL" in printed
+    assert "DIFFERENT" not in printed
+    assert colourful.count("\x1b[32mEQUAL") == 9
+    assert re.search(r"^  8 passed(, \d+ left out)? in ", printed, re.MULTILINE), printed
+    assert printed.count("\n") < 65, "it is longer than a screen or two"
+    tried = re.findall(r"^  \$ (\S*/timetracer-otel .*)$", printed.partition("== Try next")[2], re.MULTILINE)
+    ended = [
+        subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, check=False).returncode for line in tried
+    ]
+    assert [line.split()[1] for line in tried] == ["list", "diff", "reproduce"]
+    assert ended == [0, 1, 0]
     cassettes = [read_cassette(path) for path in tmp_path.rglob("*.msgpack")]
     libraries = [{event.signature.lib for event in cassette.events} for cassette in cassettes]
     assert libraries.count({"httpx", "aiohttp", "sqlalchemy", "redis"}) == 2

@@ -11,6 +11,7 @@ from timetracer_otel.exceptions import (
     CassetteError,
     CassetteNotFoundError,
     CassetteSchemaError,
+    CassetteTooOldError,
     ConfigurationError,
     NetworkBlockedError,
     PluginNotFoundError,
@@ -28,6 +29,7 @@ EXAMPLES = [
     ReplayMismatchError("no", cassette_path="x", expected={"a": 1}, actual={"a": 2}, hint="record", event_index=3),
     PluginNotFoundError("httpx"),
     ReplayFailedError("Replay of x: 0 hit", Verdict(live={"redis": 2})),
+    CassetteTooOldError("x.msgpack was recorded 40 days ago", path="x.msgpack"),
     NetworkBlockedError("10.0.0.1:80", "made.by", "app", "nothing", "lib", in_cassette="none", open_already=True),
 ]
 
@@ -55,8 +57,8 @@ def test_a_missing_library_names_the_line_that_installs_it() -> None:
 def test_a_mismatch_shows_fields_where_there_are_no_candidates() -> None:
     assert str(EXAMPLES[4]).splitlines() == [
         "no",
-        "  cassette: x",
         "  nearest recorded call: #3",
         "    a: recorded 1, now 2",
         "  what to do: record",
+        "  cassette: x",
     ]

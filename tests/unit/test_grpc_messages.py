@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, DoubleValue, Int64Value, St
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timetracer_otel.libraries.grpc.internals import host_of, method_of, target_of
+from timetracer_otel.libraries.grpc.internals import STATUS, host_of, method_of, operation, target_of
 from timetracer_otel.libraries.grpc.wire import decoded, encoded, readable
 
 
@@ -128,3 +128,12 @@ def test_targets(target: bytes, found: str) -> None:
 def test_methods() -> None:
     assert method_of(b"/shop.Stock/Reserve") == ("shop.Stock", "Reserve")
     assert method_of("odd") == ("", "odd")
+
+
+def test_nothing_of_ours_runs_where_grpc_reads_an_operation() -> None:
+    """It reads them in threads of its own, which an error would end."""
+    ended = operation(STATUS, (), None, (5, "no", ("a",), "why"))
+    told = (ended.type, ended.initial_metadata, ended.message, ended.code, ended.details, ended.trailing_metadata)
+    assert [tell() for tell in (*told, ended.error_string)] == [STATUS, (), None, 5, "no", ("a",), "why"]
+    assert [tell() for tell in told] == [STATUS, (), None, 5, "no", ("a",)]
+    assert not any(isinstance(tell, (FunctionType, MethodType)) for tell in (*told, ended.error_string))

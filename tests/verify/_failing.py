@@ -1,7 +1,8 @@
 """A service whose upstream answers 500: ``python -m tests.verify._failing FRAMEWORK PORT UPSTREAM``.
 
 ``/orders/7`` fails by an exception of the app's own code. ``/stock`` makes an answer of the upstream's failure.
-With ``REPAIRED`` in the environment, the first one is mended.
+With ``REPAIRED`` in the environment, the first one is mended. Tests import the apps as well, with the address of the
+upstream in ``UPSTREAM``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from wsgiref.simple_server import make_server
 
 import httpx
 
-FRAMEWORK, PORT, UPSTREAM = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+UPSTREAM = sys.argv[3] if __name__ == "__main__" else os.environ["UPSTREAM"]
 
 
 def order(number: int) -> dict[str, Any]:
@@ -65,10 +66,15 @@ def django_app() -> Any:
     return WSGIHandler()
 
 
-if FRAMEWORK == "starlette":
-    import uvicorn
+def serve(framework: str, port: int) -> None:
+    if framework == "starlette":
+        import uvicorn
 
-    uvicorn.run(starlette_app(), port=PORT, log_level="error")
-else:
-    with make_server("127.0.0.1", PORT, flask_app() if FRAMEWORK == "flask" else django_app()) as server:
+        uvicorn.run(starlette_app(), port=port, log_level="error")
+        return
+    with make_server("127.0.0.1", port, flask_app() if framework == "flask" else django_app()) as server:
         server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))

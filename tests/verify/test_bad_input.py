@@ -85,10 +85,7 @@ def _folders(tmp_path: Path) -> None:
         ),
         (
             ["nowhere", *CMD],
-            (
-                "Cassette not found: {tmp}/nowhere. Record it first, or correct TIMETRACER_CASSETTE "
-                "(or the path argument)."
-            ),
+            "{tmp}/nowhere: there is no such file or folder. To see what there is: timetracer-otel list",
         ),
         (
             ["good/a.msgpack", *CMD],

@@ -149,12 +149,12 @@ failed    GET /sync/7 -> 500 in 1 ms
   -{{"name":"name 7","user":{{"id":7,"name":"Ada"}},"total":7,"people":{EACH}}}
   +Internal Server Error
   missed: No recorded call matches: httpx GET http://upstream/users/8
-    cassette: FOLDER/GET_sync_number.msgpack
-    recorded request: GET /sync/7
     nearest recorded calls:
       #4 GET http://upstream/users/7
           url: recorded 'http://upstream/users/7', now 'http://upstream/users/8'
     what to do: undo the change in the call, or record again. To call for real, name the library in {LIVE}.
+    cassette: FOLDER/GET_sync_number.msgpack
+    recorded request: GET /sync/7
   note: not called: #4 httpx GET http://upstream/users/7
   note: not called: #5 redis INCRBY sync:7 redis://127.0.0.1:0/0
 

@@ -93,6 +93,7 @@ class KeptBounds:
 _NO_BOUNDS = KeptBounds()
 _BOUND = re.compile(r"(\d+)\s*(m|h|d|kb|mb|gb|tb)?", re.IGNORECASE)
 _AGES_S = {"m": 60, "h": 3600, "d": 86_400}
+_ACTIONS = ("warn", "fail", "record")
 _SIZES = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
 
@@ -117,6 +118,35 @@ def kept_bounds(text: str) -> KeptBounds:
 
 def _keep(text: str) -> str:
     kept_bounds(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class MaxAge:
+    """How old a recording may be that a replay answers from, and what is done about an older one."""
+
+    age_s: int
+    action: str
+    """``warn``, ``fail`` or ``record``."""
+
+
+def max_age_of(text: str) -> MaxAge | None:
+    """What a text says: ``30d``, ``12h:fail``, ``30d:record``; None for the empty text, by which any age will do.
+
+    Raises:
+        ValueError: The text is of another form.
+    """
+    if not text.strip():
+        return None
+    age, _, action = (part.strip().lower() for part in text.partition(":"))
+    match = _BOUND.fullmatch(age)
+    if match is None or (match[2] or "") not in _AGES_S or (action or "warn") not in _ACTIONS:
+        raise ValueError(text)
+    return MaxAge(int(match[1]) * _AGES_S[match[2]], action or "warn")
+
+
+def _max_age(text: str) -> str:
+    max_age_of(text)
     return text
 
 
@@ -186,6 +216,7 @@ _COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
 _RECORD_MODE, _RECORD_MODES = _choice(RecordMode)
 _UNCAPTURED, _UNCAPTURED_VALUES = _choice(Uncaptured)
 _YES_NO = "true, false"
+_MAX_AGE_TEXT = "an age (m, h, d), and behind a colon warn, fail or record: 30d, 12h:fail"
 _KEEP_TEXT = "an age (m, h, d), a number, a size (KB, MB, GB, TB), separated by commas: 7d,1000,2GB"
 _LIST = "names separated by commas"
 
@@ -385,7 +416,16 @@ SETTINGS: tuple[Setting, ...] = (
         _RECORD_MODE,
         _RECORD_MODES,
         "What a replay does with calls that the cassette does not hold. none: error; once: record where the "
-        "file is missing; new_episodes: make them and add them; all: record anew.",
+        "file is missing; new_episodes: make them and add them; all: record anew; "
+        "rewrite: the same, but the file stays as it is where the run fails.",
+    ),
+    Setting(
+        "max_age",
+        "MAX_AGE",
+        _max_age,
+        _MAX_AGE_TEXT,
+        "How old a cassette may be. An older one is told of (warn, the default), is an error (fail), or is recorded "
+        "anew (record; a CI only warns).",
     ),
     Setting(
         "match_on",
@@ -481,6 +521,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
             "live_hosts",
             "uncaptured",
             "record_mode",
+            "max_age",
             "block_network",
             "replay_timing",
             "clock",
@@ -526,6 +567,11 @@ def check(field: str, value: Any, named: str) -> None:
             kept_bounds(value)
         except ValueError:
             raise wrong(named, value, _KEEP_TEXT) from None
+    if field == "max_age":
+        try:
+            max_age_of(value)
+        except ValueError:
+            raise wrong(named, value, _MAX_AGE_TEXT) from None
     if field == "ignore_sql_params":
         for rule in value:
             if not rule.rpartition(":")[2].replace(",", " ").split():

@@ -423,6 +423,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
             ):
                 return _replay(site, session)
             session.note_live(site.lib)
+            if session.made_calls is not None and not site.sets_up:
+                session.note_live_call(site.call())
             if session.uncovered.messages:
                 session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))

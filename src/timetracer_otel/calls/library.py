@@ -242,6 +242,11 @@ class LibraryPlugin:
         """Whether anything but an open session keeps the seams installed."""
         return self._explicit or self._above > 0 or self._holds > 0
 
+    @property
+    def is_on(self) -> bool:
+        """Whether calls of the library are seen, as far as they go through its seams."""
+        return self.is_wanted or self._is_needed
+
     def _beneath(self) -> Iterator[LibraryPlugin]:
         if self.stands_on:
             yield from (

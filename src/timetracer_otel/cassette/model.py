@@ -334,6 +334,7 @@ _FIELDS_OF_SESSION: Final[dict[str, tuple[str, Kind]]] = {
     "hash_seed": ("hash_seed", _TEXT),
     "hash_randomization": ("hash_randomization", _FLAG),
     "random_state": ("random_state", _RANDOM),
+    "renewed_at": ("renewed_at", _TEXT),
 }
 _SESSION: Final = Table(SessionMeta, "session", _FIELDS_OF_SESSION)
 _SESSION_ITSELF: Final = Table(

@@ -11,32 +11,39 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from timetracer_otel.base.plugin_names import unknown_names
-from timetracer_otel.cli.bad_input import CommandError, one_line
-from timetracer_otel.exceptions import TimetracerError
+from timetracer_otel.cli.bad_input import CommandError, not_found, number, of_system, one_line, whole_number
+from timetracer_otel.exceptions import CassetteNotFoundError, TimetracerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "command_parser", "main"]
 
 COMMANDS = (
     "record",
     "replay",
     "verify",
     "reproduce",
+    "to-test",
     "list",
     "find",
+    "stats",
     "show",
     "view",
     "diff",
+    "check",
+    "merge",
+    "prune",
     "audit",
     "scrub",
     "export",
+    "git-setup",
+    "completion",
 )
-"""Names of the commands, in the order of the help; each is a module of this package."""
+"""Names of the commands, in the order of the help; each is a module of this package, with ``_`` for ``-``."""
 
 PROGRAM = "timetracer-otel"
 _DESCRIPTION = "Record the HTTP, SQL and Redis calls of a service traced with OpenTelemetry, and replay them offline."
@@ -45,9 +52,10 @@ _RUNNERS = {
     "replay": "replay CASSETTE -- python app.py",
     "verify": "verify FOLDER -- python app.py",
     "reproduce": "reproduce ID -- python app.py",
+    "to-test": "to-test ID -o tests/test_it.py -- python app.py, or: --app MODULE:APP",
 }
 """The commands that run a program, which stands behind ``--``, with an example of each."""
-_ALONE = {"reproduce": "--shell"}
+_ALONE = {"reproduce": "--shell", "to-test": "--app"}
 """Options with which such a command needs no program."""
 
 EXIT_BAD_INPUT = 2
@@ -57,10 +65,18 @@ EXIT_PIPE_CLOSED = 141
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line. argparse's own prints the usage above it."""
+    """A parser whose errors are one line in plain words.
+
+    argparse's own prints the usage above it, and names types of Python.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", int, whole_number)
+        self.register("type", float, number)
 
     def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message}. See: {self.prog} --help")
+        raise CommandError(f"{message.removeprefix('argument ')}. See: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _make_output_safe()
     try:
         return _run([*(sys.argv[1:] if argv is None else argv)])
+    except CassetteNotFoundError as fault:
+        return _complain(not_found(fault))
     except (CommandError, TimetracerError) as fault:
         return _complain(str(fault))
     except KeyboardInterrupt:
@@ -85,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return EXIT_PIPE_CLOSED
-    except OSError as error:
-        return _complain(str(error))
+    except OSError as fault:
+        return _complain(of_system(fault))
     except Exception as fault:
         # Whatever a stranger's file has in it, its reader sees one line. ``python -X dev`` shows where it happened.
         if sys.flags.dev_mode:
@@ -101,13 +119,15 @@ def _run(argv: list[str]) -> int:
     if not own[0].startswith("-") and own[0] not in COMMANDS:
         raise CommandError(_unknown_command(own[0]))
     alone = {"-h", "--help", _ALONE.get(own[0], "-h")}
-    if own[0] in _RUNNERS and not program and not alone & set(own):
+    if own[0] in _RUNNERS and not program and not alone & {word.partition("=")[0] for word in own}:
         raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
     try:
-        args = _parser().parse_args(own)
+        args, unknown = command_parser().parse_known_args(own)
     except SystemExit as stop:  # argparse has printed the help or the version
         sys.stdout.flush()
         return int(stop.code or 0)
+    if unknown:
+        raise CommandError(_unknown_argument(unknown[0], own))
     args.program = program
     code: int = args.run(args)
     sys.stdout.flush()
@@ -122,12 +142,13 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv, []
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
-        module = import_module(f"{__name__}.{name}")
+        module = _module_of(name)
         usage = f"{PROGRAM} {name} {module.USAGE}"
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, usage=usage, allow_abbrev=False
@@ -135,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _module_of(command: str) -> Any:
+    return import_module(f"{__name__}.{command.replace('-', '_')}")
 
 
 class _ShowVersion(argparse.Action):
@@ -151,6 +176,21 @@ def _unknown_command(name: str) -> str:
     nearest = unknown_names([name], COMMANDS)[0][1]
     meant = f"; did you mean {nearest!r}?" if nearest else "."
     return f"there is no command {name!r}{meant} Commands: {', '.join(COMMANDS)}."
+
+
+def _unknown_argument(argument: str, own: list[str]) -> str:
+    see = f"See: {PROGRAM} {own[0]} --help"
+    if not argument.startswith("-"):
+        return f"{argument!r} is one argument too many. {see}"
+    name = argument.partition("=")[0]
+    nearest = unknown_names([name], _options_of(own[0]))[0][1]
+    return f"there is no option {name!r}{f'; did you mean {nearest!r}?' if nearest else '.'} {see}"
+
+
+def _options_of(command: str) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    _module_of(command).add_arguments(parser)
+    return [flag for action in parser._actions for flag in action.option_strings]
 
 
 def _complain(text: str) -> int:

@@ -117,19 +117,23 @@ def _looked_through(
 
 
 def _print(findings: Sequence[Finding], files: int) -> None:
-    from timetracer_otel.report import Column, printable, table, terminal_width
+    from timetracer_otel.cli.terminal import print_table
+    from timetracer_otel.report import Column, printable, terminal_width
 
     by_file: Mapping[str, list[Finding]] = {}
     for finding in findings:
         by_file.setdefault(finding.file, []).append(finding)  # type: ignore[attr-defined]
     counted = f"{files} file{'s' * (files != 1)}"
+    if not files:
+        print("There is no file to look through.")
+        return
     if not findings:
         print(f"Nothing in {counted} looks like a secret.")
         return
     columns = (
         Column("event", right=True),
         Column("place", elastic=True, keep="ends"),
-        Column("looks like"),
+        Column("looks like", tone="trouble"),
         Column("found by"),
         Column("rule", elastic=True),
     )
@@ -145,8 +149,7 @@ def _print(findings: Sequence[Finding], files: int) -> None:
             for each in found
         ]
         print(printable(file))
-        for line in table(columns, rows, terminal_width()):
-            print(f"  {line}")
+        print_table(columns, rows, terminal_width(), indent="  ")
         print()
     places = len(findings)
     look = "places look like secrets" if places != 1 else "place looks like a secret"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from timetracer_otel.cassette import StoredCassette
 
-__all__ = ["FILTERS", "add_filters", "chosen"]
+__all__ = ["FILTERS", "add_filters", "chooses", "chosen"]
 
 FILTERS: Final = "[--status S] [--since T] [--route P] [--slower T] [--calls C] [--trace ID] …"
 """For the line of usage."""
@@ -78,6 +78,15 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sort", metavar="|".join(_ORDERS), default="recorded", help="by what (default: recorded)")
     group.add_argument("--reverse", action="store_true", help="the other way round")
     group.add_argument("--limit", metavar="N", type=int, help="only so many, the last ones of the order")
+
+
+def chooses(args: argparse.Namespace) -> bool:
+    """Whether an option says which cassettes are meant.
+
+    Raises:
+        CommandError: An option has a value that is not allowed.
+    """
+    return bool(_tests(args)) or args.limit is not None
 
 
 def chosen(rows: Sequence[StoredCassette], args: argparse.Namespace) -> list[StoredCassette]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from timetracer_otel.base.printable import for_terminal, printable
 from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.terminal import DIFFERENCE, print_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -55,6 +56,5 @@ def run(args: argparse.Namespace) -> int:
     elif args.markdown:
         print("\n".join(map(printable, found.markdown().split("\n"))))
     else:
-        for line in found.lines():
-            print(printable(line))
+        print_lines(found.lines(), DIFFERENCE)
     return int(found.differs)

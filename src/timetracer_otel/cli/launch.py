@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.bad_input import CommandError, one_line
 from timetracer_otel.cli.environment_checks import check_environment, default_exporters
 from timetracer_otel.config import child_environment
 
@@ -22,7 +22,12 @@ _INSTRUMENT = "opentelemetry-instrument"
 _RUN_INSTRUMENT = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 
 
-def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
+def launch(
+    program: Sequence[str],
+    settings: Mapping[str, str],
+    variables: Mapping[str, str] | None = None,
+    announcement: str = "",
+) -> int:
     """Run the program, instrumented, with these settings.
 
     On POSIX systems the program takes the place of this process: signals, streams and the exit code are its
@@ -31,11 +36,16 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
     Args:
         program: Its name or path, and its arguments.
         settings: Values by field of `TraceConfig`.
+        variables: Variables of its environment besides.
+        announcement: Told on stderr before it begins.
 
     Raises:
         CommandError: There is no such program, or its environment would keep it from being recorded.
     """
     full, environment = instrumented(program, settings)
+    environment |= variables or {}
+    if announcement:
+        print(f"timetracer-otel: {one_line(announcement)}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     return _run_child(full, environment) if sys.platform == "win32" else _become(full, environment)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from timetracer_otel.base.printable import printable
 from timetracer_otel.cli.bad_input import one_line
 from timetracer_otel.cli.choosing import FILTERS
+from timetracer_otel.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from timetracer_otel.cassette import StoredCassette
+    from timetracer_otel.match.catalog import Catalog
     from timetracer_otel.report import Column
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
@@ -46,16 +48,22 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
+    if not found:
+        print_lines([nothing_found(catalog)])
+        return 0
+    _print_table(found)
+    remarks = _remarks(found)
+    if remarks:
+        print_lines(["", *remarks])
+    return 0
+
+
+def nothing_found(catalog: Catalog) -> str:
+    """Why there is nothing to show, and what to do about it."""
     folder = catalog.directory
     if not catalog.rows:
-        print(one_line(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD"))
-        return 0
-    if not found:
-        print(one_line(f"None of the {len(catalog.rows)} cassettes in {folder} is one that the options ask for."))
-        return 0
-    for line in _lines(found):
-        print(printable(line))
-    return 0
+        return one_line(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD")
+    return one_line(f"None of the {len(catalog.rows)} cassettes in {folder} is one that the options ask for.")
 
 
 def print_json(rows: Sequence[StoredCassette]) -> None:
@@ -69,17 +77,12 @@ def print_json(rows: Sequence[StoredCassette]) -> None:
     print(for_terminal(document) if sys.stdout.isatty() else document)
 
 
-def _lines(found: Sequence[StoredCassette]) -> list[str]:
-    from timetracer_otel.report import least_width, table, terminal_width
+def _print_table(found: Sequence[StoredCassette]) -> None:
+    from timetracer_otel.report import fitted, terminal_width
 
     width = terminal_width()
-    columns, rows = _table(found)
     # A file is named by its id. So its path stands there only where there is room for all of it.
-    if least_width(columns, rows, _LEAST_OF_REQUEST) > width:
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    lines = table(columns, rows, width)
-    remarks = _remarks(found)
-    return [*lines, "", *map(printable, remarks)] if remarks else lines
+    print_table(*fitted(*_table(found), width, _LEAST_OF_REQUEST, ["file"]), width)
 
 
 _LEAST_OF_REQUEST = 40
@@ -92,13 +95,13 @@ def _table(found: Sequence[StoredCassette]) -> tuple[list[Column], list[list[str
     columns = [
         Column("recorded (UTC)"),
         Column("request", elastic=True, keep="ends"),
-        Column("status", right=True),
+        Column("status", right=True, tone="status"),
         Column("took", right=True),
         Column("calls", right=True),
         Column("size", right=True),
-        Column("state"),
-        Column("id"),
-        Column("file"),
+        Column("state", tone="trouble"),
+        Column("id", tone="name"),
+        Column("file", tone="aside"),
     ]
     rows = []
     for each in found:

@@ -59,9 +59,7 @@ def catalog_of(args: argparse.Namespace) -> Catalog:
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise CommandError(f"{named}: {folder} {what}. Name the folder that the cassettes are in.")
-    from timetracer_otel.match.catalog import Catalog
-
-    return Catalog(folder)
+    return _catalog(folder)
 
 
 def cassette_path(text: str, directory: str | None) -> str:
@@ -79,12 +77,12 @@ def cassette_path(text: str, directory: str | None) -> str:
     """
     if os.path.lexists(text):
         return text
-    from timetracer_otel.match.catalog import Catalog, is_id
+    from timetracer_otel.match.catalog import is_id
 
     if not is_id(text):
         return text  # What reads it says that there is no such file.
     folder = folder_path(directory)
-    found = Catalog(folder).with_id(text) if Path(folder).is_dir() else []
+    found = _catalog(folder).with_id(text) if Path(folder).is_dir() else []
     if not found:
         raise CommandError(
             f"{text}: there is no such file, and no cassette in {folder} whose session or trace has this id. "
@@ -106,6 +104,14 @@ def folder_path(directory: str | None) -> str:
     from timetracer_otel.config import TraceConfig
 
     return TraceConfig.from_env().cassette_dir
+
+
+def _catalog(folder: str | Path) -> Catalog:
+    from timetracer_otel.cli.progress import progress
+    from timetracer_otel.match.catalog import Catalog
+
+    with progress("looking at the cassettes") as looked:
+        return Catalog(folder, looked)
 
 
 def _ambiguous(text: str, found: Sequence[StoredCassette]) -> str:

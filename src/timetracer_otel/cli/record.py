@@ -54,10 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, then let the program take the place of this process."""
+    from timetracer_otel.base.real_time import time_s
     from timetracer_otel.cassette import check_compression
     from timetracer_otel.cli.launch import launch
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
-    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.config import RECORD_ACCOUNT, TraceConfig
     from timetracer_otel.constants import CompressionType
 
     given = overrides(args, _FLAGS)
@@ -68,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     check_compression(CompressionType(compression.lower()))
     if "cassette_dir" in given:  # relative to where the command was given, wherever the program goes
         given["cassette_dir"] = str(Path(given["cassette_dir"]).absolute())
-    return launch(args.program, {**given, "mode": "record"})
+    if TraceConfig.from_env().log_level.lower() not in ("debug", "info"):
+        return launch(args.program, {**given, "mode": "record"})
+    folder = Path(given.get("cassette_dir", TraceConfig.from_env().cassette_dir)).absolute()
+    # On POSIX systems the program takes the place of this process, whose id it keeps.
+    account = {RECORD_ACCOUNT: f"{os.getpid()}:{time_s()}"}
+    return launch(args.program, {**given, "mode": "record"}, account, f"recording into {folder}")
 
 
 def _check_writable(folder: str, named: str) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.cli.bad_input import CommandError, one_line
+from timetracer_otel.cli.terminal import JUDGEMENT, print_lines
 from timetracer_otel.cli.trial import (
-    FLAGS,
     Trial,
     add_service_options,
-    header_options,
+    checked,
     is_sendable,
-    positive_options,
     require_extra,
 )
 
@@ -64,11 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Reproduce one request, or give a prompt. The exit code is 1 where something differs from the recording."""
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.cli.naming import cassette_path
-    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
 
-    given = overrides(args, FLAGS)
-    check_clock(given, FLAGS["clock"])
-    check_plugin_names(given, FLAGS, known_plugins())
+    given, recorded_clock = checked(args)
     path = cassette_path(args.cassette, args.cassette_dir)
     if Path(path).is_dir():
         raise CommandError(f"CASSETTE: {path} is a folder. Name one recording of it; list shows their ids.")
@@ -78,13 +74,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.program:
         raise CommandError("say what to run behind --, as in: timetracer-otel reproduce ID -- python app.py")
     require_extra("reproduce")
-    header_options(args)
-    positive_options(args, "timeout", "start_timeout")
     if args.attach is not None:
         _require_debugpy(args.attach)
     if args.debug or args.attach is not None:
         args.timeout = args.start_timeout = _WHILE_DEBUGGED_S
-    return _reproduce(args, given, path, cassette)
+    return _reproduce(args, given, path, cassette, recorded_clock=recorded_clock)
 
 
 def _shell(args: argparse.Namespace, given: dict[str, str], path: str) -> int:
@@ -105,7 +99,9 @@ def _require_debugpy(port: int) -> None:
         raise CommandError(f"--attach: {port} is not allowed. Allowed: the number of a port, as in --attach 5678.")
 
 
-def _reproduce(args: argparse.Namespace, given: dict[str, str], path: str, cassette: Cassette) -> int:
+def _reproduce(
+    args: argparse.Namespace, given: dict[str, str], path: str, cassette: Cassette, *, recorded_clock: bool
+) -> int:
     from timetracer_otel.config import ATTACH, DEBUGGER, PDB
     from timetracer_otel.match.folder_index import FolderIndex
     from timetracer_otel.report import request_name
@@ -128,7 +124,6 @@ def _reproduce(args: argparse.Namespace, given: dict[str, str], path: str, casse
             variables={DEBUGGER: debugger} if debugger else {},
         )
         address = None if trial.takes_jobs else address_of(args.url, planned)
-        recorded_clock = given.get("clock", "").lower() == "recorded"
         with trial.service(address, fail_on_unused=False, recorded_clock=recorded_clock) as (runner, service, queue):
             where = f"the service at {address}" if address is not None else "given to a worker"
             print(f"reproduce: {one_line(request_name(cassette))} of {one_line(path)}, {where}\n", flush=True)
@@ -138,8 +133,7 @@ def _reproduce(args: argparse.Namespace, given: dict[str, str], path: str, casse
             runner.verdicts.close()
             if queue is not None:
                 queue.close()
-            for line in reproduction(cassette, result, service):
-                print(line)
+            print_lines(reproduction(cassette, result, service), JUDGEMENT)
             return int(bool(result.problems))
 
 

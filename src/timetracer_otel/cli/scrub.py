@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Scrub one file after the other, and say what was done. The exit code is 2 where one could not be scrubbed."""
     from timetracer_otel.audit import files_of, is_cassette, scrub
     from timetracer_otel.cli.audit import todays_rules
-    from timetracer_otel.cli.bad_input import one_line
+    from timetracer_otel.cli.bad_input import not_written, one_line
     from timetracer_otel.cli.naming import cassette_path
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.report import printable
@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             done = scrub(str(file), config, target)
         except CassetteError as fault:
-            print(f"timetracer-otel: {one_line(str(fault))}", file=sys.stderr)
+            # Where it was read, what cannot be written is the output.
+            told = str(fault) if fault.path == str(file) or target is None else not_written("--output", target, fault)
+            print(f"timetracer-otel: {one_line(told)}", file=sys.stderr)
             failed = True
             continue
         what = _what(done.replaced, done.secrets)

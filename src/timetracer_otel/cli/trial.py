@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from timetracer_otel.match.folder_index import FolderIndex
-    from timetracer_otel.verify import Address, JobQueue, Planned, Runner, Service
+    from timetracer_otel.verify import Address, Against, JobQueue, Planned, Runner, Service
 
 __all__ = [
     "FLAGS",
     "Trial",
     "add_service_options",
+    "checked",
     "header_options",
     "is_sendable",
     "positive_options",
@@ -81,6 +82,24 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "uncaptured", "--uncaptured", "")
     add_setting(parser, "variables", "--variables", "KINDS")
     add_setting(parser, "clock", "--clock", "")
+
+
+def checked(args: argparse.Namespace) -> tuple[dict[str, str], bool]:
+    """The settings of the service's replay that were given as options, by field, and whether it gets the clock of the
+    recording. All options of `add_service_options` are checked.
+
+    Raises:
+        CommandError: A value is not allowed, or needs a package that is missing.
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
+
+    given = overrides(args, FLAGS)
+    recorded_clock = check_clock(given, FLAGS["clock"])
+    check_plugin_names(given, FLAGS, known_plugins())
+    header_options(args)
+    positive_options(args, "timeout", "start_timeout")
+    return given, recorded_clock
 
 
 def require_extra(command: str) -> None:
@@ -142,6 +161,7 @@ class Trial:
         index: The folder.
         planned: What it is asked.
         terminal: Whether the service has the terminal of this process, for a debugger in it.
+        against: What its calls are compared with; None where they are not.
         variables: Variables of the service's environment besides.
     """
 
@@ -150,6 +170,7 @@ class Trial:
     index: FolderIndex
     planned: Sequence[Planned]
     terminal: bool = False
+    against: Against | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -171,7 +192,7 @@ class Trial:
         from timetracer_otel.base.settings import variable_kinds
         from timetracer_otel.cli.launch import instrumented
         from timetracer_otel.cli.options import parsed_option
-        from timetracer_otel.config import JOB_SOURCE, TraceConfig
+        from timetracer_otel.config import CALLS_MADE, JOB_SOURCE, TraceConfig
         from timetracer_otel.verify import (
             NOWHERE,
             Ignored,
@@ -212,7 +233,12 @@ class Trial:
                 fail_on_unused,
                 kinds,
                 recorded_clock,
+                self.against,
             )
+            if self.against is not None:
+                calls = scratch / "calls"
+                calls.mkdir()
+                environment = {**environment, CALLS_MADE: str(calls)}
             stack.enter_context(ended_by_signals())
             output = None if self.terminal else args.service_log or scratch / "output.log"
             environment = {**environment, **self.variables}

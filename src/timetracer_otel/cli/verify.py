@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.cli.bad_input import CommandError, one_line
+from timetracer_otel.cli.choosing import KINDS
+from timetracer_otel.cli.terminal import JUDGEMENT, print_lines
 from timetracer_otel.cli.trial import (
-    FLAGS,
     Trial,
     add_service_options,
-    header_options,
+    checked,
     is_sendable,
     positive_options,
     require_extra,
@@ -19,9 +20,10 @@ from timetracer_otel.cli.trial import (
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from timetracer_otel.match.folder_index import FolderIndex
-    from timetracer_otel.verify import Planned
+    from timetracer_otel.verify import Against, Budget, Planned
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
@@ -38,7 +40,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="PATTERN", help="only requests like 'GET /users/*' or paths like '/users/*'"
     )
-    parser.add_argument("--junit-xml", metavar="FILE", type=Path, help="also write the results as JUnit XML")
+    parser.add_argument(
+        "--against",
+        metavar="FOLDER",
+        nargs="?",
+        const="",
+        help="compare the calls of each request with those of its recording in this folder (default: in the one that "
+        "is replayed)",
+    )
+    parser.add_argument(
+        "--max-calls",
+        metavar="KIND=N",
+        action="append",
+        default=[],
+        help="a request that makes more calls fails: sql=12, or sql=+0 for no more than recorded; kinds: "
+        f"{', '.join(KINDS)}; none for all; may be given again",
+    )
+    for name, what in (("junit-xml", "JUnit XML"), ("json", "JSON"), ("markdown", "Markdown")):
+        parser.add_argument(f"--{name}", metavar="FILE", type=Path, help=f"also write the results as {what}")
     parser.add_argument(
         "--fail-on-unused",
         action="store_true",
@@ -49,28 +68,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
-    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig
 
     require_extra("verify")
-    given = overrides(args, FLAGS)
-    recorded_clock = check_clock(given, FLAGS["clock"])
+    given, recorded_clock = checked(args)
     if recorded_clock and args.jobs > 1:
         raise CommandError(
             f"--jobs: {args.jobs} is not allowed with --clock recorded, for which a process has one clock."
         )
-    check_plugin_names(given, FLAGS, known_plugins())
-    header_options(args)
-    positive_options(args, "jobs", "timeout", "start_timeout")
-    _check_junit(args.junit_xml)
+    positive_options(args, "jobs")
+    for flag in ("junit_xml", "json", "markdown"):
+        _check_report(f"--{flag.replace('_', '-')}", getattr(args, flag))
+    budgets = [_budget(part) for text in args.max_calls for part in text.split(",")]
     if Path(args.folder).is_file():
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
     from timetracer_otel.match.folder_index import FolderIndex
-    from timetracer_otel.verify import address_of, plan, verify
+    from timetracer_otel.verify import Reports, address_of, plan, verify
 
     index = FolderIndex(args.folder)
     planned = _planned(index, args.only, plan(index, args.only))
-    trial = Trial(args, given, index, planned)
+    trial = Trial(args, given, index, planned, against=_against(args.against, budgets))
     address = None if trial.takes_jobs else address_of(args.url, planned)
     fail_on_unused = args.fail_on_unused or TraceConfig.from_env().fail_on_unused
     started = trial.service(address, fail_on_unused=fail_on_unused, recorded_clock=recorded_clock)
@@ -79,16 +96,45 @@ def run(args: argparse.Namespace) -> int:
         print(f"verify: {len(planned)} recordings in {one_line(args.folder)}, {where}\n", flush=True)
         if not trial.wait(service, queue):
             return 1
-        return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print, queue))
+        reports = Reports(args.junit_xml, args.json, args.markdown)
+        return int(not verify(runner, service, planned, args.jobs, reports, _say, queue))
 
 
-def _check_junit(path: Path | None) -> None:
+def _say(line: str) -> None:
+    print_lines([line], JUDGEMENT)
+
+
+def _check_report(flag: str, path: Path | None) -> None:
     if path is None:
         return
     if path.is_dir():
-        raise CommandError(f"--junit-xml: {path} is a folder. Name a file.")
+        raise CommandError(f"{flag}: {path} is a folder. Name a file.")
     if not path.parent.is_dir():
-        raise CommandError(f"--junit-xml: cannot write {path}: there is no folder {path.parent}. Name another file.")
+        raise CommandError(f"{flag}: cannot write {path}: there is no folder {path.parent}. Name another file.")
+
+
+def _against(folder: str | None, budgets: Sequence[Budget]) -> Against | None:
+    from timetracer_otel.match.folder_index import FolderIndex
+    from timetracer_otel.verify import Against
+
+    if folder is None and not budgets:
+        return None
+    if folder and not Path(folder).is_dir():
+        raise CommandError(f"--against: {folder} is no folder. Name the folder of the recordings to compare with.")
+    return Against(FolderIndex(folder) if folder else None, budgets)
+
+
+def _budget(text: str) -> Budget:
+    from timetracer_otel.verify import Budget
+
+    kind, equals, number = text.strip().rpartition("=")
+    digits = number.removeprefix("+")
+    if (kind and kind not in KINDS) or (equals and not kind) or not (digits.isascii() and digits.isdigit()):
+        raise CommandError(
+            f"--max-calls: {text!r} is not allowed. Allowed: a kind ({', '.join(KINDS)}) and a number, as in sql=12, "
+            "or sql=+0 for no more than recorded; 20 or +2 for calls of every kind."
+        )
+    return Budget(kind, KINDS[kind] if kind else None, int(digits), number.startswith("+"))
 
 
 def _planned(index: FolderIndex, only: str | None, planned: list[Planned]) -> list[Planned]:

@@ -271,8 +271,14 @@ class _Guard:
 
     @staticmethod
     def let() -> _Let:
-        """Allow connections in this context, and in threads that get the OpenTelemetry context."""
-        return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
+        """Allow connections of a plugin in this context, and in threads that get the OpenTelemetry context.
+
+        They are not allowed where the session refuses those of plugins as well.
+        """
+        session = get_current_session()
+        if session is not None and session.refuses_plugins:
+            return _let.set(False), otel_context.attach(current_context())
+        return _let_all()
 
     @staticmethod
     def unlet(token: _Let) -> None:
@@ -300,6 +306,10 @@ class _Guard:
         if isinstance(session, ReplaySession) and not is_captured_now(span.scope):
             _check_open_connection(span, session)
             session.uncovered.span_began(span)
+
+
+def _let_all() -> _Let:
+    return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
 
 _GUARD = _Guard()
@@ -428,7 +438,7 @@ def _refusal(
             return None
         responsible, hint = sessions[-1], _NO_SESSION_HINT
     elif session in _sessions:
-        responsible, hint = session, _BLOCK_HINT
+        responsible, hint = session, session.block_hint or _BLOCK_HINT
     elif isinstance(session, ReplaySession):
         responsible, hint = session, None
         failure = _closed_for(session)
@@ -454,9 +464,9 @@ def _refusal(
         if not is_lookup and not _is_counted(responsible, library, stack, is_open):
             responsible.uncovered.connected(library, is_open=is_open)
         return None
-    if isinstance(responsible, TraceSession) and (hosts := responsible.config.live_hosts):
-        named = Hosts(hosts)
-        if all(_is_in(named, address, is_lookup) for address in addresses):
+    if isinstance(responsible, TraceSession):
+        named = [Hosts(responsible.config.live_hosts), *filter(None, [responsible.allowed_hosts])]
+        if all(any(_is_in(hosts, address, is_lookup) for hosts in named) for address in addresses):
             return None
     text = ", ".join(map(str, addresses))
     hint = hint or _cures(stack, library, addresses[0])
@@ -521,8 +531,9 @@ def _is_named_live(session: ReplaySession, library: str, *packages: str) -> bool
 
 
 def _allows(session: ReplaySession, address: Address, *, is_lookup: bool = False) -> bool:
-    """Whether ``live_hosts`` names an address."""
-    return session.live_hosts is not None and _is_in(session.live_hosts, address, is_lookup)
+    """Whether ``live_hosts`` or `BaseSession.allowed_hosts` names an address."""
+    named = (session.live_hosts, session.allowed_hosts)
+    return any(hosts is not None and _is_in(hosts, address, is_lookup) for hosts in named)
 
 
 def _is_in(hosts: Hosts, address: Address, is_lookup: bool) -> bool:
@@ -540,7 +551,7 @@ def _is_in(hosts: Hosts, address: Address, is_lookup: bool) -> bool:
 
 def _ips(name: str) -> set[str]:
     """The IP addresses of a name that the user gave. Asked where a resolver looked the name up that we do not see."""
-    token = _GUARD.let()
+    token = _let_all()
     try:
         with suppress(OSError, UnicodeError):
             return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
@@ -603,7 +614,7 @@ def _switched_off(stack: Sequence[Place]) -> str | None:
     """The plugin that the call belongs to and that nobody has switched on, as in a session that was set by hand."""
     for place in stack:
         for name, plugin in _owners.get(place.package, {}).items():
-            if not getattr(plugin, "is_wanted", True):
+            if not getattr(plugin, "is_on", True):
                 return name
     return None
 

@@ -7,17 +7,23 @@ the app is loaded.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from timetracer_otel.base import faults
 from timetracer_otel.config import ATTACH, PDB, debugger
 
-if TYPE_CHECKING:
-    from timetracer_otel.incoming.post_mortem import PostMortem
+__all__ = ["FailureListener", "active", "attach", "start"]
 
-__all__ = ["active", "attach", "start"]
 
-active: PostMortem | None = None
+class FailureListener(Protocol):
+    """Is told of requests that fail."""
+
+    def failed(self, line: str, error: BaseException | None) -> None:
+        """A request fails: which one, and by which exception, where there is one."""
+        ...
+
+
+active: FailureListener | None = None
 """What is told of requests that fail; None where nobody debugs."""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 from timetracer_otel.cassette import CassetteStore, StoredCassette
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
-from timetracer_otel.match.kept_heads import KeptHeads
+from timetracer_otel.match.kept_heads import KeptHeads, Looked
 
 __all__ = ["Catalog", "is_id"]
 
@@ -24,6 +25,7 @@ class Catalog:
 
     Args:
         directory: The folder.
+        looked: Told how many files have been looked at, and of how many, where no kept index spares it.
 
     Raises:
         CassetteNotFoundError: There is no such folder.
@@ -33,12 +35,12 @@ class Catalog:
             Files that cannot be read stand at the end, with the reason.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], looked: Looked | None = None) -> None:
         self.directory: str = os.fspath(directory)
         if not Path(self.directory).is_dir():
             raise CassetteNotFoundError(self.directory)
         absolute = str(Path(self.directory).absolute())
-        self._kept = KeptHeads(absolute)
+        self._kept = KeptHeads(absolute, looked)
         below = self.directory if self.directory.endswith(os.sep) else self.directory + os.sep
         try:
             found = [head.row(below) for head in self._kept.heads]
@@ -48,7 +50,7 @@ class Catalog:
             found = [head.row(below) for head in self._kept.heads]
         found += [_unreadable(fault, absolute, below) for fault in self._kept.broken]
         found += CassetteStore(self.directory).parts()
-        self.rows: list[StoredCassette] = sorted(found, key=_by_age)
+        self.rows: list[StoredCassette] = sorted(found, key=attrgetter("by_age"))
 
     def with_id(self, text: str) -> list[StoredCassette]:
         """The cassettes whose session or trace has an id, or an id that begins with the text; oldest first.
@@ -83,7 +85,3 @@ def _unreadable(fault: CassetteError, absolute: str, below: str) -> StoredCasset
         pass  # It has gone since, or nobody may look at it.
     shown = below + path[len(absolute) :].lstrip(os.sep) if path.startswith(absolute) else path
     return StoredCassette(shown, size, error=describe(fault).replace(path, shown) if path else describe(fault))
-
-
-def _by_age(row: StoredCassette) -> tuple[bool, str, str]:
-    return row.error is not None, row.recorded_at, row.path

@@ -405,6 +405,11 @@ class EventIndex:
         with self._lock:
             return [event for event in self._events if _identity(event) not in self._left]
 
+    def in_order_taken(self) -> list[DependencyEvent]:
+        """The events that were taken, in the order in which calls took them."""
+        with self._lock:
+            return list(self._taken)
+
     def partial(self, key: Key) -> Key:
         """The key of the same call with a body that was not sent to its end."""
         return key._replace(body=PARTIAL_BODY)

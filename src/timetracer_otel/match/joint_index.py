@@ -164,6 +164,10 @@ class JointIndex(EventIndex):
         """As `EventIndex.unused`, of those of the cassette alone."""
         return self._own.unused(mark)
 
+    def in_order_taken(self) -> list[DependencyEvent]:
+        """As `EventIndex.in_order_taken`, of each side."""
+        return [*self._own.in_order_taken(), *self._beside.in_order_taken()]
+
     def taken(self) -> list[DependencyEvent]:
         """The events of both sides that were taken."""
         return [*self._own.taken(), *self._beside.taken()]

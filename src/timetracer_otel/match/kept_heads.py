@@ -14,10 +14,11 @@ import stat
 import tempfile
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped,unused-ignore]
 
@@ -29,12 +30,15 @@ from timetracer_otel.match.roots import RootFacts, root_facts
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import AppliedPolicies, Cassette
 
-__all__ = ["Head", "KeptHeads", "forget_above", "redactor_of"]
+__all__ = ["Head", "KeptHeads", "Looked", "forget_above", "redactor_of"]
+
+Looked: TypeAlias = Callable[[int, int], object]
+"""Told how far a long look at files has come: how many were looked at, and of how many."""
 
 LEAST_FILES: Final = 256
 """Of fewer cassettes no file is kept: to look at each takes less than a tenth of a second."""
 _MOST_BYTES: Final = 64 << 20
-_MAGIC: Final = b"timetracer-otel folder index 2\n"
+_MAGIC: Final = b"timetracer-otel folder index 3\n"
 """The number goes up where `Head` or `root_facts` changes, so that what an older release kept is not used."""
 _SETTLED_NS: Final = 2 * 10**9
 """How long a folder has not changed before it is trusted to tell its next change. File systems count time in steps of
@@ -92,7 +96,7 @@ class Head(NamedTuple):
             below: The path of the folder, with a separator at its end.
         """
         texts, numbers, flags, counts = json.loads(self.about)
-        trace_id, service, env = map(str, texts)
+        trace_id, service, env, *process = map(str, texts)
         status, events, duration_ms = numbers
         failed, complete = map(bool, flags)
         kinds, without_plugin, connections = counts
@@ -114,6 +118,7 @@ class Head(NamedTuple):
             connections={str(name): _counts(each) for name, each in connections.items()},
             duration_ms=float(duration_ms),
             complete=complete,
+            process=tuple(process),
         )
 
     @property
@@ -124,7 +129,7 @@ class Head(NamedTuple):
 
 
 def _about(row: StoredCassette) -> str:
-    texts = [row.trace_id, row.service, row.env]
+    texts = [row.trace_id, row.service, row.env, *row.process]
     numbers = [row.status, row.events, row.duration_ms]
     connections = {name: dict(each) for name, each in row.connections.items()}
     counts = [dict(row.kinds), dict(row.without_plugin), connections]
@@ -154,15 +159,17 @@ class KeptHeads:
 
     Args:
         directory: The folder, as an absolute path.
+        looked: Told how many files have been looked at, and of how many, where the kept file is not up to date.
 
     Attributes:
         heads: In any order.
         broken: The errors of files that cannot be read.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, looked: Looked | None = None) -> None:
         self.heads: list[Head] = []
         self.broken: list[CassetteError] = []
+        self._looked = looked
         self._below = directory if directory.endswith(os.sep) else directory + os.sep
         self._file = _file_of(Path(directory))
         self._store = CassetteStore(directory)
@@ -200,8 +207,10 @@ class KeptHeads:
     def _look_through(self, known: dict[str, Head]) -> None:
         began_ns = time.monotonic_ns()
         folders: list[tuple[str, str]] = []
-        newest_ns = 0
-        for path, names in self._store.folders():
+        newest_ns = done = 0
+        all_folders = list(self._store.folders())
+        total = sum(len(names) for _, names in all_folders)
+        for path, names in all_folders:
             stamp = _stamp(path)
             newest_ns = max(newest_ns, int(stamp.partition("-")[0] or 0))
             folder = path[len(self._below) :]
@@ -213,6 +222,9 @@ class KeptHeads:
                     self.heads.append(head)
                 else:
                     self._look(name)
+                if self._looked is not None:
+                    done += 1
+                    self._looked(done, total)
         if len(self.heads) >= LEAST_FILES:
             took_ns = time.monotonic_ns() - began_ns
             with suppress(OSError):  # Nothing can be written beside the folder. It is only slower then.

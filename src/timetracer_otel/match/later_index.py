@@ -155,6 +155,10 @@ class LaterIndex(EventIndex):
         """As `EventIndex.taken`."""
         return sorted(self._now.taken(), key=attrgetter("eid"))
 
+    def in_order_taken(self) -> list[DependencyEvent]:
+        """As `EventIndex.in_order_taken`."""
+        return self._now.in_order_taken()
+
     def some_taken(self) -> list[DependencyEvent]:
         """As `EventIndex.some_taken`."""
         return self._now.some_taken()

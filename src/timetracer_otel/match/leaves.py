@@ -24,7 +24,7 @@ from timetracer_otel.redact.nested import PICKLE
 from timetracer_otel.redact.urls import same_target
 from timetracer_otel.types import CallView, RecordedError, header_pairs
 
-__all__ = ["Leaf", "Leaves", "joined_texts", "leaves_of", "mapped", "texts_of"]
+__all__ = ["Leaf", "Leaves", "flattened", "joined_texts", "leaves_of", "mapped", "texts_of"]
 
 
 class Leaf(NamedTuple):
@@ -69,6 +69,14 @@ def leaves_of(view: CallView, rules: MatchRules) -> Leaves:
     outline += rules.asked(view.headers, ignored)
     if rules.body:
         _flatten(_compared(view, ignored), outline, leaves)
+    return Leaves(tuple(outline), tuple(leaves))
+
+
+def flattened(value: Any) -> Leaves:
+    """The leaves of a value of any depth. The order of a mapping's keys does not count."""
+    outline: list[Any] = []
+    leaves: list[Leaf] = []
+    _flatten(value, outline, leaves)
     return Leaves(tuple(outline), tuple(leaves))
 
 

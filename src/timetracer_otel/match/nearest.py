@@ -160,8 +160,6 @@ def mismatch(
             hint = f"the cassette holds nothing like it: record again, or name the library in {wording.live}."
     first = differences(shown[0][0], attempt) if shown else []
     rules = _rules_without(first, shown[0][0], attempt, waiting, taken) if first and not used else ()
-    if rules:
-        hint += f" A value that changes from run to run can be left out of the comparison: {wording.ignoring(rules)}."
     if lost:
         losses = ", ".join(f"{number} {reason}" for reason, number in sorted(lost.items()))
         hint += f" The call may be among what the recording lost ({losses})."
@@ -181,6 +179,7 @@ def mismatch(
         hint=hint,
         candidates=[_candidate(event, note, attempt) for event, note in shown],
         rules=rules,
+        advice=wording.ignoring(rules) if rules else "",
     )
 
 

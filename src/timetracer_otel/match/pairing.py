@@ -26,6 +26,31 @@ class Pairing(NamedTuple):
     added: list[DependencyEvent]
     """Those that only the second one has."""
 
+    def moved(self) -> set[int]:
+        """Those of the second recording that stand in another order, by identity: the fewest that may be taken out,
+        so that the others stand in one order.
+        """
+        places = [was.eid for was, _ in self.pairs]
+        # The longest rising subsequence (patience sorting): what is left out has moved.
+        tails: list[int] = []
+        previous: list[int] = []
+        for at, place in enumerate(places):
+            low, high = 0, len(tails)
+            while low < high:
+                middle = (low + high) // 2
+                if places[tails[middle]] < place:
+                    low = middle + 1
+                else:
+                    high = middle
+            previous.append(tails[low - 1] if low else -1)
+            tails[low:] = [at, *tails[low + 1 :]] if low < len(tails) else [at]
+        stays: set[int] = set()
+        at = tails[-1] if tails else -1
+        while at >= 0:
+            stays.add(at)
+            at = previous[at]
+        return {id(now) for at, (_, now) in enumerate(self.pairs) if at not in stays}
+
 
 def paired(before: Sequence[DependencyEvent], after: Sequence[DependencyEvent]) -> Pairing:
     """Pair the calls of two recordings: first those that are equal, then those that are equal up to values that each

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -17,9 +19,10 @@ from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.exclusions import ExcludedUrls
-from timetracer_otel.config import TraceConfig
+from timetracer_otel.cassette import save_cassette
+from timetracer_otel.config import TraceConfig, calls_made
 from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
-from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.exceptions import CassetteError, CassetteTooOldError, ConfigurationError
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
@@ -32,12 +35,17 @@ from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot, Verdict
+from timetracer_otel.session.ages import some_overdue
+from timetracer_otel.session.made_calls import MadeCalls
+from timetracer_otel.types import BodySnapshot, CaptureStats, Cassette, RequestSnapshot, Verdict
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 __all__ = ["FolderReplay", "FolderSession", "named_cassette"]
+
+_numbers = itertools.count(1)
+"""Of the files with the calls of requests."""
 
 
 def named_cassette(header: str | None = None, context: Context | None = None) -> str | None:
@@ -115,6 +123,7 @@ class FolderReplay:
     Raises:
         ConfigurationError: Its ``record_mode`` is one for a single cassette.
         CassetteError: There is no such folder, or no cassette in it can be read.
+        CassetteTooOldError: One is older than the setting ``max_age`` allows, which says to fail then.
     """
 
     def __init__(self, config: TraceConfig, *, by_environment: bool = True) -> None:
@@ -132,9 +141,20 @@ class FolderReplay:
         for fault in self.index.broken:
             faults.logger.warning("timetracer-otel: left out: %s", fault)
         self._reported = len(self.index.broken)
+        found = some_overdue(self.index.recorded_at, folder, config)
+        if found is not None and found.action == "record":
+            raise ConfigurationError(
+                f"TIMETRACER_MAX_AGE: {config.max_age!r} is not allowed with a folder. Allowed: warn, fail. "
+                f"{found.text}"
+            )
+        if found is not None and found.action == "fail":
+            raise CassetteTooOldError(found.text, path=folder)
+        if found is not None:
+            faults.logger.warning("timetracer-otel: %s", found.text)
         self._wording = Wording(by_environment, tuple(config.ignore))
         self._ledger = ReplayLedger(config.replay_report, self._wording)
         self._excluded = ExcludedUrls()
+        self._calls = calls_made()
         self._lock = threading.RLock()
         self._outside: FolderSession | None = None
         self._begun: list[ReplaySession] | None = None if by_environment else []
@@ -244,6 +264,8 @@ class FolderReplay:
         line = _line_of(request)
         session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
         session.on_miss = partial(self._ledger.missed, line)
+        if self._calls is not None:
+            session.made_calls = MadeCalls()
         # A recording leaves out excluded requests. That they have no cassette is no miss, so they are not counted.
         counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
         with self._lock:
@@ -302,7 +324,24 @@ class FolderReplay:
         if cassette is not None:
             session.fallback = self.outside
         session.on_miss = partial(self._ledger.missed_late, began.line, cassette)
-        self._ledger.ended(began.line, cassette, session.verdict())
+        made = self._written_calls(session) if cassette is not None else None
+        self._ledger.ended(began.line, cassette, session.verdict(), made)
+
+    def _written_calls(self, session: ReplaySession) -> str | None:
+        """The file with the calls that a request has made, where ``timetracer-otel verify`` wants them."""
+        if self._calls is None:
+            return None
+        events = session.calls_made()
+        recording = session.cassette
+        made = replace(
+            recording, events=events, stats=CaptureStats.of(events, 0.0, {}), complete=True, error_info=None
+        )
+        path = Path(self._calls) / f"{os.getpid()}-{next(_numbers)}.msgpack"
+        try:
+            return save_cassette(made, path)
+        except CassetteError as error:
+            faults.logger.error("timetracer-otel: %s", error)
+            return None
 
     def finish(self) -> None:
         """Log what the replay did: one line with the sums, and each call that had no answer."""

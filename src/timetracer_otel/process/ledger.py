@@ -66,8 +66,8 @@ class ReplayLedger:
         self.missed(f"{request}, after its end", error)
         self._report({"request": request, "cassette": cassette, "state": "late", **_told([error])})
 
-    def ended(self, request: str, cassette: str | None, verdict: Verdict) -> None:
-        """Add what the calls of a request did, when it has ended."""
+    def ended(self, request: str, cassette: str | None, verdict: Verdict, made: str | None = None) -> None:
+        """Add what the calls of a request did, when it has ended. ``made`` is the file with its calls, if any."""
         self.add(verdict)
         self._report(
             {
@@ -79,6 +79,7 @@ class ReplayLedger:
                 "unused": [event.eid for event in verdict.unused],
                 "live": dict(verdict.live),
                 "bindings": [[each.kind, each.recorded, each.present] for each in verdict.bindings],
+                **({"made": made} if made is not None else {}),
             }
         )
 

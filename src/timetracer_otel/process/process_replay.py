@@ -13,6 +13,7 @@ from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
 from timetracer_otel.process import closed_world, recorded_clock
+from timetracer_otel.process.telling import tell_rerecorded
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
@@ -73,6 +74,7 @@ class ProcessReplay:
         elif self._saved_to is not None:
             try:
                 self._save(self._saved_to)
+                tell_rerecorded(session)
             except CassetteError as error:
                 faults.logger.error("timetracer-otel: %s", error)
         verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")

@@ -41,7 +41,7 @@ from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
-from timetracer_otel.process import closed_world, sigterm
+from timetracer_otel.process import closed_world, record_account, sigterm
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
@@ -251,6 +251,7 @@ class Runtime:
             counters.log_losses()
             if self._config.uncaptured is not Uncaptured.RECORD:
                 counters.tell_without_plugin()
+            record_account.tell(self._config.cassette_dir)
 
     def _cut_short(self) -> None:
         """Say what `stop` has not written, as the process ends while it is under way."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["path_for_test"]
+__all__ = ["path_for_scope", "path_for_test"]
 
 _UNSAFE = re.compile(r"[^\w.\-\[\]]+", re.ASCII)
 _LONGEST = 100
@@ -38,6 +38,28 @@ def path_for_test(item: pytest.Item | pytest.Class, folder: Path, name: str | No
         return folder / file
     path, older = folder / _module_folder(item) / file, folder / file
     return older if not path.exists() and older.exists() and _is_alone(item) else path
+
+
+def path_for_scope(item: pytest.Item, scope: str, folder: Path, name: str | None) -> Path:
+    """The path of the cassette of a test's class, module, package or run, in a folder of cassettes.
+
+    Without a name it is ``<test file>/<class>.msgpack``, ``<test file>.msgpack``, ``package.msgpack`` or
+    ``session.msgpack``, in the folder of the ini option below the test file's folder as above. A given name is taken
+    as it is.
+    """
+    if name is not None:
+        given = Path(name.removesuffix(".msgpack"))
+        return folder / given.with_name(f"{given.name}.msgpack")
+    stems = {
+        "class": Path(item.path.stem, _safe(".".join(_classes(item)))),
+        "module": Path(item.path.stem),
+        "package": Path("package"),
+        "session": Path("session"),
+    }
+    common = item.config.getini("timetracer_cassette_dir")
+    below = common and folder == item.config.rootpath / common and scope != "session"
+    stem = (_module_folder(item) if below else Path()) / stems[scope]
+    return folder / stem.with_name(f"{stem.name}.msgpack")
 
 
 def _file(item: pytest.Item | pytest.Class, name: str | None) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MethodType
 from typing import Any, Literal
@@ -16,36 +16,104 @@ from timetracer_otel.base.plugin_names import known_names, unknown_live_names, u
 from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_ci, is_set
-from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
+from timetracer_otel.pytest_plugin.blocking import Blocking
+from timetracer_otel.pytest_plugin.failure_reports import chain_of
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.testing import everywhere, in_session
+from timetracer_otel.types import Verdict
 
 __all__ = [
     "CASSETTE",
-    "RULE",
+    "RULES",
     "UNUSED",
     "TestSession",
+    "accounted",
     "checked",
+    "configured",
     "default_record_mode",
+    "following",
+    "marked",
     "note_account",
+    "note_age",
     "note_unused",
     "note_used",
+    "settings_of_block",
 ]
 
 CASSETTE = "timetracer_cassette"
 """Name of the user property that says which cassette a test used. A test has one for each cassette."""
 UNUSED = "timetracer_unused"
 """Name of the user property that says which recorded call a test did not make. A test has one for each call."""
-RULE = "timetracer_rule"
-"""Name of the user property with an ``ignore`` rule that is advised for a call without an answer."""
+RULES = "timetracer_rules"
+"""Name of the user property with the ``ignore`` rules, one a line, that are advised for a call without an answer."""
 
 _SHORT_NAMES = {"mock": "mock_plugins", "live": "live_plugins"}
+_OF_MARKER = ("name", "scope")
+"""Arguments of the marker that are no settings."""
+
+
+def marked(
+    node: pytest.Item | pytest.Collector, config: Mapping[str, Any], marker: pytest.Mark | None = None
+) -> tuple[str | None, dict[str, Any]]:
+    """The name of the cassette that a marker gives, and its settings over those of `timetracer_config`.
+
+    Args:
+        node: What has the marker.
+        config: What the fixture `timetracer_config` gives.
+        marker: The marker; by default the nearest one of the node.
+
+    Raises:
+        ConfigurationError: There is an argument that is not allowed.
+    """
+    marker = node.get_closest_marker("timetracer") if marker is None else marker
+    positional = marker.args if marker is not None else ()
+    given = dict(marker.kwargs) if marker is not None else {}
+    if len(positional) > 1:
+        raise ConfigurationError("timetracer: one positional argument at most, the name of the cassette.")
+    name = positional[0] if positional else given.get("name")
+    if "mode" in given:
+        node.warn(DeprecationWarning("timetracer(mode=...) is spelt record_mode=... now."))
+        old = given.pop("mode")
+        given.setdefault("record_mode", old)
+    own = {field: value for field, value in given.items() if field not in _OF_MARKER}
+    settings = {**configured(config), **_in_full(own)}
+    told = node.config.getoption("--timetracer-record-mode")
+    if told:
+        settings["record_mode"] = told
+    elif "record_mode" not in settings and not is_set("RECORD_MODE"):
+        settings["record_mode"] = default_record_mode()
+    settings.setdefault("fail_on_miss", True)
+    return name, settings
+
+
+def configured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the fixture `timetracer_config` gives.
+
+    Raises:
+        ConfigurationError: It gives something else.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"timetracer_config: {config!r} is not allowed. Allowed: a dictionary of settings.")
+    wrong = next((name for name in _OF_MARKER if name in config), None)
+    if wrong is not None:
+        raise ConfigurationError(f"timetracer_config: {wrong!r} is no setting: say it in the marker of the tests.")
+    return _in_full(config)
+
+
+def _in_full(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names of `TraceConfig`, with names of plugins checked to be known."""
+    settings = {_SHORT_NAMES.get(name, name): value for name, value in given.items()}
+    for field in ("mock_plugins", "live_plugins"):
+        if field in settings:
+            settings[field] = checked(settings[field], live=field == "live_plugins")
+    return settings
 
 
 class TestSession:
-    """The session that the marker of one test, or of a class of tests, asks for.
+    """The session that the marker of one test asks for, or of a class of tests.
 
     Args:
         request: Of a fixture of the test or of the class.
@@ -61,30 +129,11 @@ class TestSession:
     def __init__(self, request: pytest.FixtureRequest, folder: Path, item: pytest.Item) -> None:
         self._request = request
         self._item = item
-        marker = request.node.get_closest_marker("timetracer")
-        positional = marker.args if marker is not None else ()
-        settings = dict(marker.kwargs) if marker is not None else {}
-        if len(positional) > 1:
-            raise ConfigurationError("timetracer: one positional argument at most, the name of the cassette.")
-        name = positional[0] if positional else settings.pop("name", None)
-        if "mode" in settings:
-            request.node.warn(DeprecationWarning("timetracer(mode=...) is spelt record_mode=... now."))
-            old = settings.pop("mode")
-            settings.setdefault("record_mode", old)
-        for short, field in _SHORT_NAMES.items():
-            if short in settings:
-                settings[field] = settings.pop(short)
-        for field in ("mock_plugins", "live_plugins"):
-            if field in settings:
-                settings[field] = checked(settings[field], live=field == "live_plugins")
-        told = request.config.getoption("--timetracer-record-mode")
-        if told:
-            settings["record_mode"] = told
-        elif "record_mode" not in settings and not is_set("RECORD_MODE"):
-            settings["record_mode"] = default_record_mode()
+        name, settings = marked(request.node, request.getfixturevalue("timetracer_config"))
         self.path = path_for_test(request.node, folder, name)
-        settings.setdefault("fail_on_miss", True)
-        self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
+        blocking = Blocking.of(item)
+        self._block = replay(self.path, config=TraceConfig.from_env(), **blocking.settings, **settings)
+        self._allowed = blocking.allowed_hosts
         self._session: BaseSession | None = None
         self._error: BaseException | None = None
 
@@ -93,12 +142,14 @@ class TestSession:
         """Begin the session, and make it current in this context until the end of the block."""
         note_used(self._item, self.path)
         self._session = session = self._block.__enter__()
+        session.allowed_hosts = self._allowed
+        note_age(self._item, session)
         try:
             with everywhere(session, self._request.instance):
                 yield session
         finally:
-            note_unused(self._item, session)
             error = self._error
+            note_unused(self._item, session, error)
             self._block.__exit__(type(error) if error is not None else None, error, None)
 
     @contextmanager
@@ -109,39 +160,39 @@ class TestSession:
             ReplayFailedError: The test passed, but a call of it had no recorded answer.
         """
         try:
-            try:
-                with self._inside(item):
-                    yield
-            finally:
-                note_account(item, self._session)
-            if isinstance(self._session, ReplaySession):
-                check_verdict(self._session)
+            with self._inside(item):
+                yield
+            self._judge()
         except BaseException as error:
             # `open` hands the error to the session, which then does not raise one of its own.
             self._error = error
             raise
-
-    @contextmanager
-    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, None, None]:
-        """Run an async fixture in the session, in whatever context its coroutine is run."""
-        function: Any = fixturedef.func
-        plain = getattr(function, "__func__", function)
-        if self._session is None or not (inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain)):
-            yield
-            return
-        follower = _Follower(self._session)
-        replacement = follower.of(plain)
-        if plain is not function:
-            # The fixture is a method, and pytest looks at the instance that it is bound to.
-            replacement = MethodType(replacement, function.__self__)
-        fixturedef.func = replacement  # type: ignore[misc]
-        try:
-            yield
         finally:
-            follower.session = None
-            # Another plugin may have wrapped it for good meanwhile (aiohttp's does), and counts on that.
-            if fixturedef.func is replacement:
-                fixturedef.func = function  # type: ignore[misc]
+            note_account(item, self._verdict(), self._error)
+            self._told()
+
+    def _judge(self) -> None:
+        """Fail the test where it must."""
+        verdict = self._verdict()
+        if isinstance(self._session, ReplaySession) and verdict is not None:
+            _check(self._session, verdict)
+
+    def _verdict(self) -> Verdict | None:
+        """The account of this test; None where it is not replayed."""
+        return self._session.verdict() if isinstance(self._session, ReplaySession) else None
+
+    def _told(self) -> None:
+        """The reader was told of all that happened up to now."""
+
+    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> AbstractContextManager[None]:
+        """Run an async fixture in the session, in whatever context its coroutine is run."""
+        return following(fixturedef, self._session)
+
+    def setup_failed(self, item: pytest.Item, error: BaseException) -> None:
+        """Note that a fixture of the test raised, so that the reader is told of it."""
+        self._error = error
+        note_account(item, self._verdict(), error, "setup")
+        self._told()
 
     @contextmanager
     def _inside(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -155,6 +206,29 @@ class TestSession:
             yield
         finally:
             item.obj = test  # type: ignore[attr-defined]
+
+
+@contextmanager
+def following(fixturedef: pytest.FixtureDef[Any], session: BaseSession | None) -> Generator[None, None, None]:
+    """Run an async fixture that is set up in the block in a session, in whatever context its coroutine is run."""
+    function: Any = fixturedef.func
+    plain = getattr(function, "__func__", function)
+    if session is None or not (inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain)):
+        yield
+        return
+    follower = _Follower(session)
+    replacement = follower.of(plain)
+    if plain is not function:
+        # The fixture is a method, and pytest looks at the instance that it is bound to.
+        replacement = MethodType(replacement, function.__self__)
+    fixturedef.func = replacement  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        follower.session = None
+        # Another plugin may have wrapped it for good meanwhile (aiohttp's does), and counts on that.
+        if fixturedef.func is replacement:
+            fixturedef.func = function  # type: ignore[misc]
 
 
 class _Follower:
@@ -201,23 +275,87 @@ def default_record_mode() -> Literal["none", "once"]:
     return "none" if is_ci() else "once"
 
 
+def settings_of_block(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of a block in a test, besides those that its arguments say."""
+    config = request.getfixturevalue("timetracer_config")
+    return {**Blocking.of(request.node).settings, **configured(config)}
+
+
 def note_used(item: pytest.Item, path: Path) -> None:
     """Say in the test's report that it used a cassette. pytest-xdist sends the report back from its workers."""
     item.user_properties.append((CASSETTE, str(path)))
 
 
-def note_account(item: pytest.Item, session: BaseSession | None) -> None:
-    """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``."""
-    if isinstance(session, ReplaySession):
-        verdict = session.verdict()
-        item.add_report_section("call", "timetracer", f"{verdict_text(verdict)}\n")
-        for rule in dict.fromkeys(rule for error in verdict.misses for rule in error.rules):
-            item.user_properties.append((RULE, rule))
+def note_age(item: pytest.Item, session: BaseSession) -> None:
+    """Warn of a cassette that is older than the setting ``max_age`` allows."""
+    if isinstance(session, ReplaySession) and session.overdue:
+        item.warn(UserWarning(session.overdue))
 
 
-def note_unused(item: pytest.Item, session: BaseSession) -> None:
-    """Say in the test's report which recorded calls it did not make."""
-    if isinstance(session, ReplaySession):
+def note_account(
+    item: pytest.Item, verdict: Verdict | None, error: BaseException | None, when: Literal["setup", "call"] = "call"
+) -> None:
+    """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``.
+
+    Args:
+        item: The test.
+        verdict: The verdict; None where the test was not replayed.
+        error: By what the test fails, which pytest shows: what it tells is not told again.
+        when: The part of the test that it is about.
+    """
+    if verdict is None:
+        return
+    told = list(chain_of(error))
+    if not any(isinstance(each, ReplayFailedError) for each in told):
+        item.add_report_section(when, "timetracer", f"{verdict_text(verdict, told)}\n")
+    for rules in dict.fromkeys(missed.rules for missed in verdict.misses if missed.rules):
+        item.user_properties.append((RULES, "\n".join(rules)))
+
+
+def _check(session: ReplaySession, verdict: Verdict) -> None:
+    """Fail where the replay failed. Where the app swallowed the error of a call, the error leads to that call."""
+    try:
+        check_verdict(session, verdict)
+    except ReplayFailedError as error:
+        raise _leading_to_call(error) from None
+
+
+def _leading_to_call(error: ReplayFailedError) -> ReplayFailedError:
+    """The error with the way to the first call that failed, whose error somebody swallowed."""
+    swallowed = (*error.verdict.misses, *error.verdict.blocked)
+    where = next((each.__traceback__ for each in swallowed if each.__traceback__ is not None), None)
+    return error.with_traceback(where or error.__traceback__)
+
+
+class _Account:
+    """Of a block in a test: its session, as soon as there is one."""
+
+    session: BaseSession | None = None
+
+
+@contextmanager
+def accounted(item: pytest.Item) -> Generator[_Account, None, None]:
+    """Put the verdict of the replay that runs inside the block into the test's report, when it has ended."""
+    account, error = _Account(), None
+    try:
+        yield account
+    except ReplayFailedError as raised:
+        error = raised
+        # Another one: `contextlib` gives an error that a block lets through its old traceback again.
+        raise _leading_to_call(ReplayFailedError(str(raised), raised.verdict)) from None
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        session = account.session
+        note_account(item, session.verdict() if isinstance(session, ReplaySession) else None, error)
+        if session is not None:
+            note_unused(item, session, error)
+
+
+def note_unused(item: pytest.Item, session: BaseSession, error: BaseException | None) -> None:
+    """Say in the test's report which recorded calls it did not make. One that fails is told that in its account."""
+    if isinstance(session, ReplaySession) and error is None:
         for event in session.verdict().unused:
             item.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from timetracer_otel.base.printable import printable
 from timetracer_otel.match.advice import Wording
-from timetracer_otel.pytest_plugin.sessions import CASSETTE, RULE, UNUSED
+from timetracer_otel.pytest_plugin.sessions import CASSETTE, RULES, UNUSED
+from timetracer_otel.pytest_plugin.wide_sessions import SHARED
 
 __all__ = ["Orphans", "orphans_of", "write_summary"]
 
@@ -81,8 +84,10 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
     lines = []
     for test, call in dict.fromkeys(_properties(reporter, UNUSED)):
         lines.append(f"{test}: recorded, but not called: {call}")
-    rules = dict.fromkeys(rule for _, rule in _properties(reporter, RULE))
-    if rules:
+    lines += _unused_of_many(reporter, config)
+    advised = dict.fromkeys(value for _, value in _properties(reporter, RULES))
+    rules = dict.fromkeys(rule for value in advised for rule in value.splitlines())
+    if len(advised) > 1:  # else the miss itself has said it
         lines.append(
             f"to leave out the values that change from run to run, of all tests: {Wording().ignoring(rules)}"
         )
@@ -95,6 +100,34 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
         reporter.section("timetracer")
         for line in lines:
             reporter.line(printable(line))
+
+
+def _unused_of_many(reporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[str]:
+    """Lines: recorded calls of cassettes of many tests that no process made, where all of these tests ran."""
+    stats = reporter.stats
+    left_out = any(stats.get(kind) for kind in ("deselected", "skipped", "failed", "error", "xfailed"))
+    if (
+        left_out
+        or any(config.getoption(option, None) for option in _SELECTING)
+        or any("::" in a for a in config.args)
+    ):
+        return
+    by_path: dict[str, list[dict[str, Any]]] = {}
+    for _, value in _properties(reporter, SHARED):
+        said = json.loads(value)
+        by_path.setdefault(said["path"], []).append(said)
+    for path, processes in by_path.items():
+        made: Counter[str] = Counter()
+        for each in processes:
+            made.update(each["made"])
+        first, *others = processes
+        recorded = Counter(first["made"]) + Counter(first["unused"].values())
+        # Of equal calls, each process makes the first ones.
+        missing = recorded - made
+        for eid, name in reversed(first["unused"].items()):
+            if missing[name] > 0 and all(eid in each["unused"] for each in others):
+                missing[name] -= 1
+                yield f"{os.path.relpath(path, config.rootpath)}: recorded, but not called: #{eid} {name}"
 
 
 def _properties(reporter: pytest.TerminalReporter | None, name: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,10 @@ from timetracer_otel.report.comparison import CallChange, Comparison, compare_re
 from timetracer_otel.report.detail import event_detail, exchange_detail, log_detail
 from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import summary
-from timetracer_otel.report.tables import Column, format_size, least_width, printable, table, terminal_width
+from timetracer_otel.report.rerecording import rerecording_lines
+from timetracer_otel.report.stable import stable_lines
+from timetracer_otel.report.statistics import Statistics
+from timetracer_otel.report.tables import Column, cells, fitted, format_size, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
 from timetracer_otel.report.verdict import verdict_text
 from timetracer_otel.report.words import (
@@ -25,9 +28,11 @@ __all__ = [
     "Column",
     "Comparison",
     "DecodedBody",
+    "Statistics",
     "as_text",
     "body_difference",
     "body_lines",
+    "cells",
     "compare_recordings",
     "decode_body",
     "event_detail",
@@ -36,15 +41,17 @@ __all__ = [
     "event_remarks",
     "event_status",
     "exchange_detail",
+    "fitted",
     "log_detail",
     "format_duration",
     "format_size",
     "header_difference",
     "hexdump",
     "json_view",
-    "least_width",
     "printable",
     "request_name",
+    "rerecording_lines",
+    "stable_lines",
     "summary",
     "table",
     "terminal_width",

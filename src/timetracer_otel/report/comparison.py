@@ -8,7 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.match.differences import value_differences
+from timetracer_otel.match.leaves import flattened
 from timetracer_otel.match.pairing import counted, paired, place_of, shape
+from timetracer_otel.match.sameness import PASSING_HEADERS, compared_reply
+from timetracer_otel.match.values import Literals, pieces_of, skeleton
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.report.difference import NO_JSON, body_difference, header_difference, json_of
 from timetracer_otel.report.tables import printable
@@ -24,17 +27,10 @@ __all__ = ["CallChange", "Comparison", "compare_recordings"]
 
 _MOST_LINES = 12
 """So many differences of one call are shown."""
+_LONGEST = 1 << 16
+"""Characters of a value that is searched for pseudonyms."""
 _REPEATED = 3
 """A statement that is made so many times as often as before, or more, is told as repeated."""
-_UNCOMPARED_OF_REPLY = frozenset({"fetches"})
-"""What a reply says of how an app fetched, and when. Times (``…_ms``) are not compared either."""
-_PASSING_HEADERS = frozenset(
-    {
-        *("date", "server", "age", "connection", "keep-alive", "transfer-encoding", "via", "content-length"),
-        *("traceparent", "tracestate", "baggage", "server-timing", "x-request-id", "x-trace-id", "user-agent"),
-    }
-)
-"""Headers of calls that say nothing of what was asked and answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +151,7 @@ class Comparison:
 
 
 def compare_recordings(
-    before: Cassette, after: Cassette, *, slower: float = 2.0, least_ms: float = 20.0
+    before: Cassette, after: Cassette, *, slower: float = 2.0, least_ms: float = 20.0, answers: bool = True
 ) -> Comparison:
     """Compare two recordings, call by call.
 
@@ -164,21 +160,22 @@ def compare_recordings(
         after: The second one.
         slower: A call is told as slower or faster where it took so many times as long, or as short.
         least_ms: The least difference in milliseconds that is told.
+        answers: Whether what was answered is compared too, and how long that took.
     """
     pairing = paired(before.events, after.events)
-    moved = _moved(pairing.pairs)
-    anew = _Anew()
+    moved = pairing.moved()
+    anew = _Anew(before, after)
     calls = [CallChange("gone", event_name(event), before=event.eid) for event in pairing.gone]
     calls += [CallChange("added", _with_status(event), after=event.eid) for event in pairing.added]
     for was, now in pairing.pairs:
-        differences = list(anew.left_of(_call_differences(was, now)))
+        differences = list(anew.left_of(_call_differences(was, now, answers)))
         more = len(differences) - _MOST_LINES
         shown = [*differences[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
         if differences:
             calls.append(CallChange("changed", event_name(now), was.eid, now.eid, tuple(shown)))
         elif id(now) in moved:
             calls.append(CallChange("moved", event_name(now), was.eid, now.eid))
-        took = _time_change(was.duration_ms, now.duration_ms, slower, least_ms)
+        took = _time_change(was.duration_ms, now.duration_ms, slower, least_ms) if answers else ""
         if took:
             text = f"{format_duration(was.duration_ms)} -> {format_duration(now.duration_ms)}"
             calls.append(CallChange(took, event_name(now), was.eid, now.eid, (text,)))
@@ -187,7 +184,7 @@ def compare_recordings(
     return Comparison(
         before=_named(before),
         after=_named(after),
-        answer=tuple(anew.left_of(_answer_differences(before, after))),
+        answer=tuple(anew.left_of(_answer_differences(before, after))) if answers else (),
         calls=tuple(calls),
         counts=tuple(_counts(before, after)),
         totals=_totals(before, after),
@@ -196,10 +193,16 @@ def compare_recordings(
 
 
 class _Anew:
-    """Leaves out differences of values that each run makes anew, and counts them."""
+    """Leaves out differences of values that each run makes anew, and counts them.
 
-    def __init__(self) -> None:
+    Args:
+        before: The first recording.
+        after: The second one. It has other pseudonyms for the same secrets.
+    """
+
+    def __init__(self, before: Cassette, after: Cassette) -> None:
         self.number = 0
+        self._pseudonyms = [Literals.of(each.pseudonyms) for each in (before, after)]
 
     def left_of(self, found: Iterator[str | tuple[str, Any, Any]]) -> Iterator[str]:
         """The texts of the differences that are left; each is a text, or a name with two values."""
@@ -208,13 +211,27 @@ class _Anew:
                 yield each
                 continue
             name, before, after = each
-            if type(before) is type(after) and shape(before) == shape(after):
+            if type(before) is type(after) and (shape(before) == shape(after) or self._have_secrets(before, after)):
                 self.number += 1
                 continue
             yield printable(f"{name}: {_short(before)} -> {_short(after)}")
 
+    def _have_secrets(self, before: Any, after: Any) -> bool:
+        """Whether two values are the same but for secrets and for what each run makes anew."""
+        if not any(self._pseudonyms):
+            return False
+        sides = [flattened(before), flattened(after)]
+        texts = [
+            [skeleton(pieces_of(leaf.text, secrets)) for leaf in side.leaves]
+            for side, secrets in zip(sides, self._pseudonyms, strict=True)
+            if sum(len(leaf.text) for leaf in side.leaves) <= _LONGEST
+        ]
+        return len(texts) == len(sides) and sides[0].outline == sides[1].outline and texts[0] == texts[1]
 
-def _call_differences(was: DependencyEvent, now: DependencyEvent) -> Iterator[str | tuple[str, Any, Any]]:
+
+def _call_differences(
+    was: DependencyEvent, now: DependencyEvent, answers: bool
+) -> Iterator[str | tuple[str, Any, Any]]:
     if place_of(was.signature.url) != place_of(now.signature.url):
         yield "url", was.signature.url, now.signature.url
     for difference in value_differences("query", was.signature.query, now.signature.query):
@@ -228,25 +245,28 @@ def _call_differences(was: DependencyEvent, now: DependencyEvent) -> Iterator[st
         yield difference.field, difference.recorded, difference.actual
     bodies = [event.call.body if event.call is not None else None for event in (was, now)]
     headers = [event.call.headers if event.call is not None else {} for event in (was, now)]
+    yield from _headers("request ", headers)
     yield from _bodies("request ", bodies, headers)
+    if not answers:
+        return
     before, after = event_status(was), event_status(now)
     if before != after:
         yield "status", before, after
     if was.result.error != now.result.error:
         yield "error", was.result.error, now.result.error
-    for difference in value_differences("reply", _compared(sides[0][1]), _compared(sides[1][1])):
+    for difference in value_differences("reply", compared_reply(sides[0][1]), compared_reply(sides[1][1])):
         yield difference.field, difference.recorded, difference.actual
-    yield from _bodies("", [was.result.body, now.result.body], [was.result.headers, now.result.headers])
+    headers = [was.result.headers, now.result.headers]
+    yield from _headers("", headers)
+    yield from _bodies("", [was.result.body, now.result.body], headers)
 
 
-def _compared(reply: Any) -> Any:
-    if isinstance(reply, dict):
-        return {
-            name: item
-            for name, item in reply.items()
-            if name not in _UNCOMPARED_OF_REPLY and not str(name).endswith("_ms")
-        }
-    return reply
+def _headers(name: str, headers: list[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Differences of headers by their names, which count in any case; in the order of the first recording."""
+    before, after = (HeaderMap(header_pairs(each)) for each in headers)
+    for header in dict.fromkeys([*before, *after]):
+        if header not in PASSING_HEADERS and before.get(header) != after.get(header):
+            yield f"{name}header {header}", before.get(header, "(none)"), after.get(header, "(none)")
 
 
 def _bodies(name: str, bodies: list[BodySnapshot | None], headers: list[Any]) -> Iterator[str | tuple[str, Any, Any]]:
@@ -275,34 +295,8 @@ def _answer_differences(before: Cassette, after: Cassette) -> Iterator[str | tup
     if raised[0] != raised[1]:
         yield "exception", raised[0], raised[1]
     maps = [HeaderMap(header_pairs(each.headers)) for each in (was, now)]
-    yield from header_difference(maps[0], maps[1], _PASSING_HEADERS)
+    yield from header_difference(maps[0], maps[1], PASSING_HEADERS)
     yield from _bodies("", [was.body, now.body], [was.headers, now.headers])
-
-
-def _moved(pairs: list[tuple[DependencyEvent, DependencyEvent]]) -> set[int]:
-    """Those of the second recording that stand in another order: the fewest that may be taken out, so that the others
-    stand in one order.
-    """
-    places = [was.eid for was, _ in pairs]
-    # The longest rising subsequence (patience sorting): what is left out has moved.
-    tails: list[int] = []
-    previous: list[int] = []
-    for at, place in enumerate(places):
-        low, high = 0, len(tails)
-        while low < high:
-            middle = (low + high) // 2
-            if places[tails[middle]] < place:
-                low = middle + 1
-            else:
-                high = middle
-        previous.append(tails[low - 1] if low else -1)
-        tails[low:] = [at, *tails[low + 1 :]] if low < len(tails) else [at]
-    stays: set[int] = set()
-    at = tails[-1] if tails else -1
-    while at >= 0:
-        stays.add(at)
-        at = previous[at]
-    return {id(now) for at, (_, now) in enumerate(pairs) if at not in stays}
 
 
 def _time_change(before_ms: float, after_ms: float, times: float, least_ms: float) -> str:

@@ -68,7 +68,8 @@ def _recorded(cassette: Cassette) -> str:
         if version
     ]
     commit = f", commit {session.git_sha}" if session.git_sha else ""
-    return session.recorded_at + (f" with {', '.join(made_with)}" if made_with else "") + commit
+    renewed = f", what had changed at {session.renewed_at}" if session.renewed_at else ""
+    return session.recorded_at + renewed + (f" with {', '.join(made_with)}" if made_with else "") + commit
 
 
 def _file(cassette: Cassette) -> str:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Column",
+    "cells",
     "clip",
     "display_width",
+    "fitted",
     "format_size",
     "least_width",
     "pad",
@@ -43,6 +45,8 @@ class Column:
     """Whether this column is clipped if the table is too wide. Other columns keep the width of their widest cell."""
     keep: Literal["start", "ends", "end"] = "start"
     """Which part of a clipped cell stays. A path is known by its end, a URL by both ends."""
+    tone: Literal["", "status", "name", "aside", "trouble"] = ""
+    """What the cells are: a status, a name to type, something by the way, or trouble. A terminal colours them so."""
 
 
 def terminal_width() -> int:
@@ -118,8 +122,35 @@ def least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], elasti
     )
 
 
+def fitted(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, elastic: int, left_out_first: Sequence[str]
+) -> tuple[list[Column], list[list[str]]]:
+    """The columns that a width has room for, and their cells.
+
+    Args:
+        columns: The columns.
+        rows: The cells of each row, already `printable`.
+        width: How many cells a line may have.
+        elastic: How many cells of an elastic column are wanted before another column is left out.
+        left_out_first: The headings of the columns that may be left out, in this order.
+    """
+    shown = list(range(len(columns)))
+    waiting = [heading for heading in left_out_first if any(column.heading == heading for column in columns)]
+    while True:
+        now = [columns[at] for at in shown], [[row[at] for at in shown] for row in rows]
+        if not waiting or least_width(*now, elastic) <= width:
+            return now
+        heading = waiting.pop(0)
+        shown = [at for at in shown if columns[at].heading != heading]
+
+
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> list[str]:
-    """Lines of a table, headings first, without trailing spaces.
+    """Lines of a table, headings first, without trailing spaces. The arguments are those of `cells`."""
+    return [(" " * gap).join(row).rstrip() for row in cells(columns, rows, width, gap)]
+
+
+def cells(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> list[list[str]]:
+    """The cells of a table, headings first, clipped and padded to the width of their column.
 
     Args:
         columns: The columns. Elastic ones are clipped if the table is wider than ``width``.
@@ -129,14 +160,13 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
     """
     widths = _widths(columns, rows)
     _squeeze(columns, widths, width - gap * (len(columns) - 1))
-    lines = []
-    for row in ([column.heading for column in columns], *rows):
-        cells = [
+    return [
+        [
             pad(clip(cell, cells_wide, column.keep), cells_wide, column.right)
             for cell, cells_wide, column in zip(row, widths, columns, strict=True)
         ]
-        lines.append((" " * gap).join(cells).rstrip())
-    return lines
+        for row in ([column.heading for column in columns], *rows)
+    ]
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

@@ -8,6 +8,8 @@ from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from timetracer_otel.types import Verdict
 
 __all__ = ["verdict_text"]
@@ -16,12 +18,19 @@ _MOST = 20
 """How many entries of one kind are shown. The others are only counted."""
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """A line of numbers, and below it the calls that were missed, refused, not made, and live."""
+def verdict_text(verdict: Verdict, told: Collection[BaseException] = ()) -> str:
+    """A line of numbers, and below it the calls that were missed, refused, not made, and live.
+
+    Args:
+        verdict: The verdict.
+        told: Errors of it that the reader is told of elsewhere.
+    """
     lines = [printable(f"Replay of {verdict.cassette_path}: {verdict}")]
-    lines += _section("missed", [str(error) for error in verdict.misses])
-    lines += _section("blocked", [str(error) for error in verdict.blocked])
-    if verdict.advice:
+    elsewhere = set(map(id, told))
+    lines += _section("missed", [str(error) for error in verdict.misses if id(error) not in elsewhere])
+    lines += _section("blocked", [str(error) for error in verdict.blocked if id(error) not in elsewhere])
+    # What is advised for a single miss stands in its text.
+    if verdict.advice and len({error.rules for error in verdict.misses if error.rules}) > 1:
         lines += [
             "what to do about values that change from run to run, of all misses at once:",
             f"  {printable(verdict.advice)}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.notebooks import html_of
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
@@ -23,6 +24,13 @@ class BaseSession:
     times as long for an `ABC`.
     """
 
+    allowed_hosts: Hosts | None = None
+    """Where connections of it may go that no plugin makes, besides ``live_hosts``. Calls that plugins make there are
+    recorded and answered all the same."""
+    refuses_plugins: bool = False
+    """Whether ``block_network`` refuses the connections of plugins as well: the session stands for none."""
+    block_hint: str | None = None
+    """What to do about a connection that ``block_network`` refuses, where that is not said of every session."""
     after: Callable[[], BaseSession | None] | None = None
     """Gives the session of calls that begin from now on. Set when a recording has ended; None before that."""
 

@@ -46,6 +46,7 @@ from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Alike, Bindings, Found, Rivals
+from timetracer_otel.session.made_calls import MadeCalls
 from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -135,6 +136,8 @@ class ReplaySession(BaseSession):
         """Where calls may go for real; None where the settings name no hosts."""
         self.recorder: TraceSession | None = None
         """Records the calls that the cassette does not hold, in the record mode ``new_episodes``; else None."""
+        self.overdue: str | None = None
+        """That the cassette is older than the setting ``max_age`` allows; None where it is not."""
         self.asked_by: str | None = None
         """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
@@ -144,6 +147,8 @@ class ReplaySession(BaseSession):
         self.fallback: Callable[[], ReplaySession] | None = None
         """Gives another session to ask for calls that this one does not hold. Set when the request has ended: calls
         made after that may have been recorded outside the request."""
+        self.made_calls: MadeCalls | None = None
+        """Notes the calls of this run that no event answers, where somebody compares them; else None."""
         self._misses: list[ReplayMismatchError] = []
         self._refused: set[int] = set()
         self._lock = threading.Lock()
@@ -312,6 +317,20 @@ class ReplaySession(BaseSession):
         with self._lock:
             self.live_calls[plugin_name] += 1
 
+    def note_live_call(self, call: Call) -> None:
+        """Note a call that goes out for real, where somebody compares the calls of this run."""
+        if self.made_calls is not None:
+            made = self.redacted(call)
+            attempt = self._shown.shown(_attempt(made, self._rules, partial(self._refused_by, made)))
+            self.made_calls.went_out(self._index.mark, attempt, call.event_type)
+
+    def calls_made(self) -> list[DependencyEvent]:
+        """The calls of this run up to now, in their order: those that were answered, missed, or made for real. The
+        last two are there from when `made_calls` was set.
+        """
+        answered = self._index.in_order_taken()
+        return (self.made_calls or MadeCalls()).in_order(answered)
+
     def span_ended(self, span: EndedSpan) -> None:
         """Count the call of a client span that no plugin saw.
 
@@ -373,7 +392,7 @@ class ReplaySession(BaseSession):
         found = self._decided(made, path)
         if found.event is None:
             attempt = _attempt(made, self._rules, partial(self._refused_by, made))
-            raise self._missed(attempt, found.ambiguous, made.key)
+            raise self._missed(attempt, found.ambiguous, made.key, made.call.event_type)
         return found.event
 
     def match_as_recorded(
@@ -712,19 +731,18 @@ class ReplaySession(BaseSession):
         """
         return self._index.waiting_but_for_target(self.redacted(call).key)
 
-    def says_the_same(self, event: DependencyEvent, recorded: Any, present: Any) -> bool:
+    def says_the_same(self, event: DependencyEvent, recorded: dict[str, Any], present: dict[str, Any]) -> bool:
         """Whether the app says now, in the conversation of an event, what it said when that was recorded, but for
         secrets and for variables. The variables are bound.
 
         Args:
             event: The call, which was found.
-            recorded: A part of what the app said then.
+            recorded: A part of what the app said then, as arguments in the form of its library.
             present: What it says in the place of it, not redacted.
         """
         bindings, lib = self._bindings, event.signature.lib
         there, here = (
-            self._signer.redacted(Call(lib, EventType.CUSTOM, CONVERSATION, args={"said": one}))
-            for one in (recorded, present)
+            self._signer.redacted(Call(lib, EventType.CUSTOM, CONVERSATION, args=one)) for one in (recorded, present)
         )
         with bindings.lock:
             before, now = (leaves_of(made.view, self._rules or EVERYTHING) for made in (there, here))
@@ -913,11 +931,18 @@ class ReplaySession(BaseSession):
         return by_place[0], by_place[1], answered
 
     def _missed(
-        self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = (), key: Key | None = None
+        self,
+        attempt: Attempt,
+        ambiguous: Sequence[DependencyEvent] = (),
+        key: Key | None = None,
+        event_type: EventType = EventType.CUSTOM,
     ) -> ReplayMismatchError:
         waiting, taken, answered = self._near(attempt, key)
+        shown = self._shown.shown(attempt)
+        if self.made_calls is not None:
+            self.made_calls.missed(self._index.mark, shown, event_type)
         error = mismatch(
-            self._shown.shown(attempt),
+            shown,
             waiting,
             taken,
             ambiguous,

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.base.chance import random_uuid
@@ -48,6 +48,9 @@ from timetracer_otel.types import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from timetracer_otel.match.rerecording import Rerecorded
+
 __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
@@ -80,6 +83,9 @@ class TraceSession(BaseSession):
     it."""
 
     observes = True
+
+    rerecorded: Rerecorded | None = None
+    """What became of the older recording whose place this one took, once it is written; None where there was none."""
 
     # See `ReplaySession`: the attributes that every recorded call needs.
     __slots__ = (

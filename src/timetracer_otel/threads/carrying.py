@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
 
 from opentelemetry.context import Context
 
 from timetracer_otel.base import faults
 
-__all__ = ["carried", "contain", "refused"]
+__all__ = ["carried", "contain", "refused", "starts_for_library"]
 
 
 def _nothing() -> Context | None:
@@ -25,6 +27,12 @@ def _none_replays(where: str, fault: Exception) -> Exception | None:
     """None: the room ``calls`` is not loaded, so no session replays."""
     return None
 
+
+starts_for_library: ContextVar[Any] = ContextVar("timetracer_otel_starts_for_library", default=None)
+"""What a library does at this moment, where the threads that it starts thereby need nothing of ours: they bring their
+context with them, or they serve the whole process, and would keep the session alive in which they were started.
+Nothing of ours may fail there: the library is not prepared for a thread that does not start, and waits or dies.
+"""
 
 refused: Callable[[str, Exception], Exception | None] = _none_replays
 """Gives what the app gets in a replay where a fault of ours keeps a thread, or another context, from its session: in

@@ -38,8 +38,12 @@ def write_junit(path: Path, results: Sequence[Result], took_s: float, began: dat
             case.result[0].text = problems
         elif result.outcome is Outcome.NOT_SENT:
             case.result = [junitparser.Skipped(problems)]
-        if result.notes:
-            case.system_out = _xml("\n".join(result.notes))
+        told = [
+            *result.notes,
+            *(result.calls.lines()[2:] if result.calls is not None and result.calls.differs else []),
+        ]
+        if told:
+            case.system_out = _xml("\n".join(told))
         suite.add_testcase(case)
     suite.time = round(took_s, 3)
     document = junitparser.JUnitXml()

@@ -15,7 +15,17 @@ from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.types import Cassette, RequestSnapshot, header_pairs
 
-__all__ = ["A_JOB", "NOWHERE", "Address", "Planned", "address_of", "announced_bytes", "plan", "target_of"]
+__all__ = [
+    "A_JOB",
+    "NOWHERE",
+    "Address",
+    "Planned",
+    "address_of",
+    "announced_bytes",
+    "plan",
+    "target_of",
+    "why_not_sent",
+]
 
 MAX_PADDING_BYTES = 16 * 1024 * 1024
 """The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
@@ -95,10 +105,13 @@ def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
     if not is_http(request):
         return Planned(entry.request, name, entry, left_out=_NO_REQUEST)
     hosts = tuple(value.decode("latin-1") for key, value in header_pairs(request.headers) if key.lower() == b"host")
-    return Planned(entry.request, name, entry, hosts, unsendable=_why_not(cassette))
+    return Planned(entry.request, name, entry, hosts, unsendable=why_not_sent(cassette))
 
 
-def _why_not(cassette: Cassette) -> str | None:
+def why_not_sent(cassette: Cassette) -> str | None:
+    """Why the request of a recording cannot be sent as it was recorded; None if it can."""
+    if not is_http(cassette.request):
+        return "it is about no request"
     request, policies = cassette.request, cassette.policies
     if not cassette.complete:
         return "its recorder died before the answer was written"

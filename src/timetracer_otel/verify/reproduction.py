@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from timetracer_otel.verify.runner import Result
     from timetracer_otel.verify.service import Service
 
-__all__ = ["reproduction", "staged"]
+__all__ = ["kept", "reproduction", "staged"]
 
 _MOST_LINES = 40
 
@@ -39,6 +39,27 @@ def staged(cassette: Cassette, folder: Path) -> None:
             os.link(path.resolve(), target)
             continue
         shutil.copyfile(path, target)
+
+
+def kept(cassette: Cassette, recording: Path) -> None:
+    """Copy a recording to a file, and beside it what its process recorded outside any request.
+
+    Other recordings in the folder of that file are removed: it is that of one recording.
+
+    Args:
+        cassette: The recording of a request or job, read from a file.
+        recording: The file.
+    """
+    folder = recording.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = {recording.with_name(path.name): path for path in paths_beside(cassette)}
+    targets[recording] = Path(cassette.path or "")
+    for target, path in targets.items():
+        if not (target.exists() and target.samefile(path)):
+            shutil.copyfile(path, target)
+    for path in folder.glob("*.msgpack*"):
+        if path not in targets:
+            path.unlink()
 
 
 def reproduction(cassette: Cassette, result: Result, service: Service) -> list[str]:

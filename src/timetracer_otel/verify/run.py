@@ -7,14 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.report import printable
 from timetracer_otel.verify.jobs import JobQueue
-from timetracer_otel.verify.junit import write_junit
 from timetracer_otel.verify.planning import Planned
+from timetracer_otel.verify.reports import Reports, call_lines
 from timetracer_otel.verify.runner import Outcome, Result, Runner
 from timetracer_otel.verify.service import Service
 
@@ -28,7 +27,7 @@ def verify(
     service: Service,
     planned: Sequence[Planned],
     jobs: int,
-    junit_xml: Path | None,
+    reports: Reports,
     say: Callable[[str], None],
     queue: JobQueue | None = None,
 ) -> bool:
@@ -39,12 +38,12 @@ def verify(
         service: The service that the requests go to; it listens already.
         planned: The recordings, those that are not sent as well.
         jobs: How many requests may be under way at once.
-        junit_xml: File for the results as JUnit XML; None for none.
+        reports: Files for the results.
         say: Takes each line of the report that follows the results.
         queue: Gives the jobs to a worker, where jobs are verified, and not requests.
 
     Raises:
-        OSError: ``junit_xml`` cannot be written.
+        OSError: A report cannot be written.
     """
     began, began_s = datetime.now(timezone.utc), time.monotonic()
     bar = ProgressBar(len(planned))
@@ -75,8 +74,7 @@ def verify(
         _summary_line(results, took_s),
     ):
         say(line)
-    if junit_xml is not None:
-        write_junit(junit_xml, results, took_s, began)
+    reports.write(results, took_s, began)
     return all(result.outcome is not Outcome.FAILED for result in results)
 
 
@@ -128,10 +126,13 @@ def _details(results: Sequence[Result]) -> list[str]:
     lines: list[str] = []
     for result in results:
         failed = result.outcome is Outcome.FAILED
-        if failed or (result.notes and result.outcome is Outcome.PASSED):
+        differs = result.calls is not None and result.calls.differs
+        if failed or ((result.notes or differs) and result.outcome is Outcome.PASSED):
             lines += ["", f"== {printable(result.planned.name)} ({printable(result.planned.cassette)})"]
             lines += _indented(result.problems if failed else [])
             lines += _indented([f"note: {note}" for note in result.notes])
+            if result.calls is not None and result.calls.differs:
+                lines += ["  calls, recorded and now:", *(f"    {line}" for line in call_lines(result.calls))]
     return lines
 
 
@@ -149,7 +150,9 @@ def _summary_line(results: Sequence[Result], took_s: float) -> str:
     counts = Counter(result.outcome for result in results)
     order = (Outcome.FAILED, Outcome.PASSED, Outcome.NOT_SENT, Outcome.LEFT_OUT)
     told = [f"{counts[outcome]} {outcome.value}" for outcome in order if counts[outcome]]
-    return f"{', '.join(told) or 'nothing to send'} in {took_s:.1f} s"
+    otherwise = sum(result.calls is not None and result.calls.differs for result in results)
+    calls = f"; {otherwise} with other calls" if otherwise else ""
+    return f"{', '.join(told) or 'nothing to send'} in {took_s:.1f} s{calls}"
 
 
 def _indented(texts: Sequence[str]) -> list[str]:

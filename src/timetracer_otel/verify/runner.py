@@ -13,8 +13,9 @@ from timetracer_otel.base.settings import VARIABLE_KINDS
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.folder_index import FolderIndex
-from timetracer_otel.report import event_name
+from timetracer_otel.report import Comparison, event_name
 from timetracer_otel.types import Cassette
+from timetracer_otel.verify.against import Against
 from timetracer_otel.verify.compare import Ignored, compare, compare_job
 from timetracer_otel.verify.jobs import JobFailedError, JobQueue
 from timetracer_otel.verify.planning import Address, Planned, target_of
@@ -50,6 +51,8 @@ class Result:
     """The ``ignore`` rules that are advised for calls that had no answer."""
     missed: bool = False
     """Whether a call of the service had no recorded answer."""
+    calls: Comparison | None = None
+    """How its calls differ from the recorded ones; None where they were not compared."""
     answer: Answer | None = None
     """The whole answer of the service; None if there was none, and for jobs."""
 
@@ -74,6 +77,7 @@ class Runner:
         fail_on_unused: Whether a recorded call that was not made fails its request.
         kinds: The kinds of values that may be others than the recorded ones (the setting ``variables``).
         recorded_clock: Whether the service has the clock of each request's recording (the setting ``clock``).
+        against: What the calls of each request are compared with; None where they are not.
     """
 
     index: FolderIndex
@@ -85,6 +89,7 @@ class Runner:
     fail_on_unused: bool
     kinds: Collection[str] = VARIABLE_KINDS
     recorded_clock: bool = False
+    against: Against | None = None
 
     def run(self, planned: Sequence[Planned], jobs: int, tell: Callable[[Result], None]) -> list[Result]:
         """Send all recordings and give the results, in the order that was planned.
@@ -172,6 +177,9 @@ class Runner:
                 "whose requests are recorded (docs/verify.md)?"
             )
             return
+        if self.against is not None:
+            result.calls, problems = self.against.compare(cassette, verdict.made)
+            result.problems += problems
         result.missed = bool(verdict.misses)
         result.rules += verdict.rules
         if not verdict.ended and result.status is not None:

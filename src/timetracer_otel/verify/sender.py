@@ -13,7 +13,7 @@ from timetracer_otel.constants import BAGGAGE_ENTRY, BodyEnd
 from timetracer_otel.types import HeaderMap, HeaderPairs, RequestSnapshot, header_pairs
 from timetracer_otel.verify.planning import Address, announced_bytes, target_of
 
-__all__ = ["Answer", "NoAnswerError", "send"]
+__all__ = ["Answer", "NoAnswerError", "body_of", "send"]
 
 _PIECE_BYTES = 65_536
 
@@ -88,7 +88,7 @@ def _left_s(began_s: float, timeout_s: float) -> float:
 def _put(
     connection: http.client.HTTPConnection, request: RequestSnapshot, name: str, changes: Mapping[str, str]
 ) -> None:
-    body = _body_of(request)
+    body = body_of(request)
     connection.putrequest(request.method, target_of(request), skip_host=True, skip_accept_encoding=True)
     lines, chunked = _header_lines(header_pairs(request.headers), body, name, changes, connection)
     for key, value in lines:
@@ -98,7 +98,8 @@ def _put(
     connection.endheaders(body or None)
 
 
-def _body_of(request: RequestSnapshot) -> bytes:
+def body_of(request: RequestSnapshot) -> bytes:
+    """The body to send with a recorded request. A part that is not known is made of zeros."""
     body = request.body
     if body is None or not isinstance(body.data, bytes):
         return b""

@@ -29,6 +29,8 @@ class CallVerdict:
     """Whether the request has ended. Only calls of tasks that outlive the request may still come."""
     rules: list[str] = field(default_factory=list)
     """The ``ignore`` rules that are advised for the calls that had no answer."""
+    made: str | None = None
+    """The file with the calls that the request made; None where the service was not asked for it."""
     bindings: list[Binding] = field(default_factory=list)
     """The values that the calls of this run had in the places of recorded ones."""
 
@@ -87,4 +89,5 @@ class VerdictFile:
         verdict.rules += found.get("rules", ())
         verdict.bindings += [Binding(*map(str, each)) for each in found.get("bindings", ())]
         verdict.ended = verdict.ended or found.get("state") == "ended"
+        verdict.made = found.get("made", verdict.made)
         verdict.unused = list(found.get("unused", verdict.unused))

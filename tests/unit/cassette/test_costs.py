@@ -14,7 +14,7 @@ import pytest
 from tests.examples import sampled
 from tests.unit.cassette.hostile_files import hostile_files
 
-FILES = sampled(list(hostile_files()), 9)
+FILES = sampled(list(hostile_files()), 4)
 
 HOW = ("read", "open", "ask")
 """Reading a file, opening it, and opening it with a question for the answer of each event."""

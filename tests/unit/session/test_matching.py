@@ -202,8 +202,6 @@ def test_the_error_shows_the_call_the_nearest_ones_and_the_fields() -> None:
         session.match(call("http://h/pay?page=2", b'{"amount": 6, "to": {"name": "Bob"}}', "POST"))
     assert str(caught.value).splitlines() == [
         "No recorded call matches: httpx POST http://h/pay?page=2",
-        "  cassette: x.msgpack",
-        "  recorded request: GET /me",
         "  nearest recorded calls:",
         "    #1 POST http://h/pay?page=1",
         "        query.page: recorded '1', now '2'",
@@ -215,6 +213,8 @@ def test_the_error_shows_the_call_the_nearest_ones_and_the_fields() -> None:
         "        query.page: recorded (none), now '2'",
         '        body: recorded None, now b\'{"amount": 6, "to": {"name": "Bob"}}\'',
         f"  what to do: {UNDO}",
+        "  cassette: x.msgpack",
+        "  recorded request: GET /me",
     ]
     assert caught.value.expected["body.amount"] == 5
     assert caught.value.actual["body.amount"] == 6

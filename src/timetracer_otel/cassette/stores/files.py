@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -78,6 +79,13 @@ class StoredCassette:
     """Whether the file is a part (a recording under way) whose process still runs."""
     error: str | None = None
     """Why the file cannot be read; None where it can. With an error, only path and size are filled in."""
+    process: tuple[str, ...] = ()
+    """Identifiers of the process that recorded, last, and before it of those that it was forked from."""
+
+    @property
+    def by_age(self) -> tuple[bool, str, str]:
+        """What lists of rows are sorted by: oldest first, and at the end those that cannot be read."""
+        return self.error is not None, self.recorded_at, self.path
 
 
 class CassetteStore(Store):
@@ -134,7 +142,7 @@ class CassetteStore(Store):
         is_inside = path.parent.resolve().is_relative_to(Path(self.directory).resolve())
         if not is_inside or not _is_cassette(path.name):
             raise CassetteError(
-                f"Cannot delete {path}: it is no cassette of {self.directory}. Name one that `heads` gives.",
+                f"Cannot delete {path}: it is no cassette of {self.directory}. Name one that lies there.",
                 path=str(path),
             )
         try:
@@ -148,7 +156,7 @@ class CassetteStore(Store):
         The parts of recordings that are under way, or whose process died, are listed as well.
         """
         found = (stored for file in self._files(with_parts=True) for stored in _summaries(file))
-        return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
+        return sorted(found, key=attrgetter("by_age"))
 
     def heads(self) -> Iterator[Cassette | CassetteError]:
         """Each cassette of the folder without its events, or the error that says why it cannot be read.
@@ -313,6 +321,7 @@ def stored_cassette(
         duration_ms=cassette.response.duration_ms,
         complete=cassette.complete,
         running=running,
+        process=tuple(session.process),
     )
 
 

@@ -16,9 +16,10 @@ from aiohttp.connector import BaseConnector
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
-from timetracer_otel.calls.flow import flow, pass_or_refuse
-from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async, only
+from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async, only, refusal
 from timetracer_otel.calls.noting import noting_beneath
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
 from timetracer_otel.libraries.aiohttp.frames import frame_patches, let_through
 from timetracer_otel.session import BaseSession
@@ -76,7 +77,7 @@ def patches(module: ModuleType) -> list[Patch]:
             hop = call_above.get()
             return hop.write(writer, *arguments, **keywords) if hop is not None and hop.request is self else None
 
-        return guarded_async(LIB, original, begin, outside=True, quick=_is_written_otherwise, give_up=_give_up)
+        return guarded_async(LIB, original, begin, outside=True, quick=_is_written_otherwise, give_up=_give_up_body)
 
     return [
         KeptPatch(module.ClientSession, "_request", request_seam),
@@ -97,6 +98,16 @@ def _is_written_otherwise(_: Any) -> Any:
     """Lets a request write its body, unless that is noted or given in other pieces."""
     hop = call_above.get()
     return None if hop is None or not hop.is_written_otherwise else ASK
+
+
+def _give_up_body(fault: Exception, request: Any, writer: Any = None, connection: Any = None, *_: Any) -> None:
+    """A fault struck where a body is to be written. A call that is new to a replay is not written on then: whoever
+    waits for its answer gets a miss, since the server waits for the body.
+    """
+    _give_up(fault)
+    hop, protocol = call_above.get(), getattr(connection, "protocol", None)
+    if hop is not None and not hop.is_replayed and protocol is not None and replays(LIB, get_current_session()):
+        protocol.set_exception(refusal(LIB, None, fault))
 
 
 def _give_up(fault: Exception, *_: Any) -> None:

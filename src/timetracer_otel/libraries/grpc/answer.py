@@ -17,13 +17,18 @@ from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps, judged
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.grpc import internals
-from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Event, Operation
+from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Event, Operation, operation
 from timetracer_otel.libraries.grpc.script import Script
 
 __all__ = ["Answer", "AsyncAnswer"]
 
 _PATIENCE_S: Final = 5.0
-_FAILED: Final = (13, "There is no answer in the replay.", (), "")
+_LOOK_S: Final = 1.0
+"""How soon to look again at the latest. A fault of ours may have kept the turn from coming."""
+_FAILED: Final = {
+    kind: operation(kind, (), None, (13, "There is no answer in the replay.", (), "")) for kind in internals.KINDS
+}
+"""Operations of a call for which a fault of ours leaves no answer."""
 
 
 class Answer(ReplayObject):
@@ -94,14 +99,14 @@ class Answer(ReplayObject):
         self._context.copy().run(run, steps)
 
     def _send(self, operations: Any) -> None:
-        for operation in operations:
-            if operation.type() == internals.SEND:
-                self._take(self._script.sent(operation._message))
-            elif operation.type() == internals.CLOSE:
+        for begun in operations:
+            if begun.type() == internals.SEND:
+                self._take(self._script.sent(begun._message))
+            elif begun.type() == internals.CLOSE:
                 self._take(self._script.closed())
 
     def _expect(self, operations: Any, tag: Any) -> None:
-        self._due.append((tuple(operation.type() for operation in operations), tag))
+        self._due.append((tuple(begun.type() for begun in operations), tag))
         self._changed_now(tag)
 
     def _changed_now(self, tag: Any) -> None:
@@ -158,7 +163,7 @@ class Answer(ReplayObject):
         due, self._due = self._due, []
         for kinds, tag in due:
             if tag is not None:
-                tag(Event(tuple(Operation(kind, (), None, _FAILED) for kind in kinds), tag))
+                tag(Event(tuple(_FAILED[kind] for kind in kinds), tag))
 
 
 class AsyncAnswer(ReplayObject):
@@ -263,13 +268,10 @@ class AsyncAnswer(ReplayObject):
     @in_steps
     def stream_unary(self, metadata: Any, observer: Callable[[], object], context: Any = None) -> Flow:
         """Wait for one message."""
-        try:
-            yield from self._found(self._script.begun())
-            if self._script.instead is not None:
-                return (yield partial(self._for_real().stream_unary, metadata, observer, context))
-        finally:
-            # Who sends waits for it, and gets the miss where there is one.
-            observer()
+        yield from self._found(self._script.begun())
+        if self._script.instead is not None:
+            return (yield partial(self._for_real().stream_unary, metadata, observer, context))
+        observer()
         return (yield from self._wait(GREETING, MESSAGE, STATUS))[1].received
 
     @in_steps
@@ -283,7 +285,7 @@ class AsyncAnswer(ReplayObject):
             yield from self._wait(GREETING)
         except ReplayMismatchError:
             # Who reads or sends gets the miss. Nobody may ask how the call began.
-            observer()
+            pass
         return None
 
     @in_steps
@@ -311,18 +313,26 @@ class AsyncAnswer(ReplayObject):
         yield from self._found(self._script.closed())
 
     def _found(self, steps: Flow) -> Flow:
+        """Take steps of the app's, and let those look again that wait for what the server says to them.
+
+        Raises:
+            ReplayMismatchError: There is no answer, or a fault of ours. Other tasks that wait get it, too.
+        """
         try:
             yield from steps
-        except ReplayMismatchError as miss:
-            self._met_fault(miss)
-            raise
-        except Exception as fault:
-            # Another task may wait for what the server says to this one.
-            self._met_fault(refusal(LIB, None, fault))
-            raise
-        finally:
             self.look_for_end()
             self._changes()
+        except Exception as error:
+            raise self._told(error)  # noqa: B904 - the error itself, or made from it
+
+    def _told(self, error: Exception) -> Exception:
+        """What the app gets for an error, of which all are told that wait for this call."""
+        given = judged(error, self)
+        if isinstance(given, ReplayMismatchError):
+            self._met_fault(given)
+        else:
+            self._met_fault(refusal(LIB, None, error))
+        return given
 
     def _wait(self, *kinds: Any) -> Flow:
         script = self._script
@@ -330,13 +340,14 @@ class AsyncAnswer(ReplayObject):
             if script.miss is not None:
                 raise_for_app(script.miss)
             if self._status is not None:
-                operations: Any = tuple(Operation(kind, ()) for kind in kinds)
+                operations: Any = tuple(operation(kind, ()) for kind in kinds)
             else:
                 operations = script.ready(kinds)
             if operations is not None:
                 break
             try:
-                yield partial(asyncio.wait, [self._turn], timeout=script.wait_s(kinds))
+                wait_s = script.wait_s(kinds)
+                yield partial(asyncio.wait, [self._turn], timeout=_LOOK_S if wait_s is None else wait_s)
             except asyncio.CancelledError:
                 if script.miss is not None:
                     raise_for_app(script.miss)
@@ -350,11 +361,11 @@ class AsyncAnswer(ReplayObject):
         return operations
 
     def _note(self, operations: Sequence[Operation]) -> None:
-        for operation in operations:
-            if operation.kind == GREETING and self._initial_metadata is None:
-                self._initial_metadata = operation.greeting
-            elif operation.kind == STATUS:
-                self._ends(operation.status)
+        for ended in operations:
+            if ended.kind == GREETING and self._initial_metadata is None:
+                self._initial_metadata = ended.greeting
+            elif ended.kind == STATUS:
+                self._ends(ended.status)
         self._loop.call_soon(self.look_for_end)
 
     def look_for_end(self) -> None:
@@ -384,6 +395,9 @@ class AsyncAnswer(ReplayObject):
     def _met_fault(self, miss: Exception) -> None:
         assert isinstance(miss, ReplayMismatchError)
         self._script.fails(miss)
+        owner = self._owner()
+        if owner is not None:
+            internals.let_send(owner)
         self._changes()
 
     def _for_real(self) -> Any:

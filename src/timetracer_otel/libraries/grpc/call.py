@@ -15,7 +15,7 @@ from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.descriptors import types_of
 from timetracer_otel.libraries.grpc.internals import LIB
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY, TYPES
-from timetracer_otel.libraries.grpc.wire import decoded, encoded
+from timetracer_otel.libraries.grpc.wire import decoded
 from timetracer_otel.libraries.kits.conversation import exchange as conversation
 from timetracer_otel.libraries.kits.conversation.exchange import Said
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -40,9 +40,11 @@ class Recorded(NamedTuple):
     closed: bool
     """Whether the app ended them."""
     greeting: Said | None
+    """Header lines."""
     messages: list[Said]
+    """The messages of the server, as trees."""
     end: Said | None
-    """The status; None where the recording ended before, or the app cancelled the call."""
+    """The status, with its header lines; None where the recording ended before, or the app cancelled the call."""
     until_ms: float
     """When the call ended, or its recording."""
 
@@ -195,6 +197,11 @@ class CallSite(Site):
         url = f"grpc://{host}/{self._service}"
         return Call(LIB, EventType.CUSTOM, self._name, url, internals.pairs_of(self.metadata), args=args)
 
+    def saying(self, tree: Any) -> dict[str, Any]:
+        """One message of the app, as what is compared of it while the call goes on."""
+        types = types_of(self._service, self._name)
+        return {"messages": [tree], **({} if types is None else {TYPES: types})}
+
     def _answered_early(self) -> int | None:
         """By how many messages the call is to be found: by at most one where the server spoke before the app had
         sent all of its messages.
@@ -262,16 +269,15 @@ class CallSite(Site):
         status = None
         if end is not None:
             after, at_ms, details, lines, error = end
-            pairs = None if lines is None else [pair for line in lines for pair in line.items()]
-            trailing = None if pairs is None else internals.metadata_of(pairs)
+            trailing = None if lines is None else [pair for line in lines for pair in line.items()]
             status = Said(after, at_ms, (event.result.status or 0, details, trailing, error))
-        metadata = internals.metadata_of(header_pairs(event.result.headers))
+        metadata = list(header_pairs(event.result.headers))
         return Recorded(
             event,
             list(args["messages"]),
             reply["closed"],
             Said(greeting[0], greeting[1], metadata) if greeting is not None else None,
-            [Said(after, at_ms, encoded(tree)) for after, at_ms, tree in reply["messages"]],
+            [Said(after, at_ms, tree) for after, at_ms, tree in reply["messages"]],
             status if not reply["cancelled"] else None,
             reply["until_ms"],
         )

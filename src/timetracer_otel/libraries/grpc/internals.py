@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import grpc  # type: ignore[import-untyped]
@@ -29,6 +30,7 @@ __all__ = [
     "DEADLINE",
     "EOF",
     "GREETING",
+    "KINDS",
     "LIB",
     "MESSAGE",
     "SEND",
@@ -36,6 +38,7 @@ __all__ = [
     "TELLING",
     "TELLS_ADDRESS",
     "Event",
+    "ForkManagedThread",
     "Operation",
     "address_of",
     "async_channels",
@@ -45,10 +48,12 @@ __all__ = [
     "connectivity",
     "host_of",
     "is_closed",
+    "let_send",
     "metadata_of",
     "method_of",
     "note_address",
     "number_of",
+    "operation",
     "pairs_of",
     "shown_call",
     "slots_of",
@@ -64,6 +69,8 @@ CLOSE: Final = cygrpc.OperationType.send_close_from_client
 GREETING: Final = cygrpc.OperationType.receive_initial_metadata
 MESSAGE: Final = cygrpc.OperationType.receive_message
 STATUS: Final = cygrpc.OperationType.receive_status_on_client
+KINDS: Final = (cygrpc.OperationType.send_initial_metadata, SEND, CLOSE, GREETING, MESSAGE, STATUS)
+"""All operations of a client."""
 CANCELLED: Final[int] = grpc.StatusCode.CANCELLED.value[0]
 DEADLINE: Final[int] = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 TELLING: Final = (
@@ -71,6 +78,8 @@ TELLING: Final = (
     "trailing_metadata",
 )
 """The methods of a call that wait for what the server says."""
+ForkManagedThread: Final[Any] = cygrpc.ForkManagedThread
+"""A thread of a blocking channel's. It runs in the context in which it was made."""
 TELLS_ADDRESS: Final = hasattr(cygrpc.AioChannel, "target")
 """Whether the core of an asyncio channel tells its address, as it does in releases after 1.80."""
 _addresses: Final[dict[int, str]] = {}
@@ -83,40 +92,37 @@ _STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
 
 
 class Operation(NamedTuple):
-    """An operation that has ended, in the form in which gRPC reads the core's own."""
+    """An operation that has ended, in the form in which gRPC reads the core's own.
+
+    gRPC's threads call what tells of it, and none of them could end by an error: so these are no functions of ours.
+    """
 
     kind: Any
-    greeting: Any = None
-    received: Any = None
-    status: tuple[int, Any, Any, Any] = (0, "", (), "")
+    greeting: Any
+    received: Any
+    status: tuple[int, Any, Any, Any]
+    type: Callable[[], Any]
+    """Which operation."""
+    initial_metadata: Callable[[], Any]
+    """What a server sends before its first message."""
+    message: Callable[[], Any]
+    """A message; None where there are no more."""
+    code: Callable[[], int]
+    """The number of the status."""
+    details: Callable[[], Any]
+    """The text of the status."""
+    trailing_metadata: Callable[[], Any]
+    """What a server sends after its last message."""
+    error_string: Callable[[], Any]
+    """What the core says of an error."""
 
-    def type(self) -> Any:
-        """Which operation."""
-        return self.kind
 
-    def initial_metadata(self) -> Any:
-        """What a server sends before its first message."""
-        return self.greeting
-
-    def message(self) -> Any:
-        """A message; None where there are no more."""
-        return self.received
-
-    def code(self) -> int:
-        """The number of the status."""
-        return self.status[0]
-
-    def details(self) -> Any:
-        """The text of the status."""
-        return self.status[1]
-
-    def trailing_metadata(self) -> Any:
-        """What a server sends after its last message."""
-        return self.status[2]
-
-    def error_string(self) -> Any:
-        """What the core says of an error."""
-        return self.status[3]
+def operation(
+    kind: Any, greeting: Any = None, received: Any = None, status: tuple[int, Any, Any, Any] = (0, "", (), "")
+) -> Operation:
+    """An operation that has ended thus."""
+    told = (kind, greeting, received, *status)
+    return Operation(kind, greeting, received, status, *(repeat(each).__next__ for each in told))
 
 
 class Event(NamedTuple):
@@ -167,6 +173,13 @@ def is_closed(core: Any) -> bool:
     except ValueError:
         return True
     return False
+
+
+def let_send(call: Any) -> None:
+    """Let the app send over a call of asyncio that has not begun, and never will: it gets the reason thereby."""
+    observer = getattr(call, "_metadata_sent_observer", None)
+    if observer is not None:
+        observer()
 
 
 def host_of(target: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from timetracer_otel.calls.flow import flow
@@ -15,9 +14,9 @@ from timetracer_otel.calls.guarded import Flow
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.call import CallSite, Recorded
-from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Operation
+from timetracer_otel.libraries.grpc.internals import GREETING, LIB, MESSAGE, STATUS, Operation, operation
 from timetracer_otel.libraries.grpc.secrets import FOUND_BY
-from timetracer_otel.libraries.grpc.wire import decoded, in_one_order
+from timetracer_otel.libraries.grpc.wire import decoded, encoded
 from timetracer_otel.libraries.kits.conversation.exchange import Said
 from timetracer_otel.libraries.kits.conversation.pace import POLL_S, Pace
 from timetracer_otel.session import ReplaySession
@@ -119,10 +118,8 @@ class Script:
         recorded = self._recorded
         assert recorded is not None
         if number < len(recorded.sent):
-            call = self.site.call()
-            call = replace(call, args={**call.args, "messages": [decoded(message)]})
-            now = self.session.redacted(call).args["messages"][0]
-            if in_one_order(now) != in_one_order(recorded.sent[number]):
+            then, now = (self.site.saying(tree) for tree in (recorded.sent[number], decoded(message)))
+            if not self.session.says_the_same(recorded.event, then, now):
                 raise self.session.refuse(recorded.event, f"message {number + 1} of the app is another one")
         elif not self._ended_by(recorded.sent):
             raise self.session.refuse(recorded.event, f"the app sent no message {number + 1} when it was recorded")
@@ -137,11 +134,11 @@ class Script:
         made = []
         taken = self._taken
         for kind in kinds:
-            operation = self._operation(kind, taken)
-            if operation is None:
+            ended = self._operation(kind, taken)
+            if ended is None:
                 return None
-            taken += operation.received is not None
-            made.append(operation)
+            taken += ended.received is not None
+            made.append(ended)
         if taken > self._taken and self._recorded is not None:
             self._pace.taken(self._recorded.messages[taken - 1].at_ms)
         self._taken = taken
@@ -149,20 +146,24 @@ class Script:
 
     def _operation(self, kind: Any, taken: int) -> Operation | None:
         if kind not in _ANSWERS:
-            return Operation(kind)
+            return operation(kind)
         if self._over is not None:
-            return Operation(kind, (), None, self._over)
+            return operation(kind, (), None, self._over)
         said = self._next(kind, taken)
         if said is None or not self._is_due(said) or (kind == MESSAGE and self._pace.is_held(said)):
             return None
         recorded = self._recorded
         assert recorded is not None
+        what = self.session.as_now(said.what)
         if kind == GREETING:
-            return Operation(kind, greeting=said.what if said is recorded.greeting else ())
+            return operation(kind, greeting=internals.metadata_of(what) if said is recorded.greeting else ())
         if said is recorded.end:
-            return Operation(kind, status=said.what)
+            code, details, trailing, error = what
+            return operation(
+                kind, status=(code, details, None if trailing is None else internals.metadata_of(trailing), error)
+            )
         # Messages are read before the status.
-        return Operation(kind, received=said.what) if kind == MESSAGE else None
+        return operation(kind, received=encoded(what)) if kind == MESSAGE else None
 
     def _next(self, kind: Any, taken: int) -> Said | None:
         """What an operation of a kind waits for; None where that was not recorded."""

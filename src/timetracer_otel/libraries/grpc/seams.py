@@ -13,7 +13,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Staying, Undoable
 from timetracer_otel.calls.flow import Recording, flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, contain, guarded, guarded_async, lending
 from timetracer_otel.libraries.grpc import internals
 from timetracer_otel.libraries.grpc.answer import Answer, AsyncAnswer
 from timetracer_otel.libraries.grpc.call import CallSite
@@ -23,6 +23,7 @@ from timetracer_otel.libraries.grpc.private_names import ASYNC_CALLS, CALLS
 from timetracer_otel.libraries.grpc.readiness import NotedSubscriber, StateSite, SubscribeSite, WaitSite
 from timetracer_otel.libraries.grpc.script import Script
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.threads import carrying
 
 __all__ = ["patches"]
 
@@ -36,13 +37,14 @@ def patches() -> list[Undoable]:
     """The patches of grpcio."""
     found: list[Undoable] = [
         *(Patch(internals.blocking._MultiThreadedRendezvous, name, _telling) for name in internals.TELLING),
+        Patch(internals.ForkManagedThread, "start", _thread_started),
         Patch(internals.blocking.Channel, "subscribe", _subscribe),
         Patch(internals.blocking.Channel, "unsubscribe", _unsubscribe),
         Patch(internals.async_channels.Channel, "get_state", _get_state),
         Patch(internals.async_channels.Channel, "wait_for_state_change", _wait_for_state),
     ]
-    if not internals.TELLS_ADDRESS:
-        found.append(Staying(Patch(internals.async_channels.Channel, "__init__", _channel_made)))
+    made = Patch(internals.async_channels.Channel, "__init__", _channel_made)
+    found.append(made if internals.TELLS_ADDRESS else Staying(made))
     for name in CALLS:
         kind = getattr(internals.blocking, name)
         found += [_InPlaceOf(kind, slot, name.startswith(_STREAM)) for slot in internals.slots_of(kind)]
@@ -77,6 +79,11 @@ class _Core:
         ),
     )
     """Gives a call whose events a thread of gRPC's hears of."""
+
+
+def _thread_started(original: Function) -> Function:
+    """A channel starts a thread. It brings its context with it, and so its session."""
+    return lending(LIB, original, carrying.starts_for_library, "ForkManagedThread")
 
 
 class _InPlaceOf:
@@ -190,7 +197,7 @@ def _start(
 
 
 class _NewChannel(Noted):
-    """Notes for which address an asyncio channel is made."""
+    """Notes for which address an asyncio channel is made, where its core does not tell it."""
 
     __slots__ = ("_channel", "_target")
 
@@ -208,12 +215,15 @@ class _NewChannel(Noted):
 
 
 def _channel_made(original: Function) -> Function:
-    """An app makes an asyncio channel whose core does not tell its address."""
+    """An app makes an asyncio channel. The first one starts the thread by which the core serves all of them."""
+    making = lending(LIB, original, carrying.starts_for_library, "grpc.aio.Channel")
+    if internals.TELLS_ADDRESS:
+        return making
 
     def begin(session: BaseSession | None, channel: Any, target: Any, *args: Any, **kwargs: Any) -> Noted:
         return _NewChannel(channel, target)
 
-    return guarded(LIB, original, begin, outside=True)
+    return guarded(LIB, making, begin, outside=True)
 
 
 class _AsyncCore:

@@ -32,10 +32,12 @@ def _connectors(_: ModuleType) -> Sequence[Connector]:
     # A connection that is kept alive connects no more. Those of urllib3, and so of boto3, are none of this plugin's:
     # where urllib3 has no plugin that is switched on, they are refused when they are used again.
     def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+        from timetracer_otel.libraries.kits.http1.stand_in_sockets import StandIn
         from timetracer_otel.libraries.urllib.internals import address_of, is_of_urllib3
 
         connection = args[0]
-        is_open = getattr(connection, "sock", None) is not None
+        socket = getattr(connection, "sock", None)
+        is_open = socket is not None and not isinstance(socket, StandIn)
         return address_of(connection) if is_open and is_of_urllib3(type(connection)) else None
 
     return [Connector("HTTPConnection.putrequest", address, is_open=True)]

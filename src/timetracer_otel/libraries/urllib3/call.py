@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function
@@ -19,19 +21,28 @@ from timetracer_otel.libraries.kits.http.request_bodies import (
     teed_body,
     whole_body,
 )
-from timetracer_otel.libraries.kits.urllib3.answer import recorded_http_response, urllib3_response
+from timetracer_otel.libraries.kits.http1.file_bodies import WireTap, wire_pieces
+from timetracer_otel.libraries.kits.http1.recorded_connections import head_of
+from timetracer_otel.libraries.kits.http1.stand_in_sockets import given_back, take_out
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
 from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines, library_above
+from timetracer_otel.libraries.kits.urllib3.responses import response_facts
 from timetracer_otel.libraries.urllib3.internals import (
-    attach,
+    LIB,
+    answers_by_http2,
+    connects_in_vain,
     count,
     has_shaken_hands,
-    is_of_http1,
+    http2_response,
+    is_http2,
+    is_of_certificate,
+    lend_response_class,
     let_reach_proxy,
     needs_tunnel,
     new_connection,
     reached_proxy,
     set_verified,
+    stood_in,
     url_of,
     verified_of,
     warn_of,
@@ -41,7 +52,6 @@ from timetracer_otel.types import Call, DependencyEvent, RecordedError, header_p
 
 __all__ = ["LIB", "Attempt", "Tunnel"]
 
-LIB = "urllib3"
 _ERRORS = HeldErrors(("urllib3",))
 _REACHED_PROXY = "timetracer.reached_proxy"
 _VERIFIED = "timetracer.verified"
@@ -57,11 +67,22 @@ class Attempt(NotedBeneath):
         method: Of the request.
         target: What stands behind the method on the wire.
         options: The other arguments.
-        makes_responses: Whether the function gives urllib3's response, as it does since 2.0.
     """
 
     lib = LIB
     errors = _ERRORS
+    answer: tuple[Iterator[bytes], Callable[[Exception], Exception]] | None = None
+    """What answers it in a replay, once that was found."""
+    _failure: BaseException | None = None
+    """The recorded error, in a replay."""
+    _by_http2: Any = None
+    """The response, where it came by HTTP/2."""
+    _heard: http.client.HTTPResponse | None = None
+    """Its response in a recording, as soon as the head was read."""
+    _head_s = 0.0
+    _is_http2 = False
+    _was_read = False
+    """Whether a replay has read the body of the request, which was a stream."""
     _verified: list[bool | None] | None = None
     """What is noted of the certificates of the server and of its proxy."""
     _was_verified: list[bool | None] | None = None
@@ -75,7 +96,6 @@ class Attempt(NotedBeneath):
         method: str,
         target: str,
         options: dict[str, Any],
-        makes_responses: bool,
     ) -> None:
         self._send: Any = send
         self._pool: Any = pool
@@ -83,7 +103,6 @@ class Attempt(NotedBeneath):
         self._method = method
         self._target = target
         self._options = options
-        self._makes_responses = makes_responses
         self._url = url_of(pool, target)
         self._headers: Any = None
         self.rule = options.get("retries")
@@ -93,10 +112,8 @@ class Attempt(NotedBeneath):
 
     @property
     def live(self) -> AppStep:
-        """The pool's own function. A body that is to be read with the head is read behind it, so that it is noted."""
+        """The pool's own function."""
         options = self._options
-        if self._makes_responses and options.get("preload_content", True) and is_of_http1(self._connection):
-            options = {**options, "preload_content": False}
         if self.sent is not None:
             options = {**options, "body": teed_body(options["body"], self.sent)}
         return AppStep(self._send, self._pool, self._connection, self._method, self._target, **options)
@@ -106,10 +123,22 @@ class Attempt(NotedBeneath):
         self._limits = session.limits
         self._headers = self._header_items()
         self.sets_up = asking_for_credentials.get() is not None
+        self.lend = partial(lend_response_class, self._connection, self._begun)
         if self.sends_stream:
             self.sent = BodyTap(self._limits)
-        elif self._body:
-            self._limits.hold(len(self._body))
+        else:
+            self.as_called = not self._was_read
+            if self._body:
+                self._limits.hold(len(self._body))
+
+    def _begun(self, response: http.client.HTTPResponse) -> None:
+        """Note a response whose head was read, before urllib3 reads its body."""
+        if self._connection is None:
+            return
+        self._head_s = time.perf_counter()
+        self._verified = verified_of(self._pool, self._connection)
+        self.note(response, None)
+        self._heard = response
 
     def call(self) -> Call:
         """The request as it is known by now; its body once it was sent."""
@@ -135,32 +164,61 @@ class Attempt(NotedBeneath):
         lines = getattr(headers, "iteritems", headers.items)
         return list(lines())
 
+    def tells_answer(self, error: BaseException) -> bool:
+        """Whether there was a response, and its body could not be read at once."""
+        return self._heard is not None and isinstance(error, Exception)
+
     def returned(self, value: Any, recording: Recording) -> Any:
-        """Note the answer as it is read."""
-        self._verified = verified_of(self._pool, self._connection)
-        hears = recording.session.call_ended is not None
-        reason = self.note(value, recording.close if hears else None)
-        if reason is not None:
-            recording.not_replayable = reason
+        """Note whose answer it is. Of one that is to be read, the reading is noted."""
+        recording.not_replayable = self._why_not(value) or recording.not_replayable
+        if self._heard is not None:
+            recording.returned_s = self._head_s
+            received = self.received
+            if received is not None and received.end is None and recording.session.call_ended is not None:
+                received.on_end(recording.close)
         # Neither the pool nor the connection is kept alive by its recording.
-        self._send = self._pool = self._connection = None
+        self._send = self._pool = self._connection = self._heard = None
         self._options = {}
+        self.lend = None
         self.noted(recording)
         return value
 
+    def _why_not(self, value: Any) -> str | None:
+        """Why an answer cannot be replayed; None where it can."""
+        heard = self._heard
+        if heard is None and is_http2(value):
+            self._note_http2(value)
+            return None
+        if heard is None or (value is not None and self.original_of(value) is not heard):
+            # Of another library that stands in for `http.client`.
+            return self.note(value, None)
+        if value is not None:
+            self._facts = response_facts(value, heard, self.rule, self.errors.recorded)
+        return self.note_of(heard)
+
+    def _note_http2(self, response: Any) -> None:
+        self._verified = verified_of(self._pool, self._connection)
+        self._status = response.status
+        self._response_headers = list(response.headers.iteritems())
+        self._is_http2 = True
+        self.received = WireTap(self._limits, None, chunked=False, length=None)
+        self.received.feed(response.data)
+        self.received.finish(BodyEnd.COMPLETE)
+
     def more_facts(self) -> dict[str, Any]:
-        """What was verified."""
-        return {} if self._verified is None else {"verified": self._verified}
+        """What was verified, and by which protocol the answer came."""
+        facts: dict[str, Any] = {} if self._verified is None else {"verified": self._verified}
+        return {**facts, "http2": True} if self._is_http2 else facts
 
     def read_request(self) -> Flow:
         """Join the pieces of the request's body."""
         self._body = joined((yield AppStep(list, pieces_of(self._options["body"]))))
-        self.sends_stream = False
+        self._options["body"] = self._body
+        self.sends_stream, self._was_read = False, True
 
     def again(self) -> bool:
         """Always: a body that was read is sent as a whole."""
-        if self._body is not None and whole_body(self._options.get("body")) is None:
-            self._options["body"] = self._body
+        take_out(self._connection)
         return True
 
     def before_again(self) -> Flow:
@@ -168,31 +226,33 @@ class Attempt(NotedBeneath):
         if needs_tunnel(self._pool):
             yield from library_above.around(LIB, AppStep(self._pool._prepare_proxy, self._connection))
 
-    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
-        """The response as the pool makes one of a server's."""
-        reply, options = event.result.reply, self._options
-        count(self._pool)
-        self._set_verified(reply.get("verified"))
-        original = recorded_http_response(
-            self._method,
-            event.result.status or 0,
-            header_pairs(event.result.headers),
-            reply,
-            RecordedBody(event, session, self),
-        )
-        if not self._makes_responses:
-            return original
-        response = urllib3_response(
-            original,
-            self._method,
-            self._target,
-            reply,
-            preload_content=False,
-            decode_content=options.get("decode_content", True),
-            enforce_content_length=options.get("enforce_content_length", True),
-        )
-        attach(response, self._pool, options.get("response_conn"), self.rule)
-        return response
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
+        """What the pool will read is found; `answering` has it read."""
+        reply: dict[str, Any] = event.result.reply
+        status, headers = event.result.status or 0, header_pairs(event.result.headers)
+        recorded = RecordedBody(event, session, self)
+        self._was_verified = reply.get("verified")
+        if reply.get("http2"):
+            self._by_http2 = http2_response(status, headers, self._target, b"".join(recorded.chunks()))
+        self.answer = _pieces(status, headers, reply, recorded), recorded.judged
+
+    def answering(self) -> Flow:
+        """The steps by which the pool asks what stands for its connection's socket, and reads the answer there."""
+        connection, answer = self._connection, self.answer
+        self.answer = None
+        if verified_of(self._pool, connection) is not None:
+            # A recording of before this was noted says nothing of it.
+            set_verified(connection, self._was_verified or [True, None])
+        if self._by_http2 is not None:
+            undo = answers_by_http2(connection, self._by_http2)
+        else:
+            socket, undo = stood_in(connection)
+            socket.answer, socket.sends_to = answer, _nowhere
+        try:
+            return (yield AppStep(self._send, self._pool, connection, self._method, self._target, **self._options))
+        finally:
+            undo()
+            given_back(connection)
 
     def record_error(self, error: BaseException) -> RecordedError:
         """Pools and connections in it are stood in for. Whether the proxy was reached decides what follows it."""
@@ -200,7 +260,7 @@ class Attempt(NotedBeneath):
         if reached_proxy(self._connection):
             recorded.attributes[_REACHED_PROXY] = True
         verified = verified_of(self._pool, self._connection)
-        if verified is not None and has_shaken_hands(self._connection):
+        if verified is not None and has_shaken_hands(self._connection) and not is_of_certificate(error):
             recorded.attributes[_VERIFIED] = verified
         return recorded
 
@@ -211,15 +271,24 @@ class Attempt(NotedBeneath):
         if error.attributes.pop(_REACHED_PROXY, False):
             let_reach_proxy(self._connection)
         self._set_verified(error.attributes.pop(_VERIFIED, None))
-        return _ERRORS.rebuilt(error, lambda each: each)
+        self._failure = made = _ERRORS.rebuilt(error, lambda each: each)
+        return made
 
     def _set_verified(self, verified: list[bool | None] | None) -> None:
         self._was_verified = verified
         if verified is not None and self._connection is not None:
             set_verified(self._connection, verified)
 
-    def warning(self) -> Flow:
-        """The step by which the pool warns of a recorded answer whose server was not verified, where it does."""
+    def failing(self) -> Flow:
+        """The steps of an attempt that ends in a recorded error, before that: connecting, and the warning about a
+        server that was not verified.
+        """
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return
+        in_vain = connects_in_vain(self._pool, self._connection, failure)
+        if in_vain is not None:
+            yield in_vain
         step = None if self._was_verified is None else warn_of(self._pool, self._was_verified)
         if step is not None:
             yield step
@@ -234,6 +303,16 @@ class Attempt(NotedBeneath):
         time.sleep(seconds)
 
 
+def _nowhere(_: bytes) -> None:
+    """What urllib3 sends is known already."""
+
+
+def _pieces(status: int, headers: Any, reply: dict[str, Any], recorded: RecordedBody) -> Iterator[bytes]:
+    yield head_of(status, headers, reply)
+    encoding = next((value for name, value in headers if name.lower() == b"transfer-encoding"), b"")
+    yield from wire_pieces(recorded, reply, encoding.lower() == b"chunked")
+
+
 class Tunnel(Attempt):
     """An attempt that may end before it is made, since its proxy gives no tunnel: its connection is asked for one."""
 
@@ -243,6 +322,12 @@ class Tunnel(Attempt):
     def live(self) -> AppStep:
         """The pool asks its proxy."""
         return AppStep(self._send, self._pool, self._connection)
+
+    def observe(self, session: TraceSession) -> None:
+        """As for an attempt, but for a response: it would be the proxy's."""
+        super().observe(session)
+        self.lend = None
+        self.as_called = False
 
     def disowns(self, outcome: Any) -> bool:
         """Whether there is a tunnel: then the attempt is made through it."""

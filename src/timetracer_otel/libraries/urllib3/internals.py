@@ -7,33 +7,51 @@ asked for that (``preload_content``); before, it gave the one of `http.client`.
 
 from __future__ import annotations
 
+import http.client
 import socket
+from collections.abc import Callable
+from functools import partial
 from types import NoneType
 from typing import Any
 
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.proxy import connection_requires_http_tunnel
+from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.url import _encode_target, parse_url
 
-from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.guarded import AppStep, OurStep
+from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.nesting import CallAbove
+from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.whose_error import outside, raise_for_app
+from timetracer_otel.libraries.kits.http1.stand_in_sockets import StandIn, put_in
 
 __all__ = [
+    "LIB",
+    "Connected",
+    "answers_by_http2",
     "asked_of",
-    "attach",
+    "connecting",
+    "connects_in_vain",
     "count",
     "has_shaken_hands",
-    "is_of_http1",
+    "http2_response",
+    "is_http2",
+    "is_of_certificate",
+    "lend_response_class",
     "let_reach_proxy",
     "needs_tunnel",
     "new_connection",
-    "preload",
     "reached_proxy",
     "set_verified",
+    "stood_in",
     "url_of",
     "verified_of",
     "warn_of",
 ]
 
+LIB = "urllib3"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -58,17 +76,12 @@ def asked_of(
     """What ``urlopen`` is asked for, in the words of the attempts that it makes through a tunnel."""
     target = _encode_target(url) if url.startswith("/") else parse_url(url)._replace(fragment=None).url
     options = {"body": body, "headers": pool.headers if headers is None else headers}
-    return {"method": method, "target": target, "options": options, "makes_responses": True}
+    return {"method": method, "target": target, "options": options}
 
 
 def needs_tunnel(pool: Any) -> bool:
     """Whether a new connection of a pool needs a tunnel through its proxy."""
     return pool.proxy is not None and connection_requires_http_tunnel(pool.proxy, pool.proxy_config, pool.scheme)
-
-
-def is_of_http1(connection: Any) -> bool:
-    """Whether a connection gives responses of `http.client`. Those of HTTP/2 cannot be read later."""
-    return not type(connection).__module__.startswith("urllib3.http2")
 
 
 def reached_proxy(connection: Any) -> bool:
@@ -93,6 +106,11 @@ def has_shaken_hands(connection: Any) -> bool:
     return type(getattr(connection, "sock", None)) not in (NoneType, socket.socket)
 
 
+def is_of_certificate(error: BaseException) -> bool:
+    """Whether an error says that a certificate is of another host. No pool warns of that server."""
+    return any(isinstance(each, CertificateError) for each in (error, *error.args))
+
+
 def set_verified(connection: Any, verified: list[bool | None]) -> None:
     """Let a connection know what `verified_of` gave."""
     connection.is_verified, connection.proxy_is_verified = verified
@@ -103,18 +121,18 @@ class _Unverified:
 
     is_closed = False
     is_verified = False
-    proxy_is_verified = False
     sock = True
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, proxy_is_verified: bool | None) -> None:
         self.host = host
+        self.proxy_is_verified = proxy_is_verified
 
 
 def warn_of(pool: Any, verified: list[bool | None]) -> AppStep | None:
     """The step by which a pool warns of a server that was not verified; None where it does not."""
     if any(verified) or not isinstance(pool, HTTPSConnectionPool):
         return None
-    return AppStep(HTTPSConnectionPool._validate_conn, pool, _Unverified(pool.host))
+    return AppStep(HTTPSConnectionPool._validate_conn, pool, _Unverified(pool.host, verified[1]))
 
 
 def count(pool: Any) -> None:
@@ -122,27 +140,180 @@ def count(pool: Any) -> None:
     pool.num_requests += 1
 
 
-def preload(response: Any, decode: bool) -> Flow:
-    """The steps that read a body, as urllib3 (2.0 and newer) does it when it makes a response.
+def lent(connection: Any, **functions: Any) -> Callable[[], None]:
+    """Let a connection have other functions than those of its class; gives what undoes that."""
+    own = vars(connection)
+    before = {name: own[name] for name in functions if name in own}
+    own.update(functions)
 
-    At that time a response knows neither its pool nor its connection. Behind the reading no function of ours is
-    called: a fault of ours would give the app the body in the place of the response.
+    def undo() -> None:
+        for name in functions:
+            own.pop(name, None)
+        own.update(before)
+
+    return undo
+
+
+def lend_response_class(connection: Any, begun: Callable[[http.client.HTTPResponse], None]) -> Callable[[], None]:
+    """Have a function called when a connection's next response has read its head; gives what undoes that.
+
+    urllib3 reads a body at once where the app asked for that, so nobody could note it later. The response is of the
+    class that it is of otherwise.
     """
-    held = response._pool, response._connection, response.retries
-    response._pool = response._connection = response.retries = None
+    if not isinstance(connection, http.client.HTTPConnection):
+        return _nothing
+
+    def made(response: Any, *_: Any) -> None:
+        if isinstance(response, http.client.HTTPResponse):
+            begin = response.begin
+            ours: Any = response
+            ours.begin = noting(f"{LIB}.begin", begin, after=partial(_began, ours, begun))
+
+    return lent(connection, response_class=noting(f"{LIB}.response", connection.response_class, after=made))
+
+
+def _began(response: Any, begun: Callable[[http.client.HTTPResponse], None], _: Any) -> None:
+    del response.begin
+    begun(response)
+
+
+def _nothing() -> None:
+    pass
+
+
+class Connected(BaseException):
+    """A connection of a replay has got as far as it can without a server: what follows is the handshake of TLS."""
+
+
+connecting: CallAbove[Any] = CallAbove("urllib3-connecting")
+"""The connection that connects in a replay now."""
+
+
+def stood_in(connection: Any) -> tuple[StandIn, Callable[[], None]]:
+    """What stands for a connection's socket in a replay, and what undoes the change of the connection.
+
+    One that is not connected runs its own ``connect`` when the pool asks for that, up to the handshake of TLS: what
+    urllib3 warns of there, and a context that it makes, are real. A ``connect`` of the user's may do anything, and is
+    not called.
+    """
+    if connection.sock is not None:
+        return put_in(LIB, connection), _nothing
+    made = StandIn(LIB, connection, None)
+    return made, lent(connection, connect=_Connecting(connection, made).connect)
+
+
+class _Connecting(ReplayObject):
+    """Connects in a replay."""
+
+    _lib = LIB
+    __slots__ = ("_connect", "_connection", "_made")
+
+    def __init__(self, connection: Any, made: StandIn) -> None:
+        self._connection = connection
+        self._connect = connection.connect if _connects_by_urllib3(connection) else None
+        self._made = made
+
+    def connect(self) -> None:
+        """As urllib3 does it."""
+        connection, made = self._connection, self._made
+        answer = made.answer
+        made.settimeout(connection.timeout)
+        for option in getattr(connection, "socket_options", None) or ():
+            made.setsockopt(*option)
+        if self._connect is not None:
+            made.answer = iter((_TUNNEL,)), _as_it_is
+            _connect(connection, self._connect, lambda: made)
+        made.answer = answer
+        connection.sock = made
+        if getattr(connection, "proxy", None) is not None:
+            let_reach_proxy(connection)
+
+
+def _connects_by_urllib3(connection: Any) -> bool:
+    """Whether the ``connect`` of a connection is urllib3's."""
+    is_lent = "connect" in vars(connection)
+    return not is_lent and type(connection).connect.__module__.startswith("urllib3.")
+
+
+def _connect(connection: Any, connect: Callable[[], None], new_socket: Callable[[], Any]) -> None:
+    undo = lent(connection, _new_conn=new_socket)
     try:
-        body = yield AppStep(response.read, decode_content=decode)
+        with connecting.making(connection):
+            outside(connect)
+    except Connected:
+        pass
     finally:
-        response._pool, response._connection, response.retries = held
-    response._body = body
-    return response
+        undo()
 
 
-def attach(response: Any, pool: Any, connection: Any, retries: Any) -> None:
-    """Let a response know whose it is, as ``_make_request`` does it."""
-    response.retries = retries
-    response._connection = connection
-    response._pool = pool
+def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> OurStep | None:
+    """The step by which a connection does what it did before this error: it warns, makes a context, and remembers
+    that it did not learn which protocols the server has. None where none of this is done.
+    """
+    if pool.scheme != "https" or pool.proxy is not None or connection.sock is not None:
+        return None
+    if not _connects_by_urllib3(connection):
+        return None
+    return OurStep(_in_vain, connection, isinstance(error, (NewConnectionError, ConnectTimeoutError)))
+
+
+def _in_vain(connection: Any, without_server: bool) -> None:
+    made = StandIn(LIB, connection, None)
+    new_socket: Callable[[], Any] = partial(raise_for_app, Connected()) if without_server else lambda: made
+    try:
+        _connect(connection, connection.connect, new_socket)
+    finally:
+        connection.sock = None
+
+
+def answers_by_http2(connection: Any, response: Any) -> Callable[[], None]:
+    """Let a connection answer a request by HTTP/2 with this response; gives what undoes that."""
+    answer = _Http2Answer(response)
+    return lent(connection, connect=answer.connect, request=answer.request, getresponse=answer.getresponse)
+
+
+class _Http2Answer(ReplayObject):
+    """What a connection does in a replay whose answer came by HTTP/2."""
+
+    _lib = LIB
+    __slots__ = ("_response",)
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def connect(self) -> None:
+        """Nothing: nobody is asked."""
+
+    def request(self, *_: Any, **__: Any) -> None:
+        """Nothing is sent."""
+
+    def getresponse(self) -> Any:
+        """The response."""
+        return self._response
+
+
+def is_http2(response: Any) -> bool:
+    """Whether a response came by HTTP/2: urllib3 has read it as a whole."""
+    return type(response).__module__.startswith("urllib3.http2")
+
+
+def http2_response(status: int, headers: Any, target: str, data: bytes) -> Any:
+    """A response that came by HTTP/2."""
+    from urllib3._collections import HTTPHeaderDict
+    from urllib3.http2.connection import HTTP2Response
+
+    lines = HTTPHeaderDict()
+    for name, value in headers:
+        lines.add(name.decode("ascii"), value.decode("ascii"))
+    return HTTP2Response(status, lines, target, data)
+
+
+_TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
+"""What a proxy has said in any case of which the app got an answer through its tunnel."""
+
+
+def _as_it_is(error: Exception) -> Exception:
+    return error
 
 
 def new_connection(pool: Any) -> Any:

@@ -8,7 +8,10 @@ from __future__ import annotations
 __all__ = ["ENTRY_POINTS", "RELIED_UPON"]
 
 RELIED_UPON = (
-    "urllib3._collections:HTTPHeaderDict",
+    "urllib3.connection:HTTPConnection._new_conn",
+    "urllib3.connection:HTTPSConnection.connect",
+    "urllib3.connection:create_urllib3_context",
+    "urllib3.connection:ssl_wrap_socket",
     "urllib3.connectionpool:ConnectionPool",
     "urllib3.connectionpool:HTTPConnectionPool._make_request",
     "urllib3.connectionpool:HTTPConnectionPool._new_conn",
@@ -21,6 +24,8 @@ RELIED_UPON = (
     "urllib3.response:HTTPResponse._fp_bytes_read",
     "urllib3.response:HTTPResponse._original_response",
     "urllib3.response:HTTPResponse._request_url",
+    "http.client:HTTPConnection.response_class",
+    "http.client:HTTPConnection.sock",
     "http.client:HTTPMessage.raw_items",
     "http.client:HTTPResponse._method",
     "http.client:HTTPResponse.fp",

@@ -2,68 +2,84 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from types import ModuleType
 from typing import Any
+
+from urllib3 import connection
 
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded, raising
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
-from timetracer_otel.libraries.urllib3.internals import asked_of, is_of_http1, preload, url_of
+from timetracer_otel.libraries.urllib3.internals import Connected, asked_of, connecting, url_of
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
 
 def patches(module: ModuleType) -> list[Patch]:
-    """The patches of ``urllib3.connectionpool``."""
+    """The patches of ``urllib3.connectionpool``, and of where its connections make TLS."""
     return [
         Patch(module.HTTPConnectionPool, "urlopen", _asking),
         Patch(module.HTTPConnectionPool, "_make_request", _attempt),
         Patch(module.HTTPSConnectionPool, "_prepare_proxy", _tunnel),
+        Patch(connection, "create_urllib3_context", _context),
+        Patch(connection, "ssl_wrap_socket", _handshake),
     ]
+
+
+def _context(original: Function) -> Function:
+    """A connection of a replay makes its context, and reads no certificates: those may be missing there."""
+
+    def begin(_: BaseSession, *args: Any, **options: Any) -> Flow | None:
+        return _then_connected(AppStep(original, *args, **options)) if connecting.get() is not None else None
+
+    return guarded(LIB, original, begin)
+
+
+def _then_connected(step: AppStep) -> Flow:
+    yield step
+    raise Connected
+
+
+def _handshake(original: Function) -> Function:
+    """A connection of a replay whose context is the app's shakes no hands."""
+
+    def begin(_: BaseSession, *__: Any, **___: Any) -> AppStep | None:
+        return raising(Connected()) if connecting.get() is not None else None
+
+    return guarded(LIB, original, begin)
 
 
 def _attempt(original: Function) -> Function:
     excluded = ExcludedUrls().of(LIB)
     excludes = excluded.search if excluded is not None else None
-    makes_responses = "preload_content" in signature(original).parameters
 
     def begin(session: BaseSession, pool: Any, connection: Any, method: str, target: str, **options: Any) -> Any:
         if hooks.carries_telemetry():
             return None
         if excludes is not None and excludes(url_of(pool, target)) is not None:
             return left_out(LIB, session, AppStep(original, pool, connection, method, target, **options))
-        attempt = Attempt(original, pool, connection, method, target, options, makes_responses)
-        if isinstance(session, ReplaySession):
-            return warned(attempt, session, connection, options)
-        return made(attempt, session, connection, options)
+        attempt = Attempt(original, pool, connection, method, target, options)
+        return answered(attempt, session) if isinstance(session, ReplaySession) else flow(attempt, session)
 
-    def made(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
-        if makes_responses and options.get("preload_content", True) and is_of_http1(connection):
-            return preloaded(attempt, session, options.get("decode_content", True))
-        return flow(attempt, session)
-
-    def warned(attempt: Attempt, session: BaseSession, connection: Any, options: dict[str, Any]) -> Flow:
-        """The answer of a replay, with the warning about a server that was not verified."""
+    def answered(attempt: Attempt, session: BaseSession) -> Flow:
+        """The answer of a replay, as the pool reads one; before an error, what the pool did before it."""
         try:
-            answer = yield from made(attempt, session, connection, options)
+            answer = yield from flow(attempt, session)
         except Warning:
             raise
         except Exception:
-            yield from attempt.warning()
+            yield from attempt.failing()
             raise
-        yield from attempt.warning()
-        return answer
-
-    def preloaded(attempt: Attempt, session: BaseSession, decode: bool) -> Flow:
-        response = yield from flow(attempt, session)
-        return (yield from preload(response, decode))
+        if attempt.answer is None:
+            # It was made for real.
+            return answer
+        return (yield from attempt.answering())
 
     return guarded(LIB, original, begin, quick=_unless_beneath)
 

@@ -1,4 +1,4 @@
-"""websockets (15 and newer): its clients for asyncio, and its blocking ones (17 and newer).
+"""websockets (15 and newer): its clients for asyncio, and its blocking ones.
 
 The seam is where a client opens its connection, and the bytes that go over it. The opening handshake, redirects,
 extensions, pings and their clock, closing and its timeouts are the library's own, and run for real in a replay.
@@ -12,7 +12,7 @@ from types import ModuleType
 from timetracer_otel.base.patching import Undoable
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
-from timetracer_otel.libraries.websockets.private_names import ENTRY_POINTS, RELIED_UPON
+from timetracer_otel.libraries.websockets.private_names import BEFORE_17, ENTRY_POINTS, RELIED_UPON
 
 __all__ = ["disable_websockets", "enable_websockets", "plugin"]
 
@@ -24,7 +24,9 @@ def _patches(module: ModuleType) -> Sequence[Undoable]:
 
 
 def _missing(module: ModuleType) -> Iterable[str]:
-    return missing_names(RELIED_UPON[module.__name__])
+    from timetracer_otel.libraries.websockets.internals import connects_by_function
+
+    return missing_names(BEFORE_17 if connects_by_function(module) else RELIED_UPON[module.__name__])
 
 
 plugin: LibraryPlugin = LibraryPlugin(

@@ -7,7 +7,7 @@ from typing import Final
 
 from timetracer_otel.calls.refusals import EntryPoint
 
-__all__ = ["ENTRY_POINTS", "RELIED_UPON"]
+__all__ = ["BEFORE_17", "ENTRY_POINTS", "RELIED_UPON"]
 
 _ASYNC: Final = "websockets.asyncio.client"
 _BLOCKING: Final = "websockets.sync.client"
@@ -23,6 +23,7 @@ RELIED_UPON: Final[Mapping[str, Sequence[str]]] = {
         f"{_ASYNC}:parse_uri",
     ),
     _BLOCKING: (
+        f"{_BLOCKING}:ClientConnection.__init__",
         f"{_BLOCKING}:ClientConnection.handshake",
         f"{_BLOCKING}:reconnect.enable_tls",
         f"{_BLOCKING}:reconnect.open_connection",
@@ -30,6 +31,12 @@ RELIED_UPON: Final[Mapping[str, Sequence[str]]] = {
     ),
 }
 """By module."""
+BEFORE_17: Final[Sequence[str]] = (
+    f"{_BLOCKING}:ClientConnection.__init__",
+    f"{_BLOCKING}:ClientConnection.handshake",
+    *(f"{_BLOCKING}:connect({name})" for name in ("uri", "sock", "ssl", "additional_headers", "user_agent_header")),
+)
+"""Of the blocking client before 17, which is a function."""
 
 ENTRY_POINTS: Final[Mapping[str, Sequence[EntryPoint]]] = {
     _ASYNC: [(f"{_ASYNC}:connect.__await__ __aenter__ __aiter__",)],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, guarded_async
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.websocket.call import (
@@ -36,15 +38,24 @@ _opening: CallAbove[SocketSite] = CallAbove("websockets")
 """The blocking connection that is being opened."""
 
 
-def patches(module: ModuleType) -> list[Patch]:
+def patches(module: ModuleType) -> list[Undoable]:
     """The patches of one of the two clients."""
     connection = module.ClientConnection
-    if hasattr(module, "reconnect") and not hasattr(connection, "data_received"):
+    found: list[Undoable]
+    if internals.connects_by_function(module):
+        guard = guarded
+        found = [
+            Rebound(module.connect, _connect_by_function(module.connect)),
+            Patch(connection, "__init__", _connection_made),
+            Patch(connection, "handshake", _blocking_handshake),
+        ]
+    elif not hasattr(connection, "data_received"):
         guard = guarded
         found = [
             Patch(module.reconnect, "open_connection", _open_blocking),
             Patch(module.reconnect, "open_socket", _open_socket),
             Patch(module.reconnect, "enable_tls", _enable_tls),
+            Patch(connection, "__init__", _connection_made),
             Patch(connection, "handshake", _blocking_handshake),
         ]
     else:
@@ -148,37 +159,48 @@ def _open_blocking(original: Function) -> Function:
         def headers() -> Any:
             return lines_of(internals.handshake_lines(connecter, internals.protocol_of(connecter)))
 
-        site = SocketSite(_LIB, internals.uri_of(connecter), headers, AppStep(original), lambda value, _: value)
-        site.live = AppStep(_attempted, site, original, connecter, *args, **kwargs)
+        live = AppStep(original, connecter, *args, **kwargs)
+        site = SocketSite(_LIB, internals.uri_of(connecter), headers, live, lambda value, _: value)
         site.lend = partial(_opening.lend, site)
-        return _blocking(site, session)
+        return _blocking(site, session, lambda _: live)
 
     return guarded(_LIB, original, begin)
 
 
-class _Refused(NamedTuple):
-    """What a client of websockets makes of an answer that refuses the handshake. The call itself was answered."""
+def _connect_by_function(original: Function) -> Function:
+    """The blocking client before 17."""
 
-    error: Exception
+    def begin(session: BaseSession, uri: str, **options: Any) -> Flow:
+        connecter = internals.Connecter.of(uri, options)
+
+        def headers() -> Any:
+            return lines_of(internals.handshake_lines(connecter, internals.protocol_of(connecter)))
+
+        site = SocketSite(_LIB, uri, headers, AppStep(original, uri, **options), lambda value, _: value)
+        site.lend = partial(_opening.lend, site)
+
+        def again(far_end: FarEnd) -> AppStep:
+            parsed = connecter.ws_uri
+            sock = replay_socket(far_end, (parsed.host, parsed.port))
+            return AppStep(original, uri, **internals.on_socket(uri, options, sock))
+
+        return _blocking(site, session, again)
+
+    return guarded(_LIB, original, begin)
 
 
-def _attempted(site: SocketSite, original: Function, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return original(*args, **kwargs)
-    except Exception as error:
-        if site.exchange is None or site.exchange.head is None:
-            raise
-        return _Refused(error)
+def _blocking(site: SocketSite, session: BaseSession, again: Callable[[FarEnd], AppStep]) -> Flow:
+    """Open a connection.
 
-
-def _blocking(site: SocketSite, session: BaseSession) -> Flow:
+    Args:
+        site: The opening.
+        session: The current session.
+        again: How the library opens a connection to a socket of ours.
+    """
     with span_of(_LIB, site):
         value = yield from flow(site, session)
         if isinstance(value, FarEnd):
-            # The library opens a connection, to our socket.
-            value = yield from _opening.around(site, site.live)
-        if type(value) is _Refused:
-            return (yield raising(value.error))
+            value = yield from _opening.around(site, again(value))
     if conversation_of(value) is None:
         belongs(value, None)
     return value
@@ -202,15 +224,26 @@ def _enable_tls(original: Function) -> Function:
     return guarded(_LIB, original, begin, outside=True)
 
 
+def _connection_made(original: Function) -> Function:
+    """A connection is made, which begins to read from its socket at once, in a thread of its own."""
+
+    def begin(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> AppStep | None:
+        site = _opening.get()
+        if site is None:
+            return None
+        if site.far_end is not None:
+            belongs(connection, site.far_end)
+        elif site.exchange is not None:
+            belongs(connection, site.exchange)
+            sock, *others = args
+            return AppStep(original, connection, NotedSocket(sock, site.exchange), *others, **kwargs)
+        return None
+
+    return guarded(_LIB, original, begin, outside=True)
+
+
 def _blocking_handshake(original: Function) -> Function:
     def begin(session: BaseSession | None, connection: Any, *args: Any, **kwargs: Any) -> Noted | None:
-        site = _opening.get()
-        if site is not None and conversation_of(connection) is None:
-            if site.far_end is not None:
-                belongs(connection, site.far_end)
-            elif site.exchange is not None:
-                belongs(connection, site.exchange)
-                connection.socket = NotedSocket(connection.socket, site.exchange)
         return outcome(_LIB, connection, None, waits=False)
 
     return guarded(_LIB, original, begin, outside=True)

@@ -22,6 +22,8 @@ from timetracer_otel.types import BodySnapshot
 __all__ = ["TeedFile", "WireTap", "wire_pieces"]
 
 _DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_LONGEST_LINE_BYTES = 65536
+"""Behind so many bytes `http.client` and urllib3 take no line for one."""
 
 
 class _At(Enum):
@@ -107,6 +109,10 @@ class WireTap(BodyTap):
                 if end or line_ended:
                     self._end_line()
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Have a function called when the body ends."""
+        self._on_end = call
+
     def end_of_file(self) -> None:
         """The reader was told that nothing more will come."""
         if self.end is not None:
@@ -171,7 +177,7 @@ class WireTap(BodyTap):
             self._at = _At.SIZE
         else:
             digits = line.split(b";", 1)[0].strip()
-            if not digits or not _DIGITS.issuperset(digits):
+            if not digits or not _DIGITS.issuperset(digits) or len(line) > _LONGEST_LINE_BYTES:
                 self._at, self.bad_line = _At.BROKEN, line
                 self.finish(BodyEnd.FAILED, ValueError(f"a chunk's size is {line[:100]!r}"))
                 return

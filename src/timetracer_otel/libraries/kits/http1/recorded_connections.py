@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from email import errors
+from email.message import Message
 from typing import Any
 
-__all__ = ["RecordedConnection", "head_of"]
+__all__ = ["RecordedConnection", "head_of", "malformed_lines"]
 
 
 class RecordedConnection(io.RawIOBase):
@@ -54,10 +56,39 @@ def head_of(status: int, headers: Any, reply: dict[str, Any]) -> bytes:
     Args:
         status: Of the response.
         headers: Its exact lines.
-        reply: The extras of its event, with ``version`` and ``reason``.
+        reply: The extras of its event, with ``version`` and ``reason``, and ``malformed`` where it has such lines.
     """
     version = "HTTP/1.0" if reply.get("version") == 10 else "HTTP/1.1"
     lines = [f"{version} {status} {reply.get('reason') or ''}".encode("latin-1")]
+    before, behind = reply.get("malformed") or ((), ())
+    lines += map(_malformed_line, before)
     lines += [name + b": " + value for name, value in headers]
-    lines += [b"", b""]
+    lines += [*map(_malformed_line, behind), b"", b""]
     return b"\r\n".join(lines)
+
+
+def malformed_lines(message: Message) -> list[list[Any]]:
+    """The lines of a parsed head that are no headers: those before the headers, and those behind them.
+
+    A parser in Python's ``email`` skips a line without a name, and does not keep its text. At a line without a colon
+    it stops: that line and all behind it are the rest. What looks like a header there is given by name, so that it is
+    redacted as one.
+    """
+    before: list[Any] = []
+    behind: list[Any] = []
+    for defect in message.defects:
+        if isinstance(defect, errors.FirstHeaderLineIsContinuationDefect):
+            before.append(str(getattr(defect, "line", "")).rstrip("\r\n"))
+        elif isinstance(defect, errors.InvalidHeaderDefect):
+            behind.append(":")
+    rest = None if message.is_multipart() else message.get_payload()
+    if isinstance(rest, str):
+        for line in filter(None, rest.splitlines()):
+            name, colon, value = line.partition(":")
+            behind.append({name: value} if colon else line)
+    return [before, behind]
+
+
+def _malformed_line(line: Any) -> bytes:
+    text = line if isinstance(line, str) else ":".join(next(iter(line.items())))
+    return text.encode("latin-1", "replace")

@@ -10,6 +10,7 @@ from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits
 from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
+from timetracer_otel.libraries.kits.http1.recorded_connections import malformed_lines
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors
 from timetracer_otel.libraries.kits.urllib3.responses import (
     ResponseFacts,
@@ -41,6 +42,8 @@ class NotedBeneath(Site):
     _limits: BodyLimits = BodyLimits(0)
     _status = 0
     _response_headers: Sequence[tuple[Any, Any]] = ()
+    _malformed: list[list[Any]] | None = None
+    """Lines of the head of the response that are no headers."""
     _facts: tuple[Any, ...] | None = None
     """Of the response, as `ResponseFacts` has them."""
 
@@ -56,10 +59,17 @@ class NotedBeneath(Site):
             return f"its body comes from a {source_of(raw)}, not from http.client"
         self._status = original.status
         self._response_headers = list(original.msg.raw_items())
+        if original.msg.defects:
+            self._malformed = malformed_lines(original.msg)
         self._facts = response_facts(raw, original, self.rule, self.errors.recorded)
+        if original.status != 101:
+            self.received = tee(raw, original, self._limits, on_end)
+        return self.note_of(original)
+
+    def note_of(self, original: http.client.HTTPResponse) -> str | None:
+        """Why a response that was noted cannot be replayed; None where it can."""
         if original.status == 101:
             return "the connection was upgraded to another protocol"
-        self.received = tee(raw, original, self._limits, on_end)
         return None if self.received is not None else "somebody had read from its body before it could be noted"
 
     def original_of(self, raw: Any) -> http.client.HTTPResponse | None:
@@ -77,6 +87,8 @@ class NotedBeneath(Site):
         assert recording.returned_s is not None
         received = self.received
         facts = ResponseFacts(*self._facts).as_reply() if self._facts is not None else {}
+        if self._malformed is not None:
+            facts["malformed"] = self._malformed
         reply = {**facts, "head_ms": (recording.returned_s - recording.started_s) * 1000, **self.more_facts()}
         if received is not None:
             if received.faulted:

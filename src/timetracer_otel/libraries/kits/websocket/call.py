@@ -146,10 +146,14 @@ class SocketSite(Site):
         assert exchange is not None
         exchange.recording = recording
         recording.goes_on = True
-        noted = self._note(value, exchange)
+        noted = None if value is None else self._note(value, exchange)
         if exchange.ended_s is not None:
             recording.close(exchange.ended_s)
         return noted
+
+    def tells_answer(self, error: BaseException) -> bool:
+        """Whether a client that waits for the answer to the handshake has got one, which refuses it."""
+        return isinstance(error, Exception) and self.exchange is not None and self.exchange.head is not None
 
     def result(self, recording: Recording) -> EventResult:
         """The answer to the handshake, and the frames."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.constants import CONVERSATION
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -172,8 +173,11 @@ class FarEnd:
     def opens(self) -> None:
         """The handshake was done by others."""
         with self._lock:
-            self._begin_frames()
-            self._go_on()
+            try:
+                self._begin_frames()
+                self._go_on()
+            except Exception as error:
+                self._met(error)
 
     def accepted(self, key: bytes) -> list[tuple[bytes, bytes]]:
         """The header lines of the answer, for the key that the client has made this time."""
@@ -185,21 +189,17 @@ class FarEnd:
     def takes(self, data: bytes) -> None:
         """The client sends bytes."""
         with self._lock:
-            if self._over:
+            if self._over or (self._parser is None and not self._shakes_hands):
                 return
             try:
                 if self._parser is None:
-                    if self._shakes_hands:
-                        self._take_request(data)
+                    self._take_request(data)
                 else:
                     for frame in self._parser.feed(data):
                         self._take(frame)
-            except ReplayMismatchError as miss:
-                self.fails(miss)
-            except Exception as fault:
-                self.fails(refusal(self.lib, self.session, fault))
-            else:
                 self._go_on()
+            except Exception as error:
+                self._met(error)
 
     def leaves(self) -> None:
         """The client closes its side."""
@@ -241,10 +241,16 @@ class FarEnd:
                     if not self._looks:
                         self._looks = True
                         self._look_later(_LOOK_S)
-            except ReplayMismatchError as miss:
-                self.fails(miss)
-            except Exception as fault:
-                self.fails(refusal(self.lib, self.session, fault))
+            except Exception as error:
+                self._met(error)
+
+    def _met(self, error: Exception) -> None:
+        """There is no answer for what the client does, or a fault of ours."""
+        if isinstance(error, ReplayMismatchError):
+            self.fails(error)
+        else:
+            self.fails(refusal(self.lib, self.session, error))
+            faults.contain(f"{self.lib}.replay", error)
 
     def fails(self, miss: ReplayMismatchError) -> None:
         """There is no answer any more. The library sees a lost connection, and the app gets the miss."""
@@ -320,7 +326,7 @@ class FarEnd:
         kind, final, content = script.sent[0]
         recorded, present = _as_json(content, content_of(frame))
         return (kind, final) == (KINDS.get(frame.opcode), frame.final) and self.session.says_the_same(
-            script.event, recorded, present
+            script.event, {"said": recorded}, {"said": present}
         )
 
     def _compare(self, frame: Frame) -> None:
@@ -336,7 +342,7 @@ class FarEnd:
         if recorded_kind != kind or final != frame.final:
             raise self._refused(f"frame {number + 1} of the app is {kind}, and was {recorded_kind}")
         recorded, present = _as_json(content, now)
-        if not self.session.says_the_same(self._script.event, recorded, present):
+        if not self.session.says_the_same(self._script.event, {"said": recorded}, {"said": present}):
             raise self._refused(f"frame {number + 1} of the app is another one")
 
     @property

@@ -9,8 +9,9 @@ from typing import Any
 
 from wrapt import ObjectProxy
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded_objects import ReplayObject, judged
 from timetracer_otel.calls.whose_error import outside, raise_for_app
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.websocket.exchange import SocketExchange
 from timetracer_otel.libraries.kits.websocket.far_end import FarEnd, Lost
 
@@ -136,6 +137,12 @@ class _ReplaySocket(ReplayObject, socket.socket):
         timer.name = "timetracer-websocket"
         timer.start()
 
+    def _met_fault(self, miss: Exception) -> None:
+        # The library makes an error of its own of what this socket raises, and a thread of its own may read.
+        if isinstance(miss, ReplayMismatchError):
+            self._far_end.fails(miss)
+        self._theirs.close()
+
     def send(self, data: Any, *flags: Any) -> int:
         data = bytes(data)
         self._far_end.takes(data)
@@ -160,16 +167,29 @@ class _ReplaySocket(ReplayObject, socket.socket):
         if self._backlog:
             self._give()
 
+    # The next two are guards: a client expects no error of ours where it leaves, and a thread of its own would end by
+    # one. Who waits for a message gets the miss.
+
     def shutdown(self, how: int) -> None:
-        self._far_end.leaves()
-        with suppress(OSError):
-            super().shutdown(how)
+        try:
+            self._far_end.leaves()
+        except Exception as fault:
+            if judged(fault, self) is fault:
+                raise
+        finally:
+            with suppress(OSError):
+                super().shutdown(how)
 
     def close(self) -> None:
-        self._far_end.leaves()
-        with self._lock:
-            self._theirs.close()
-        super().close()
+        try:
+            self._far_end.leaves()
+        except Exception as fault:
+            if judged(fault, self) is fault:
+                raise
+        finally:
+            with self._lock:
+                self._theirs.close()
+            super().close()
 
     def __del__(self) -> None:
         # An app that forgets to close a socket hears of that one alone.
@@ -177,6 +197,10 @@ class _ReplaySocket(ReplayObject, socket.socket):
         finalize = getattr(super(), "__del__", None)
         if finalize is not None:
             finalize()
+
+    def pending(self) -> int:
+        # Of a connection by TLS, a client asks what is decrypted already.
+        return 0
 
     def getpeername(self) -> Any:
         return self._peer
