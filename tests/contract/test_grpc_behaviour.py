@@ -174,6 +174,9 @@ def test_each_answer_stands_behind_what_was_said_before(service: GrpcService, tm
         assert work() == found == (["<one>", "<two>"], [])
     (event,) = read_cassette(tmp_path / "x.msgpack").events
     assert [after for after, *_ in event.result.reply["messages"]] == [1, 2]
+    # The server's first word is the answer of a stream.
+    assert event.ended_ms is not None
+    assert event.duration_ms < event.ended_ms
 
 
 def test_the_deadline_of_a_call_holds_in_a_replay(service: GrpcService, tmp_path: Path) -> None:

@@ -329,6 +329,9 @@ def test_the_cassette_holds_the_frames_of_both_sides_in_their_order(
         talk(service.url + "/echo?item=tea", "twice x", more=1)
     (event,) = read_cassette(tmp_path / "x.msgpack").events
     assert (event.signature.method, event.result.status) == ("GET", 101)
+    # The handshake is its answer, and the frames come later.
+    assert event.ended_ms is not None
+    assert event.duration_ms < event.ended_ms
     assert event.signature.url == service.url + "/echo"
     assert event.signature.query == {"item": "tea"}
     assert event.call is not None

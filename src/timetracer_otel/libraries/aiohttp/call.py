@@ -176,6 +176,7 @@ class Hop(Site):
         self.request = self._handler = None
         if self.exchange is not None:
             # It ends with the connection.
+            recording.goes_on = True
             return value
         if opens:
             recording.not_replayable = "the connection was upgraded to another protocol"
