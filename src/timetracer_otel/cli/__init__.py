@@ -39,6 +39,7 @@ COMMANDS = (
     "audit",
     "scrub",
     "export",
+    "convert",
     "completion",
 )
 """Names of the commands, in the order of the help; each is a module of this package."""

@@ -6,24 +6,26 @@ import sys
 import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.base.printable import for_terminal
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.bad_input import CommandError, one_line
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from timetracer_otel.exchange import Exported
     from timetracer_otel.types import Cassette
 
-__all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run"]
+__all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run", "said", "write_whole", "writer_of"]
 
 HELP = "Write a cassette in another format."
 USAGE = "--to FORMAT CASSETTE|ID [-o FILE]"
 
 GROUP = "timetracer_otel_exporter"
-"""The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``."""
+"""The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``, or a
+`timetracer_otel.exchange.ExportFormat`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,18 +43,34 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.cli.naming import cassette_path
 
-    data = export(read_cassette(cassette_path(args.cassette, args.cassette_dir)))
+    made = said(export(read_cassette(cassette_path(args.cassette, args.cassette_dir))))
+    for line in made.left_out:
+        print(f"timetracer-otel: left out: {one_line(line)}", file=sys.stderr)
+    data = made.data
     if args.output is None or args.output == "-":
         sys.stdout.flush()
         if sys.stdout.isatty():
             data = for_terminal(data.decode("utf-8", "backslashreplace")).encode("utf-8")
         sys.stdout.buffer.write(data)
     else:
-        _write(Path(args.output), data)
+        write_whole(Path(args.output), data, "-o")
     return 0
 
 
-def _exporter(name: str) -> Callable[[Cassette], bytes]:
+def said(made: bytes | Exported) -> Exported:
+    """What an exporter made, with the account of what it left out. A plain function gives the bytes alone."""
+    from timetracer_otel.exchange import Exported
+
+    return Exported(made) if isinstance(made, bytes) else made
+
+
+def writer_of(exporter: Any) -> Callable[[Cassette], bytes | Exported]:
+    """The function of an exporter that says what it leaves out, where it has one."""
+    write: Callable[[Cassette], bytes | Exported] = getattr(exporter, "write", exporter)
+    return write
+
+
+def _exporter(name: str) -> Callable[[Cassette], bytes | Exported]:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
@@ -61,16 +79,25 @@ def _exporter(name: str) -> Callable[[Cassette], bytes]:
             f"Try: pip install timetracer-otel-exporter-{name}"
         )
     try:
-        export: Callable[[Cassette], bytes] = found[name].load()
+        return writer_of(found[name].load())
     except Exception as error:  # the import of another distribution may raise anything
         raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
-    return export
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, option: str) -> None:
+    """Write a file whole, or not at all.
+
+    Args:
+        path: The file.
+        data: What to write.
+        option: What names the file on the command line, for errors.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
     if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
         if path.is_dir():
-            raise CommandError(f"-o: {path} is a folder. Name a file.")
+            raise CommandError(f"{option}: {path} is a folder. Name a file.")
         path.write_bytes(data)
         return
     temporary = None
@@ -83,4 +110,4 @@ def _write(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise CommandError(f"-o: cannot write {path}: {error.strerror or error}. Name another file.") from error
+        raise CommandError(f"{option}: cannot write {path}: {error.strerror or error}. Name another file.") from error
