@@ -5,8 +5,6 @@ An exporter is an `ExportFormat` (or a function from a cassette to bytes) under 
 file: the commands ``export`` and ``convert`` do. All that stands here is safe from any thread.
 """
 
-# pyright: strict
-
 from __future__ import annotations
 
 import uuid
@@ -315,5 +313,5 @@ def _calls(number: int) -> str:
 
 
 def _reply(event: DependencyEvent) -> dict[str, Any]:
-    reply = event.result.reply
+    reply: Any = event.result.reply
     return reply if isinstance(reply, dict) else {}

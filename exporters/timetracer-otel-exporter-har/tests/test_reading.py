@@ -118,10 +118,8 @@ def test_an_encoding_that_nobody_knows_goes_and_is_said() -> None:
     headers = [{"name": "Content-Encoding", "value": "zz"}, {"name": "X", "value": "1"}]
     event, notes = only(entry(response={"headers": headers}))
     assert (data_of(event.result.body), dict(event.result.headers)) == (b"tea", {"x": "1"})
-    assert notes == [
-        "log.entries[0] GET https://shop.test/cart: the header Content-Encoding: zz is left out: "
-        "no encoder for it is installed"
-    ]
+    (note,) = notes
+    assert note.endswith("/cart: the header Content-Encoding: zz is left out: no encoder for it is installed")
 
 
 def test_text_has_the_charset_of_its_headers_again() -> None:
