@@ -216,6 +216,7 @@ $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
 	@$(BIN)/python -m pip install $(addprefix --constraint ,$(CONSTRAINTS)) \
 	  --group $(GROUP) $(if $(MYSQL_CONFIG),--group mysqlclient) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
 	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix --constraint ,$(CONSTRAINTS)) --group arq
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/beside --group beside
 	@touch $@
 
 # The project itself, as wheels: what is tested is what a user would install.

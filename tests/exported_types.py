@@ -25,6 +25,7 @@ CONTRACT = (
     "plugins",
     *(f"plugins.{library}_plugin" for library in ("aiohttp", "httpx", "redis", "requests", "sqlalchemy")),
     "testing",
+    "exchange",
     "pytest_plugin",
 )
 """The modules from which users import, below the package."""

@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms from the ground up; a module belongs to the longest name that fits. `READERS` have rules of their own."""
 
-READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",), "audit": ()}
+READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",), "audit": (), "exchange": ("report",)}
 """Rooms that only read what the others made, and which of each other they may import."""
 
 READERS_SEE = "session"

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 __all__ = [
+    "ANY_HTTP_CLIENT",
     "BAGGAGE_ENTRY",
     "CASSETTE_ATTRIBUTE",
     "CONVERSATION",
@@ -27,6 +28,10 @@ __all__ = [
     "TraceMode",
     "Uncaptured",
 ]
+
+ANY_HTTP_CLIENT: Final = "http"
+"""What stands in the place of a library in an HTTP call that was imported from a format which names no client. It
+answers the calls of any of them."""
 
 JOB: Final = "JOB"
 """What stands in the place of a method in the recording of a job, whose name is the path."""

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -287,12 +288,17 @@ def only_block(page: str, language: str) -> str:
     return text
 
 
-def test_the_exporter_of_the_page_exports() -> None:
-    names: dict[str, object] = {}
-    exec(only_block("docs/how-to-add-an-exporter.md", "python"), names)
-    export = names["export"]
-    assert callable(export)
-    assert export(checkout()).splitlines()[0] == b"http://127.0.0.1:8001/users/7"
+def test_the_exporters_of_the_page_export_and_import() -> None:
+    first, second = [text for kind, text in blocks("docs/how-to-add-an-exporter.md") if kind == "python"]
+    names: dict[str, Any] = {}
+    exec(first, names)
+    assert names["export"](checkout()).splitlines()[0] == b"http://127.0.0.1:8001/users/7"
+    exec(second, names)
+    made = names["export"].write(checkout())
+    assert made.data.splitlines()[0] == b"GET http://127.0.0.1:8001/users/7"
+    assert made.left_out
+    assert names["import_format"].recognises(made.data)
+    assert len(names["import_format"].read(made.data).cassette.events) == len(made.data.splitlines())
 
 
 def test_the_command_of_the_page_is_one(

@@ -28,7 +28,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.match.kept_heads import forget_above
 from timetracer_otel.types import Cassette, Scrubbing
 
-__all__ = ["Scrubbed", "scrub"]
+__all__ = ["Scrubbed", "redacted", "scrub"]
 
 _MOST_TIMES = 3
 
@@ -84,6 +84,16 @@ def scrub(path: str, config: TraceConfig, output: str | None = None) -> Scrubbed
     if changed or target != source:
         forget_above(source)
     return Scrubbed(path if target == source else target, changed, len(applied.secrets) if changed else 0)
+
+
+def redacted(cassette: Cassette, config: TraceConfig) -> Cassette:
+    """What the rules make of a recording that is in no file yet, as one that was imported.
+
+    Raises:
+        CassetteError: The recording cannot be encoded.
+    """
+    data = cassette_to_bytes(cassette)
+    return _settled(apply(partial(cassette_from_bytes, data, "imported"), config), config)
 
 
 def _settled(applied: Applied, config: TraceConfig) -> Cassette:

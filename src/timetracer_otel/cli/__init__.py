@@ -40,6 +40,7 @@ COMMANDS = (
     "audit",
     "scrub",
     "export",
+    "convert",
     "git-setup",
     "completion",
 )

@@ -5,25 +5,27 @@ from __future__ import annotations
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.base.printable import for_terminal
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.bad_input import CommandError, one_line
 from timetracer_otel.cli.output_file import write_output
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from timetracer_otel.exchange import Exported
     from timetracer_otel.types import Cassette
 
-__all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run"]
+__all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run", "said", "writer_of"]
 
 HELP = "Write a cassette in another format."
 USAGE = "--to FORMAT CASSETTE|ID [-o FILE]"
 
 GROUP = "timetracer_otel_exporter"
-"""The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``."""
+"""The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``, or a
+`timetracer_otel.exchange.ExportFormat`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.cli.naming import cassette_path
 
-    data = export(read_cassette(cassette_path(args.cassette, args.cassette_dir)))
+    made = said(export(read_cassette(cassette_path(args.cassette, args.cassette_dir))))
+    for line in made.left_out:
+        print(f"timetracer-otel: left out: {one_line(line)}", file=sys.stderr)
+    data = made.data
     if args.output is None or args.output == "-":
         sys.stdout.flush()
         if sys.stdout.isatty():
@@ -52,7 +57,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _exporter(name: str) -> Callable[[Cassette], bytes]:
+def said(made: bytes | Exported) -> Exported:
+    """What an exporter made, with the account of what it left out. A plain function gives the bytes alone."""
+    from timetracer_otel.exchange import Exported
+
+    return Exported(made) if isinstance(made, bytes) else made
+
+
+def writer_of(exporter: Any) -> Callable[[Cassette], bytes | Exported]:
+    """The function of an exporter that says what it leaves out, where it has one."""
+    write: Callable[[Cassette], bytes | Exported] = getattr(exporter, "write", exporter)
+    return write
+
+
+def _exporter(name: str) -> Callable[[Cassette], bytes | Exported]:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
@@ -61,7 +79,6 @@ def _exporter(name: str) -> Callable[[Cassette], bytes]:
             f"Try: pip install timetracer-otel-exporter-{name}"
         )
     try:
-        export: Callable[[Cassette], bytes] = found[name].load()
+        return writer_of(found[name].load())
     except Exception as error:  # the import of another distribution may raise anything
         raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
-    return export

@@ -1,4 +1,4 @@
-"""The file that ``-o`` names: it is whole, or it is as it was."""
+"""A file that a command line names: it is whole, or it is as it was."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from timetracer_otel.cli.bad_input import CommandError
 __all__ = ["write_output"]
 
 
-def write_output(path: Path, data: bytes) -> None:
+def write_output(path: Path, data: bytes, option: str = "-o") -> None:
     """Write a file in one step, for its owner alone.
+
+    Args:
+        path: The file.
+        data: What to write.
+        option: What names the file on the command line, for errors.
 
     Raises:
         CommandError: It cannot be written.
     """
     if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
         if path.is_dir():
-            raise CommandError(f"-o: {path} is a folder. Name a file.")
+            raise CommandError(f"{option}: {path} is a folder. Name a file.")
         path.write_bytes(data)
         return
     temporary = None
@@ -31,4 +36,4 @@ def write_output(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise CommandError(f"-o: cannot write {path}: {error.strerror or error}. Name another file.") from error
+        raise CommandError(f"{option}: cannot write {path}: {error.strerror or error}. Name another file.") from error

@@ -19,7 +19,7 @@ from timetracer_otel.base.ignore_rules import BOUND
 from timetracer_otel.base.settings import variable_kinds
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import CONVERSATION, BodyEnd, EventType, TraceMode, Uncaptured
+from timetracer_otel.constants import ANY_HTTP_CLIENT, CONVERSATION, BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.asked import Asked, asks_by_header
@@ -391,6 +391,8 @@ class ReplaySession(BaseSession):
         made = call if isinstance(call, RedactedCall) and call.signer is self._signer else self.redacted(call)
         found = self._decided(made, path)
         if found.event is None:
+            # What is near to it is looked for among the calls of the same client.
+            made = self._as_imported(made) or made
             attempt = _attempt(made, self._rules, partial(self._refused_by, made))
             raise self._missed(attempt, found.ambiguous, made.key, made.call.event_type)
         return found.event
@@ -522,6 +524,11 @@ class ReplaySession(BaseSession):
         event = self._equal(made, key, path)
         if event is not None:
             return _found((event if bindings.is_empty else bindings.given_back(event), (), ()))
+        imported = self._as_imported(made)
+        if imported is not None:
+            found = self._decided(imported, path)
+            if found.event is not None or found.ambiguous:
+                return found
         if self.fallback is None:
             return self._renamed(made, path) if bindings.is_on else _NOTHING
         other = self.fallback()
@@ -531,6 +538,15 @@ class ReplaySession(BaseSession):
             return Found(other._bindings.given_back(event))
         found = self._renamed(made, path) if bindings.is_on else _NOTHING
         return found if found.event is not None or found.ambiguous else other._decided(made_there, path)
+
+    def _as_imported(self, made: RedactedCall) -> RedactedCall | None:
+        """An HTTP call as the calls of imported recordings stand, which name no client; None where there are none."""
+        call = made.call
+        if call.event_type is not EventType.HTTP_CLIENT or call.lib == ANY_HTTP_CLIENT:
+            return None
+        if not self.holds_method(ANY_HTTP_CLIENT, call.method):
+            return None
+        return self.redacted(replace(call, lib=ANY_HTTP_CLIENT))
 
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""

@@ -1,26 +1,28 @@
-"""Cassettes as HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/): their HTTP calls, in order of start."""
+"""HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/) of the HTTP calls of a cassette, and cassettes of HAR."""
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from timetracer_otel.constants import EventType
+from timetracer_otel.exchange import Exported, ExportFormat, ImportFormat, calls_left_out
 from timetracer_otel_exporter_har._entries import entry, started_at
+from timetracer_otel_exporter_har._reading import read, recognises
 
 if TYPE_CHECKING:
     from timetracer_otel.types import Cassette
 
-__all__ = ["export"]
+__all__ = ["export", "import_format"]
 
 _NAME = "timetracer-otel-exporter-har"
 _PAGE = "request"
 
 
-def export(cassette: Cassette) -> bytes:
-    """The cassette's HTTP calls as a HAR file: JSON in UTF-8. Calls of other kinds are left out."""
+def _write(cassette: Cassette) -> Exported:
+    """The cassette's HTTP calls as a HAR file: JSON in UTF-8. Calls of other kinds are left out, which is said."""
     pages = _pages(cassette)
     events = sorted(cassette.events, key=lambda event: (event.start_offset_ms, event.eid))
     log = {
@@ -35,7 +37,21 @@ def export(cassette: Cassette) -> bytes:
         "comment": f"service {cassette.session.service}, env {cassette.session.env}",
     }
     # A lone surrogate in a text becomes its own JSON escape.
-    return json.dumps({"log": log}, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    data = json.dumps({"log": log}, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return Exported(data, tuple(_left_out(cassette)))
+
+
+def _left_out(cassette: Cassette) -> list[str]:
+    lines = calls_left_out(cassette, "HAR")
+    if cassette.request.path:
+        lines.append("headers, body and answer of the recorded request: HAR has a page, which is a title")
+    return lines
+
+
+export: Final = ExportFormat(_write, (".har",))
+"""Calling it gives the cassette's HTTP calls as a HAR file: JSON in UTF-8."""
+
+import_format: Final = ImportFormat(read, recognises, (".har",))
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlsplit
 
 from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.exchange import HttpCall
 from timetracer_otel.report import as_text, decode_body
 from timetracer_otel.types import BodySnapshot, header_pairs
 from timetracer_otel_exporter_har._cookies import request_cookies, response_cookies
@@ -64,7 +64,7 @@ def entry(event: DependencyEvent, recorded_at: str, page: str | None) -> dict[st
 
 
 def _timings(event: DependencyEvent) -> dict[str, float]:
-    wait = min(max(_head_ms(event), 0.0), event.duration_ms)
+    wait = HttpCall.of(event).head_ms
     return {
         "blocked": _UNKNOWN,
         "dns": _UNKNOWN,
@@ -76,37 +76,27 @@ def _timings(event: DependencyEvent) -> dict[str, float]:
     }
 
 
-def _head_ms(event: DependencyEvent) -> float:
-    """When the answer began: with its headers, else with its first chunk, else with its end."""
-    reply, body = event.result.reply, event.result.body
-    head_ms = reply.get("head_ms") if isinstance(reply, dict) else None
-    if isinstance(head_ms, float) and isfinite(head_ms):
-        return head_ms
-    return body.chunks[0][0] if body is not None and body.chunks else event.duration_ms
-
-
 def _request(event: DependencyEvent) -> dict[str, Any]:
-    signature = event.signature
+    call = HttpCall.of(event)
     headers = event.call.headers if event.call is not None else {}
     body = event.call.body if event.call is not None else None
-    query = [
-        (name, str(item))
-        for name, value in signature.query.items()
-        for item in (value if isinstance(value, list) else [value])
-    ]
     made: dict[str, Any] = {
-        "method": signature.method,
-        "url": (signature.url or "") + (f"?{urlencode(query, errors='surrogatepass')}" if query else ""),
-        "httpVersion": _http_version(event),
+        "method": call.method,
+        "url": call.url,
+        "httpVersion": call.http_version or "unknown",
         "cookies": request_cookies(headers.get("cookie", "")),
         "headers": _headers(headers),
-        "queryString": [{"name": name, "value": value} for name, value in query],
+        "queryString": [{"name": name, "value": value} for name, value in _query(call.url)],
         "headersSize": _UNKNOWN,
         "bodySize": _wire_size(body),
     }
     if body is not None and isinstance(body.data, bytes) and body.data:
         made["postData"] = _post_data(body.data, headers)
     return made
+
+
+def _query(url: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(url).query, keep_blank_values=True, errors="surrogatepass")
 
 
 def _post_data(data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -122,11 +112,11 @@ def _post_data(data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _response(event: DependencyEvent) -> dict[str, Any]:
-    result = event.result
+    result, call = event.result, HttpCall.of(event)
     made: dict[str, Any] = {
         "status": result.status or 0,
-        "statusText": _extra(event, "reason_phrase"),
-        "httpVersion": _http_version(event),
+        "statusText": call.reason,
+        "httpVersion": call.http_version or "unknown",
         "cookies": response_cookies(result.headers),
         "headers": _headers(result.headers),
         "content": _content(result.body, result.headers),
@@ -174,13 +164,3 @@ def _wire_size(body: BodySnapshot | None) -> int:
     if isinstance(body.data, bytes):
         return len(body.data)
     return body.size_bytes if body.size_bytes is not None else _UNKNOWN
-
-
-def _http_version(event: DependencyEvent) -> str:
-    return _extra(event, "http_version") or "unknown"
-
-
-def _extra(event: DependencyEvent, name: str) -> str:
-    reply = event.result.reply
-    value = reply.get(name, "") if isinstance(reply, dict) else ""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -158,10 +158,16 @@ class Answer:
         self.raised = bool(facts.get("raised"))
         self.waited = bool(facts.get("waited"))
         pieces = recorded.chunks()
-        if "frames" in facts:
+        headers = head[3] if head is not None else ()
+        is_chunked = "frames" in facts
+        if is_chunked:
             pieces = framed(pieces, facts["frames"])
-        has_length = any(name.lower() == b"content-length" for name, _ in (head[3] if head is not None else ()))
-        self.until_close = not has_length and "frames" not in facts
+        elif any(name.lower() == b"transfer-encoding" and value.lower() == b"chunked" for name, value in headers):
+            # Of an imported answer, nobody knows by which chunks it came.
+            is_chunked = True
+            pieces = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece] + [b"0\r\n\r\n"]
+        has_length = any(name.lower() == b"content-length" for name, _ in headers)
+        self.until_close = not has_length and not is_chunked
         self.pieces = pieces
         self.cursors: list[int] = facts.get("cursors") or [0] * len(pieces)
         self.end_cursor: int = facts.get("end_cursor", 0)
@@ -179,13 +185,15 @@ def answer_of(event: DependencyEvent, recorded: RecordedBody, request: Any) -> A
     head: Head | None = None
     far_end: FarEnd | None = None
     if not reply.get("unread"):
-        version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
+        # An imported answer may have come by HTTP/2 or 3. Its head has the form of HTTP/1.1 here.
+        version = reply["http_version"].removeprefix(b"HTTP/").partition(b".")
+        major, minor = (int(version[0]), int(version[2])) if version[0] == b"1" and version[2] else (1, 1)
         reason = reply["reason_phrase"].decode("utf-8", "surrogateescape")
         status, headers = event.result.status or 0, header_pairs(event.result.headers)
         far_end = FarEnd(event, recorded.session, shakes_hands=False) if CONVERSATION in reply else None
         if far_end is not None:
             headers = far_end.accepted(request.headers.get("Sec-WebSocket-Key", "").encode())
-        head = (int(version[0]), int(version[1])), status, reason, headers
+        head = (major, minor), status, reason, headers
     at_once = sent is not None and sent.end is not BodyEnd.COMPLETE
     return Answer(head, recorded, reply, peer, at_once, far_end)
 

@@ -56,10 +56,12 @@ def head_of(status: int, headers: Any, reply: dict[str, Any]) -> bytes:
     Args:
         status: Of the response.
         headers: Its exact lines.
-        reply: The extras of its event, with ``version`` and ``reason``, and ``malformed`` where it has such lines.
+        reply: The extras of its event, with ``version`` and ``reason``, and ``malformed`` where it has such lines. An
+            imported call has ``http_version`` and ``reason_phrase`` in the place of the first two, which are bytes.
     """
-    version = "HTTP/1.0" if reply.get("version") == 10 else "HTTP/1.1"
-    lines = [f"{version} {status} {reply.get('reason') or ''}".encode("latin-1")]
+    version = b"HTTP/1.0" if reply.get("version") == 10 or reply.get("http_version") == b"HTTP/1.0" else b"HTTP/1.1"
+    reason = (reply.get("reason") or "").encode("latin-1") if "reason" in reply else reply.get("reason_phrase", b"")
+    lines = [b"%b %d %b" % (version, status, reason)]
     before, behind = reply.get("malformed") or ((), ())
     lines += map(_malformed_line, before)
     lines += [name + b": " + value for name, value in headers]
