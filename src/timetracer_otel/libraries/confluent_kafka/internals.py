@@ -158,7 +158,7 @@ def report_of(error: Any, message: Any) -> dict[str, Any]:
 
 def message_of(report: Mapping[str, Any], topic: Any, key: Any, value: Any, headers: Any) -> Any:
     """The message of a delivery report."""
-    known = {
+    given: dict[str, Any] = {
         "topic": topic,
         "partition": report["partition"],
         "offset": report["offset"],
@@ -170,7 +170,7 @@ def message_of(report: Mapping[str, Any], topic: Any, key: Any, value: Any, head
         "latency": report["latency"],
         "leader_epoch": report["leader_epoch"],
     }
-    return cimpl.Message(**{name: each for name, each in known.items() if each is not None})
+    return cimpl.Message(**{name: each for name, each in given.items() if each is not None})
 
 
 def _bytes(value: Any) -> Any:

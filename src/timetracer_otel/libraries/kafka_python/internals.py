@@ -14,7 +14,7 @@ from inspect import signature
 from typing import Any, Final
 
 from kafka.consumer.group import KafkaConsumer
-from kafka.producer import kafka as producers
+from kafka.producer import kafka as _producer_module
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata, RecordMetadata
 from kafka.producer.kafka import KafkaProducer
 from kafka.structs import TopicPartition
@@ -44,11 +44,12 @@ __all__ = [
 LIB: Final = "kafka_python"
 ERROR_MODULES: Final = frozenset({"kafka"})
 CONSUMER: Final = KafkaConsumer
-PRODUCER: Final = KafkaProducer
+PRODUCER: Final[Any] = KafkaProducer
+_producers: Any = _producer_module
 _PAIR: Final = 2
 _LATER: Final = "_timetracer_later"
 _FIELDS: Final = tuple(name for name in RecordMetadata._fields if name not in ("topic", "topic_partition"))
-_TAKES_HEADERS: Final = "headers" in signature(KafkaProducer._serialize).parameters
+_TAKES_HEADERS: Final = "headers" in signature(PRODUCER._serialize).parameters
 """Before kafka-python 3: a serializer has nothing to do with headers."""
 
 
@@ -75,10 +76,10 @@ def made_without_broker(client: Any, configs: Mapping[str, Any]) -> None:
     config.update({name: value for name, value in configs.items() if name in config})
     client._closed = True
     client._metrics = None
-    wrapper = getattr(producers, "SerializeWrapper", None)
+    wrapper = getattr(_producers, "SerializeWrapper", None)
     if wrapper is not None and isinstance(client, KafkaProducer):
         for name in ("key_serializer", "value_serializer"):
-            if config[name] is not None and not isinstance(config[name], producers.Serializer):
+            if config[name] is not None and not isinstance(config[name], _producers.Serializer):
                 config[name] = wrapper(config[name])
     vars(client)[WITHOUT_BROKER] = True
 
@@ -201,7 +202,8 @@ def answered(producer: Any, topic: str, report: Report, after_s: float) -> Any:
     later = vars(producer).get(_LATER)
     if later is None:
         later = vars(producer)[_LATER] = _Later()
-    partition = TopicPartition(topic, report.fields["partition"] if report.fields else None)
+    number: Any = report.fields["partition"] if report.fields else None
+    partition = TopicPartition(topic, number)
     metadata = None
     if report.fields is not None:
         metadata = RecordMetadata(topic=topic, topic_partition=partition, **report.fields)
