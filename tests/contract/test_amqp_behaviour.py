@@ -101,11 +101,11 @@ def test_spans_are_those_of_a_bare_run(broker: RabbitMq, tmp_path: Path, when: s
 
 
 def test_cases_replay_in_another_process_under_another_hash_seed(broker: RabbitMq, tmp_path: Path) -> None:
-    program = Path(__file__).with_name("amqp_program.py")
+    program = Path(__file__).with_name("cases_program.py")
     relay = Relay(broker.port)
-    recorded = told_under_hash_seed(1, program, "record", str(tmp_path), relay.url, folder=tmp_path)
+    recorded = told_under_hash_seed(1, program, "amqp", "record", str(tmp_path), relay.url, folder=tmp_path)
     relay.stop()
-    replayed = told_under_hash_seed(2, program, "replay", str(tmp_path), relay.url, folder=tmp_path)
+    replayed = told_under_hash_seed(2, program, "amqp", "replay", str(tmp_path), relay.url, folder=tmp_path)
     assert replayed == recorded
 
 

@@ -20,7 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka  # type: ignore[import-untyped]
+import confluent_kafka.admin  # type: ignore[import-untyped]
 import grpc  # type: ignore[import-untyped]
 import httpx
 import oracledb
@@ -28,7 +28,8 @@ import psycopg2  # type: ignore[import-untyped]
 import pytest
 import redis
 import urllib3
-from confluent_kafka import Producer, SerializingProducer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import _AdminClientImpl
 from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -530,11 +531,11 @@ class InC:
 
     @staticmethod
     def confluent_kafka() -> None:
-        Producer({"bootstrap.servers": "127.0.0.1:9", "log_level": 0})
+        _AdminClientImpl({"bootstrap.servers": "127.0.0.1:9", "log_level": 0})
 
     @staticmethod
     def confluent_kafka_subclass() -> None:
-        SerializingProducer({"bootstrap.servers": "127.0.0.1:9", "log_level": 0})
+        AdminClient({"bootstrap.servers": "127.0.0.1:9", "log_level": 0})
 
     @staticmethod
     def oracledb() -> None:
@@ -571,11 +572,17 @@ def test_clients_that_connect_in_c_code_are_refused_where_python_asks(empty: Pat
 
 
 def _of_c_clients() -> list[Any]:
-    classes = grpc._channel._UnaryUnaryMultiCallable, oracledb.Connection, SerializingProducer  # type: ignore[attr-defined]
-    return [Curl, CurlMulti, Producer, confluent_kafka.Producer, *(dict(vars(cls)) for cls in classes)]
+    classes = grpc._channel._UnaryUnaryMultiCallable, oracledb.Connection, AdminClient  # type: ignore[attr-defined]
+    return [
+        Curl,
+        CurlMulti,
+        _AdminClientImpl,
+        confluent_kafka.cimpl._AdminClientImpl,
+        *(dict(vars(cls)) for cls in classes),
+    ]
 
 
-@pytest.mark.parametrize("client", ["psycopg2", "pycurl", "confluent_kafka"])
+@pytest.mark.parametrize("client", ["psycopg2", "pycurl"])
 def test_what_c_code_does_with_objects_from_before_and_without_a_span_is_not_seen(
     client: str, orders: Counted, upstream: Loopback, empty: Path
 ) -> None:
@@ -583,14 +590,11 @@ def test_what_c_code_does_with_objects_from_before_and_without_a_span_is_not_see
     if client == "psycopg2":
         connection = psycopg2.connect.__wrapped__(**orders.dsn)  # without OpenTelemetry's wrapper
         used, left = partial(orders.insert, connection), connection.close
-    elif client == "pycurl":
+    else:
         handle = Curl()
         handle.setopt(handle.URL, f"{upstream.url}/users/1")
         handle.setopt(handle.WRITEFUNCTION, lambda _: None)
         used, left = handle.perform, handle.close
-    else:
-        producer = Producer({"bootstrap.servers": "127.0.0.1:9", "log_level": 0})
-        used, left = partial(producer.produce, "orders", b"x"), producer.purge
     with replay(empty) as session:
         used()
     left()

@@ -84,7 +84,7 @@ def test_a_cursor_of_oracledb(connection: Any, found: str) -> None:
 
 
 def test_confluent_kafka() -> None:
-    of = "confluent_kafka.cimpl", "Producer.__init__", object()
+    of = "confluent_kafka.cimpl", "_AdminClientImpl.__init__", object()
     assert address(*of, {"bootstrap.servers": "a:9092,b:9092"}) == "a:9092,b:9092"
     assert address(*of, **{"bootstrap.servers": "a:9092"}) == "a:9092"
     assert address(*of, {}) == "the brokers that its settings name"

@@ -9,7 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from timetracer_otel.base.patching import Seams
-from timetracer_otel.incoming import aio_pika, arq, celery, django, dramatiq, flask, huey, pika, rq, starlette
+from timetracer_otel.incoming import (
+    aio_pika,
+    aiokafka,
+    arq,
+    celery,
+    confluent_kafka,
+    django,
+    dramatiq,
+    flask,
+    huey,
+    kafka_python,
+    pika,
+    rq,
+    starlette,
+)
 from timetracer_otel.session.header import note_distributions
 
 __all__ = ["install", "remove"]
@@ -17,6 +31,7 @@ __all__ = ["install", "remove"]
 _FRAMEWORKS: Sequence[Seams] = (
     *(*starlette.SEAMS, *flask.SEAMS, *django.SEAMS),
     *(*pika.SEAMS, *aio_pika.SEAMS),
+    *(*aiokafka.SEAMS, *confluent_kafka.SEAMS, *kafka_python.SEAMS),
     *(*celery.SEAMS, *rq.SEAMS, *dramatiq.SEAMS, *huey.SEAMS, *arq.SEAMS),
 )
 

@@ -9,14 +9,17 @@ from timetracer_otel.calls.functions import function_plugin
 from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.aio_pika import disable_aio_pika, enable_aio_pika
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
+from timetracer_otel.libraries.aiokafka import disable_aiokafka, enable_aiokafka
 from timetracer_otel.libraries.aiomysql import disable_aiomysql, enable_aiomysql
 from timetracer_otel.libraries.aiosqlite import disable_aiosqlite, enable_aiosqlite
 from timetracer_otel.libraries.asyncmy import disable_asyncmy, enable_asyncmy
 from timetracer_otel.libraries.asyncpg import disable_asyncpg, enable_asyncpg
 from timetracer_otel.libraries.botocore import disable_botocore, enable_botocore
+from timetracer_otel.libraries.confluent_kafka import disable_confluent_kafka, enable_confluent_kafka
 from timetracer_otel.libraries.django_orm import disable_django_orm, enable_django_orm
 from timetracer_otel.libraries.grpc import disable_grpc, enable_grpc
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
+from timetracer_otel.libraries.kafka_python import disable_kafka_python, enable_kafka_python
 from timetracer_otel.libraries.mysqlclient import disable_mysqlclient, enable_mysqlclient
 from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, enable_mysqlconnector
 from timetracer_otel.libraries.pika import disable_pika, enable_pika
@@ -46,6 +49,9 @@ __all__ = [
     "disable_httpx",
     "disable_mysqlclient",
     "disable_mysqlconnector",
+    "disable_aiokafka",
+    "disable_confluent_kafka",
+    "disable_kafka_python",
     "disable_pika",
     "disable_psycopg",
     "disable_psycopg2",
@@ -71,6 +77,9 @@ __all__ = [
     "enable_httpx",
     "enable_mysqlclient",
     "enable_mysqlconnector",
+    "enable_aiokafka",
+    "enable_confluent_kafka",
+    "enable_kafka_python",
     "enable_pika",
     "enable_psycopg",
     "enable_psycopg2",

@@ -1,10 +1,11 @@
-"""What a call to a database or to Redis is about, in a word or two: a table, a collection, a key."""
+"""What a call to a database, Redis or a broker is about, in a word or two: a table, a collection, a key, a topic."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from timetracer_otel.base import plugin_names
 from timetracer_otel.constants import EventType
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ _MOST_COMMANDS: Final = 3
 _LONGEST: Final = 60
 _MOST_SEARCHED: Final = 20_000
 """In so many characters at its beginning, the table of a statement is looked for."""
+
+_ADDRESSES: Final = ("topic", "exchange", "routing_key", "queue", "source", "destination")
+"""The fields that say where a message goes, or what of a broker is declared."""
 
 _NAME: Final = r"""((?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[\w$]+))*)"""
 _NOISE: Final = re.compile(r"/\*.*?\*/|--[^\n]*|'(?:[^']|'')*'", re.DOTALL)
@@ -50,7 +54,8 @@ _PATTERNS: Final = {
 
 def event_target(event: DependencyEvent) -> str:
     """The table of a statement, the collection of a MongoDB command, the key of a Redis command, or those of a
-    pipeline. Empty where the call has none, or is of another kind. Not yet `printable`.
+    pipeline; the topic, the queue, or the exchange with the routing key of a message. Empty where the call has none,
+    or is of another kind. Not yet `printable`.
     """
     args: Any = event.call.args if event.call is not None else None
     if event.event_type is EventType.DB_QUERY and isinstance(args, dict):
@@ -64,6 +69,8 @@ def event_target(event: DependencyEvent) -> str:
             more = f", {len(named) - _MOST_COMMANDS} more" if len(named) > _MOST_COMMANDS else ""
             return f"({', '.join(named[:_MOST_COMMANDS])}{more})" if named else ""
         return _short(args[1]) if len(args) > 1 else ""
+    if isinstance(args, dict) and plugin_names.group_of(event.signature.lib) == "messaging":
+        return _short(" ".join(filter(None, (_short(args.get(name)) for name in _ADDRESSES))))
     return ""
 
 

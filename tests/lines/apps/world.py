@@ -16,7 +16,6 @@ import urllib.request
 from contextlib import closing
 from typing import Any
 
-import confluent_kafka  # type: ignore[import-untyped]
 import grpc  # type: ignore[import-untyped]
 import httpx
 import oracledb
@@ -28,6 +27,7 @@ import requests
 import sqlalchemy as sa
 import tornado.httpclient
 import urllib3
+from confluent_kafka.admin import AdminClient  # type: ignore[import-untyped]
 from curl_cffi import requests as curl_requests
 
 from tests.lines._line import Lines
@@ -136,7 +136,7 @@ def by_tornado() -> Any:
 
 @LINES.add
 def by_confluent_kafka() -> Any:
-    return type(confluent_kafka.Producer({"bootstrap.servers": NOBODY, "log_level": 0})).__name__
+    return type(AdminClient({"bootstrap.servers": NOBODY, "log_level": 0})).__name__
 
 
 @LINES.add

@@ -86,14 +86,14 @@ def _of_url(url: str) -> str | None:
 
 
 def _confluent_kafka(_: ModuleType) -> list[Connector]:
-    # librdkafka connects in threads of its own as soon as the object is made.
+    # librdkafka connects in threads of its own as soon as the object is made. Producers and consumers have a plugin.
     def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         settings = args[1] if len(args) > 1 and isinstance(args[1], Mapping) else {}
         found = settings.get("bootstrap.servers") or settings.get("metadata.broker.list")
         found = found or kwargs.get("bootstrap.servers")
         return _text(found) if found else "the brokers that its settings name"
 
-    return [Connector(f"{name}.__init__", address) for name in ("Producer", "Consumer", "_AdminClientImpl")]
+    return [Connector(f"{name}.__init__", address) for name in ("_AdminClientImpl",)]
 
 
 def _awscrt_s3(_: ModuleType) -> list[Connector]:

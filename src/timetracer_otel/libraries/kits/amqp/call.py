@@ -13,11 +13,12 @@ from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import Recording, Site
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import job_source
-from timetracer_otel.constants import CapturePolicy, EventType
+from timetracer_otel.constants import EventType
 from timetracer_otel.current import is_decided
 from timetracer_otel.libraries.kits.amqp.said import CLOSES, Said
+from timetracer_otel.libraries.kits.messaging.told_later import MessageSite
 from timetracer_otel.match.leaves import mapped
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
 __all__ = ["Answers", "ConnectSite", "SentSite"]
@@ -72,7 +73,7 @@ class Heard:
     deliveries: list[tuple[int, Said]] = field(default_factory=list)
 
 
-class SentSite(Site):
+class SentSite(MessageSite):
     """A method that goes out.
 
     Args:
@@ -84,10 +85,6 @@ class SentSite(Site):
         session: The session that it belongs to.
     """
 
-    as_called = True
-    error_modules: frozenset[str] = frozenset()
-    """Packages whose exceptions may be rebuilt."""
-
     def __init__(
         self,
         lib: str,
@@ -97,43 +94,29 @@ class SentSite(Site):
         pause: Callable[[float], Any],
         session: BaseSession,
     ) -> None:
-        self.lib = lib
+        super().__init__(lib, url, live, pause)
         self.method = method
-        self.live: Any = live
-        self.pause: Any = pause
         self.marks_span = method.name == "Basic.Publish"
         self.heard = Heard()
-        self.recording: Recording | None = None
-        """Set when the method has gone out."""
         self.on_sent: Callable[[SentSite], object] | None = None
         """Told when the method has gone out in a recording."""
-        self._url = url
         self.keeps_deliveries = is_decided()
         """Whether what a consumer gets is a part of the session, and no request of a session of its own."""
         self._names = session.state(lib, QueueNames)
         if method.name == "Queue.Declare":
             self._names.declared(method.fields["queue"])
-        self._call: Call | None = None
-        self._too_long = 0
 
     @property
-    def address(self) -> str:
-        """The broker."""
-        return self._url
+    def message_bytes(self) -> int:
+        """The size of the body."""
+        return len(self.method.body or b"")
 
-    def observe(self, session: TraceSession) -> None:
-        """Keep what the app may change; leave out a message that has no room."""
-        body = self.method.body
-        call = copy.deepcopy(self.call())
-        if body is not None and not (len(body) <= session.limits.body_bytes and session.limits.take(len(body))):
-            self._too_long = len(body)
-            call.args.pop("body")
-        self._call = call
+    def without_message(self, call: Call) -> None:
+        """Take the body out of a call."""
+        call.args.pop("body")
 
-    def call(self) -> Call:
+    def stated(self) -> Call:
         """The method with its fields, the properties of the message, and its body."""
-        if self._call is not None:
-            return self._call
         method = self.method
         args = {name: value for name, value in method.fields.items() if name not in _LEFT_OUT}
         if _MADE_UP_TAG.fullmatch(str(args.get("consumer_tag"))):
@@ -144,8 +127,7 @@ class SentSite(Site):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The method has gone out. What the broker says comes later, unless that was waited for."""
-        self.live = None
-        self.recording = recording
+        super().returned(value, recording)
         if self.on_sent is not None:
             self.on_sent(self)
         else:
@@ -173,27 +155,16 @@ class SentSite(Site):
 
     def result(self, recording: Recording) -> EventResult:
         """What the broker said."""
-        config, heard = recording.session.config, self.heard
+        heard = self.heard
         said = [*heard.said, *(each for _, each in heard.deliveries)]
         problem = next((text for text in map(_problem, heard.said) if text is not None), None)
-        policy = config.store_response_body
-        size = sum(len(each.body or b"") for each in said)
         hidden = self._names.in_cassette
         made: dict[str, Any] = {"said": [hidden(each.as_list()) for each in heard.said]}
         if heard.deliveries:
             made["deliveries"] = [[after, *hidden(each.as_list())] for after, each in heard.deliveries]
-        limits = recording.session.limits
-        if self._too_long or not (size <= limits.body_bytes and limits.take(size)):
-            recording.not_replayable = f"its message {config.why_too_long(self._too_long or size)}"
-            made = {}
-        elif size and (policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and problem is None)):
-            recording.not_replayable = f"its messages were not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
+        if not self.keeps(recording, sum(len(each.body or b"") for each in said), problem):
             made = {}
         return EventResult(reply=made, error=problem)
-
-    def again(self) -> bool:
-        """True: the method is sent then."""
-        return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Answers:
         """What the broker said, for who gives it to the client."""
@@ -209,10 +180,6 @@ class SentSite(Site):
             [Said(*each) for each in reply["said"]],
             [(after, Said(*each)) for after, *each in reply.get("deliveries", ())],
         )
-
-    def rebuild_error(self, error: RecordedError) -> BaseException:
-        """What the client raised of its own accord."""
-        return rebuild_error(error, self.error_modules)
 
 
 def _problem(said: Said) -> str | None:

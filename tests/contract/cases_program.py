@@ -1,24 +1,24 @@
-"""Run in a process of its own, under a hash seed of its own: one side of the cases of clients of AMQP.
+"""Run in a process of its own, under a hash seed of its own: one side of the cases of clients of a broker.
 
-Usage: ``amqp_program.py record|replay FOLDER URL``; the broker is gone where it replays. Prints what was seen,
-as JSON.
+Usage: ``cases_program.py amqp|kafka record|replay FOLDER URL``; the broker is gone where it replays. Prints what was
+seen, as JSON.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.contract.amqp_cases import CASES
 from timetracer_otel import record, replay
 from timetracer_otel.session import ReplaySession
 
 
-def main(side: str, folder: Path, url: str) -> None:
+def main(protocol: str, side: str, folder: Path, url: str) -> None:
     seen: dict[str, Any] = {}
-    for case in CASES.cases:
+    for case in importlib.import_module(f"tests.contract.{protocol}_cases").CASES.cases:
         cassette = folder / f"{case.name}.msgpack"
         if side == "record":
             with record(cassette):
@@ -33,4 +33,4 @@ def main(side: str, folder: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4])

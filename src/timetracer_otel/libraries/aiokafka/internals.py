@@ -1,0 +1,142 @@
+"""aiokafka's objects as plain values and back.
+
+The only file with its private names, besides `private_names`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from inspect import signature
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.consumer import AIOKafkaConsumer
+from aiokafka.producer.producer import AIOKafkaProducer
+from aiokafka.structs import PartitionMetadata, RecordMetadata, TopicPartition
+
+from timetracer_otel.libraries.kits.kafka.call import Record, Report
+from timetracer_otel.libraries.kits.kafka.serialized import Serialized
+
+__all__ = [
+    "CLIENT",
+    "CONSUMER",
+    "ERROR_MODULES",
+    "LIB",
+    "PRODUCER",
+    "by_partition_again",
+    "error_of",
+    "future_of",
+    "given",
+    "has_started",
+    "know",
+    "partitions_of_topic",
+    "report_of",
+    "serialized",
+    "servers_of",
+]
+
+LIB: Final = "aiokafka"
+ERROR_MODULES: Final = frozenset({"aiokafka"})
+CLIENT: Final = AIOKafkaClient
+CONSUMER: Final = AIOKafkaConsumer
+PRODUCER: Final = AIOKafkaProducer
+_FIELDS: Final = ("partition", "offset", "timestamp", "timestamp_type", "log_start_offset")
+_TAKES_TOPIC: Final = "topic" in signature(AIOKafkaProducer._serialize).parameters
+"""Before aiokafka 0.13: a serializer has nothing to do with headers."""
+
+
+def servers_of(client: Any) -> Any:
+    """The brokers that an app names for a producer or a consumer."""
+    found = client.client if isinstance(client, AIOKafkaProducer) else client._client
+    return found._bootstrap_servers
+
+
+def has_started(producer: Any) -> bool:
+    """Whether a producer has started to send for real."""
+    return producer._sender.sender_task is not None
+
+
+def given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record | None:
+    """The message that an app gives to ``send``; None where the library raises at once."""
+
+    def send(
+        topic: Any,
+        value: Any = None,
+        key: Any = None,
+        partition: Any = None,
+        timestamp_ms: Any = None,
+        headers: Any = None,
+    ) -> Record | None:
+        if value is None and key is None:
+            return None
+        return Record(topic, key, value, headers or (), partition, timestamp_ms)
+
+    try:
+        return send(*args, **kwargs)
+    except TypeError:
+        return None
+
+
+def serialized(producer: Any, record: Record) -> tuple[Record, Serialized]:
+    """A message with the bytes of its key and value, and the same for the producer."""
+    made = Serialized()
+    topic, key, value, headers = record.topic, record.key, record.value, record.headers
+    args = (topic, key, value) if _TAKES_TOPIC else (key, value, headers or [])
+    pair = made.make(producer._serialize, *args)
+    if pair is not None:
+        record = record._replace(key=pair[0], value=pair[1])
+    return record, made
+
+
+def partitions_of_topic(producer: Any, topic: str) -> set[int] | None:
+    """The partitions of a topic, where a producer knows them."""
+    found: set[int] | None = producer._metadata.partitions_for_topic(topic)
+    return found
+
+
+def know(client: Any, topic: str, partitions: Iterable[int]) -> None:
+    """Let a client know the partitions of a topic, each of which has a leader."""
+    client.cluster._partitions.setdefault(
+        topic,
+        {
+            each: PartitionMetadata(topic=topic, partition=each, leader=0, replicas=[0], isr=[0], error=None)
+            for each in partitions
+        },
+    )
+
+
+def report_of(metadata: Any) -> dict[str, Any]:
+    """Where a message is. Without acknowledgements (``acks=0``) nobody knows it."""
+    return {} if metadata is None else {name: getattr(metadata, name) for name in _FIELDS}
+
+
+def error_of(future: Any) -> BaseException | None:
+    """What a future failed with. To ask the future itself would tell asyncio that the app knows of it."""
+    error: BaseException | None = future._exception
+    return error
+
+
+def future_of(producer: Any, topic: str, report: Report) -> Any:
+    """A future that is resolved when the loop runs next, and never where that was not known in the recording."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    if report.error is not None:
+        loop.call_soon(_set, future.set_exception, report.error, future)
+    elif report.fields is not None:
+        metadata = None
+        if report.fields:
+            partition = TopicPartition(topic, report.fields["partition"])
+            metadata = RecordMetadata(topic=topic, topic_partition=partition, **report.fields)
+        loop.call_soon(_set, future.set_result, metadata, future)
+    return future
+
+
+def _set(outcome: Any, value: Any, future: Any) -> None:
+    if not future.done():
+        outcome(value)
+
+
+def by_partition_again(found: Any) -> dict[TopicPartition, Any]:
+    """A mapping of partitions, from plain values."""
+    return {TopicPartition(topic, partition): value for topic, partition, value in found}

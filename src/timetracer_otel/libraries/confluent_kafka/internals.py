@@ -1,0 +1,257 @@
+"""confluent-kafka's objects as plain values and back, and its clients where there is no cluster.
+
+The only file with its private names, besides `private_names`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka import admin as _admin_module
+from confluent_kafka import cimpl
+
+from timetracer_otel.base.c_classes import can_be_changed
+from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.types import RecordedError
+
+__all__ = [
+    "CONSUMER",
+    "LIB",
+    "PRODUCER",
+    "Client",
+    "Known",
+    "client_of",
+    "error_again",
+    "exception_of",
+    "forget_all",
+    "kafka_error",
+    "known",
+    "made_error",
+    "message_of",
+    "metadata_again",
+    "of_offsets",
+    "of_partitions",
+    "offsets_again",
+    "packed_metadata",
+    "packed_offsets",
+    "report_of",
+    "unchangeable",
+    "with_default",
+    "without_broker",
+]
+
+LIB: Final = "confluent_kafka"
+PRODUCER: Final = cimpl.Producer
+CONSUMER: Final = cimpl.Consumer
+_admin: Any = _admin_module
+"""Its classes are exported, though not by name."""
+_SERVERS: Final = ("bootstrap.servers", "metadata.broker.list")
+_REPORTS: Final = ("on_delivery", "dr_cb")
+_EXCEPTION: Final = "cimpl:KafkaException"
+
+
+@dataclass(slots=True)
+class Client:
+    """What is noted of a producer or a consumer. Objects in C have no attributes of their own."""
+
+    servers: str = ""
+    on_delivery: Callable[..., Any] | None = None
+    """The function of the app for reports of messages that have none of their own."""
+    is_known: bool = True
+    """Whether it was made while the seams were in."""
+    polls: int = 0
+    """How often the app has polled or flushed."""
+    numbers: Any = field(default_factory=itertools.count)
+    """Numbers the reports."""
+
+
+Known = dict[int, Client]
+known: Final[Known] = {}
+"""By identity. Whoever is made at the same place later takes the entry; `forget_all` empties it when nobody notes."""
+
+
+def unchangeable(_: Any) -> list[str]:
+    """The classes whose methods cannot be replaced."""
+    return [f"confluent_kafka.cimpl:{each.__name__}" for each in (PRODUCER, CONSUMER) if not can_be_changed(each)]
+
+
+def forget_all() -> None:
+    """Forget all clients."""
+    known.clear()
+
+
+def client_of(made: Any) -> Client:
+    """What is noted of a client."""
+    found = known.get(id(made))
+    if found is None:
+        found = known[id(made)] = Client(is_known=False)
+    return found
+
+
+def _settings(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    given = args[0] if args and isinstance(args[0], Mapping) else kwargs.get("conf")
+    return {**(given if isinstance(given, Mapping) else {}), **{n: v for n, v in kwargs.items() if n != "conf"}}
+
+
+def with_default(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Client:
+    """What is to be noted of a client that is made with these arguments."""
+    settings = _settings(args, kwargs)
+    servers = next((str(settings[name]) for name in _SERVERS if settings.get(name)), "")
+    return Client(servers, next((settings[name] for name in _REPORTS if callable(settings.get(name))), None))
+
+
+def without_broker(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a client that reaches nobody: librdkafka connects to the brokers that it knows."""
+
+    def cut(settings: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in settings.items() if name not in _SERVERS}
+        return {"log_level": 0, **kept}
+
+    if args and isinstance(args[0], Mapping):
+        return (cut(args[0]), *args[1:]), dict(kwargs)
+    if isinstance(kwargs.get("conf"), Mapping):
+        return args, {**kwargs, "conf": cut(kwargs["conf"])}
+    return args, cut(kwargs)
+
+
+def kafka_error(error: Any) -> list[Any]:
+    """A ``KafkaError`` as plain values."""
+    return [error.code(), error.str(), error.fatal(), error.retriable(), error.txn_requires_abort()]
+
+
+def error_again(packed: Any) -> Any:
+    """The same the other way round."""
+    return None if packed is None else cimpl.KafkaError(*packed)
+
+
+def made_error(error: BaseException) -> RecordedError:
+    """An exception as a value. A ``KafkaException`` holds a ``KafkaError``."""
+    held = error.args[0] if isinstance(error, cimpl.KafkaException) and len(error.args) == 1 else None
+    if type(held) is not cimpl.KafkaError:
+        return record_error(error)
+    return RecordedError(_EXCEPTION, str(error), (tuple(kafka_error(held)),))
+
+
+def exception_of(error: RecordedError) -> BaseException:
+    """The same the other way round."""
+    if error.cls == _EXCEPTION and error.args and type(error.args[0]) is tuple:
+        made: BaseException = cimpl.KafkaException(error_again(error.args[0]))
+        return made
+    return rebuild_error(error, frozenset({"cimpl", "confluent_kafka"}))
+
+
+def report_of(error: Any, message: Any) -> dict[str, Any]:
+    """A delivery report as plain values. What of the message the app has given itself is left out."""
+    return {
+        "error": None if error is None else kafka_error(error),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "timestamp": list(message.timestamp()),
+        "latency": message.latency(),
+        "leader_epoch": message.leader_epoch(),
+        "has_headers": message.headers() is not None,
+    }
+
+
+def message_of(report: Mapping[str, Any], topic: Any, key: Any, value: Any, headers: Any) -> Any:
+    """The message of a delivery report."""
+    given: dict[str, Any] = {
+        "topic": topic,
+        "partition": report["partition"],
+        "offset": report["offset"],
+        "key": _bytes(key),
+        "value": _bytes(value),
+        "headers": [(name, _bytes(each)) for name, each in headers] if report["has_headers"] else None,
+        "error": error_again(report["error"]),
+        "timestamp": tuple(report["timestamp"]),
+        "latency": report["latency"],
+        "leader_epoch": report["leader_epoch"],
+    }
+    return cimpl.Message(**{name: each for name, each in given.items() if each is not None})
+
+
+def _bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
+
+
+def of_partitions(partitions: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    """The arguments of a method that names partitions."""
+    return {"partitions": [[each.topic, each.partition] for each in partitions]}
+
+
+def of_offsets(
+    message: Any = None, offsets: Any = None, asynchronous: Any = True, *, positions: Any = None, **_: Any
+) -> dict[str, Any]:
+    """The arguments of a method that commits offsets."""
+    named = offsets if offsets is not None else positions
+    if message is not None:
+        named = [cimpl.TopicPartition(message.topic(), message.partition(), message.offset() + 1)]
+    return {} if named is None else {"offsets": _packed(named), "asynchronous": bool(asynchronous)}
+
+
+def _packed(found: Any) -> Any:
+    return [[each.topic, each.partition, each.offset, each.metadata, _error(each.error)] for each in found]
+
+
+def packed_offsets(found: Any) -> Any:
+    """A list of partitions with their offsets, or None."""
+    return None if found is None else _packed(found)
+
+
+def offsets_again(packed: Any) -> Any:
+    """The same the other way round."""
+    if packed is None:
+        return None
+    made = []
+    for topic, partition, offset, metadata, error in packed:
+        each = cimpl.TopicPartition(topic, partition, offset)
+        if metadata is not None:
+            each.metadata = metadata
+        if error is not None:
+            each.error = error_again(error)
+        made.append(each)
+    return made
+
+
+def packed_metadata(found: Any) -> dict[str, Any]:
+    """What a cluster is, as plain values."""
+    return {
+        "cluster_id": found.cluster_id,
+        "controller_id": found.controller_id,
+        "orig_broker_id": found.orig_broker_id,
+        "orig_broker_name": found.orig_broker_name,
+        "brokers": [[each.id, each.host, each.port] for each in found.brokers.values()],
+        "topics": [
+            [each.topic, _error(each.error), [_packed_partition(one) for one in each.partitions.values()]]
+            for each in found.topics.values()
+        ],
+    }
+
+
+def _packed_partition(one: Any) -> list[Any]:
+    return [one.id, one.leader, list(one.replicas), list(one.isrs), _error(one.error)]
+
+
+def _error(error: Any) -> Any:
+    return None if error is None else kafka_error(error)
+
+
+def metadata_again(packed: Mapping[str, Any]) -> Any:
+    """The same the other way round."""
+    made = _admin.ClusterMetadata()
+    for name in ("cluster_id", "controller_id", "orig_broker_id", "orig_broker_name"):
+        setattr(made, name, packed[name])
+    for number, host, port in packed["brokers"]:
+        broker = made.brokers[number] = _admin.BrokerMetadata()
+        broker.id, broker.host, broker.port = number, host, port
+    for name, error, partitions in packed["topics"]:
+        topic = made.topics[name] = _admin.TopicMetadata()
+        topic.topic, topic.error = name, error_again(error)
+        for number, leader, replicas, isrs, problem in partitions:
+            one = topic.partitions[number] = _admin.PartitionMetadata()
+            one.id, one.leader, one.replicas, one.isrs = number, leader, replicas, isrs
+            one.error = error_again(problem)
+    return made

@@ -1,0 +1,320 @@
+"""Where confluent-kafka is patched: a producer sends, is polled, or asks something, and so does a consumer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from timetracer_otel.base.c_classes import InPlace
+from timetracer_otel.base.patching import Function, Undoable
+from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
+from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, raising
+from timetracer_otel.calls.noting import looked
+from timetracer_otel.libraries.confluent_kafka import internals
+from timetracer_otel.libraries.confluent_kafka.internals import LIB, Client
+from timetracer_otel.libraries.confluent_kafka.reports import Due, Producers
+from timetracer_otel.libraries.kits.kafka.asked import Asked, Asking
+from timetracer_otel.libraries.kits.kafka.call import AskedSite, ProduceSite, Record, Report, url_of
+from timetracer_otel.libraries.kits.kafka.consumers import begins_without_broker
+from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.types import RecordedError
+
+__all__ = ["patches"]
+
+_ANY_PARTITION: Final = -1
+
+
+class _AskedSite(AskedSite):
+    """A call whose errors hold a ``KafkaError``."""
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """What the client raised, as a value."""
+        return internals.made_error(error)
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """What the client raised."""
+        return internals.exception_of(error)
+
+
+def _topic(topic: Any = None, *_: Any, **__: Any) -> dict[str, Any]:
+    return {} if topic is None else {"topic": topic}
+
+
+def _positions(positions: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    return internals.of_offsets(positions=positions)
+
+
+_ASKING: Final = Asking(
+    LIB,
+    guarded,
+    time.sleep,
+    lambda client: internals.client_of(client).servers,
+    frozenset(),
+    _AskedSite,
+    InPlace,
+)
+_METADATA: Final = Asked("list_topics", "METADATA", _topic, internals.packed_metadata, internals.metadata_again)
+_OF_PRODUCERS: Final = (
+    _METADATA,
+    Asked("init_transactions", "INIT"),
+    Asked("begin_transaction", "BEGIN"),
+    Asked("send_offsets_to_transaction", "SEND_OFFSETS", _positions),
+)
+_OF_CONSUMERS: Final = (
+    _METADATA,
+    Asked("commit", "COMMIT_OFFSETS", internals.of_offsets, internals.packed_offsets, internals.offsets_again),
+    Asked("committed", "COMMITTED", internals.of_partitions, internals.packed_offsets, internals.offsets_again),
+    Asked(
+        "get_watermark_offsets",
+        "WATERMARKS",
+        lambda partition, *_, **__: internals.of_partitions([partition]),
+        lambda found: None if found is None else list(found),
+        lambda found: None if found is None else tuple(found),
+    ),
+)
+
+
+_ENDS: Final = (Asked("commit_transaction", "COMMIT"), Asked("abort_transaction", "ABORT"))
+"""These tell the app of the messages of the transaction as well."""
+
+
+def patches() -> Sequence[Undoable]:
+    """The patches of confluent-kafka."""
+    producer, consumer = internals.PRODUCER, internals.CONSUMER
+    return [
+        _Notes(),
+        *_ASKING.patches(producer, _OF_PRODUCERS),
+        *_ASKING.patches(consumer, _OF_CONSUMERS),
+        *(InPlace(producer, each.name, partial(_ending, each)) for each in _ENDS),
+        InPlace(producer, "__init__", partial(_making, False)),
+        InPlace(consumer, "__init__", partial(_making, True)),
+        InPlace(producer, "produce", _producing),
+        InPlace(producer, "poll", _polling),
+        *(InPlace(producer, name, _flushing) for name in ("flush", "close", "__exit__") if name in vars(producer)),
+        InPlace(producer, "__len__", _counting),
+        *(InPlace(producer, name, _refused) for name in ("produce_batch",) if name in vars(producer)),
+    ]
+
+
+class _Notes:
+    """What is noted of clients, which nobody keeps up to date when the seams are out."""
+
+    def apply(self) -> None:
+        """Begin."""
+
+    def undo(self) -> None:
+        """Forget it; harmless when repeated."""
+        internals.forget_all()
+
+
+def _making(consumes: bool, original: Function) -> Function:
+    """An app makes a client, which connects in threads of its own."""
+
+    def begin(session: BaseSession | None, client: Any, *args: Any, **kwargs: Any) -> Flow | AppStep | None:
+        noted = internals.with_default(args, kwargs)
+        internals.known[id(client)] = noted
+        if session is None:
+            return None
+        if consumes:
+            is_alone = begins_without_broker(LIB, session)
+        else:
+            is_alone = replays(LIB, session, lambda: url_of(noted.servers)) and not _adds(session)
+        if not is_alone:
+            return None
+        args, kwargs = internals.without_broker(args, kwargs)
+        return AppStep(original, client, *args, **kwargs)
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _adds(session: BaseSession) -> bool:
+    """Whether a replay makes calls for real that it has no answer of."""
+    return isinstance(session, ReplaySession) and session.recorder is not None
+
+
+class _Produce(ProduceSite):
+    """A message, of which a function of the app is told when it polls."""
+
+    as_called = False
+    # The function of the app is wrapped.
+
+    def __init__(self, client: Client, record: Record) -> None:
+        super().__init__(LIB, url_of(client.servers), record, None, time.sleep)
+        self._client = client
+        self._polls = client.polls
+
+    def reported(self, error: Any, message: Any) -> None:
+        """The library tells the app."""
+        fields = internals.report_of(error, message)
+        order = {"polls": self._client.polls - self._polls, "nth": next(self._client.numbers)}
+        self.told({**fields, **order}, problem=None if error is None else error.str())
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """What the client raised, as a value."""
+        return internals.made_error(error)
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """What the client raised."""
+        return internals.exception_of(error)
+
+
+def _producing(original: Function) -> Function:
+    """An app sends a message."""
+
+    def begin(
+        session: BaseSession,
+        producer: Any,
+        topic: Any,
+        value: Any = None,
+        key: Any = None,
+        partition: int = _ANY_PARTITION,
+        callback: Any = None,
+        on_delivery: Any = None,
+        timestamp: int = 0,
+        headers: Any = None,
+        **wrong: Any,
+    ) -> Flow | Noted | None:
+        if wrong:
+            return None
+        client = internals.client_of(producer)
+        is_answered = replays(LIB, session, lambda: url_of(client.servers))
+        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
+        record = Record(
+            topic, key, value, pairs, None if partition == _ANY_PARTITION else partition, timestamp or None
+        )
+        site = _Produce(client, record)
+        given = callback if callback is not None else on_delivery
+        tell = given if given is not None else client.on_delivery
+        named: dict[str, Any] = {"partition": partition, "timestamp": timestamp, "headers": headers}
+        if tell is not None or client.is_known:
+            # A producer of which nothing is known may have a function of its own, which ours would displace.
+            named["on_delivery"] = partial(_told, site, tell)
+        site.live = AppStep(original, producer, topic, value, key, **named)
+        steps = flow(site, session)
+        return _answered(steps, session, producer, record, tell) if is_answered else steps
+
+    return guarded(LIB, original, begin)
+
+
+def _told(site: _Produce, tell: Callable[..., Any] | None, error: Any, message: Any) -> Any:
+    looked("confluent_kafka.report", site.reported, error, message)
+    return None if tell is None else tell(error, message)
+
+
+def _answered(steps: Flow, session: Any, producer: Any, record: Record, tell: Any) -> Flow:
+    report = yield from steps
+    if isinstance(report, Report):
+        pending = session.state(LIB, Producers).of(producer)
+        fields = report.fields
+        if fields is None:
+            pending.waiting.append(Due(_NEVER, _NEVER, None))
+        else:
+            message = internals.message_of(fields, record.topic, record.key, record.value, record.headers)
+            error = internals.error_again(fields["error"])
+            give = partial(tell, error, message) if tell is not None else _nobody
+            pending.waiting.append(Due(pending.polls + fields["polls"], fields["nth"], give))
+    return None
+
+
+_NEVER: Final = 1 << 62
+
+
+def _nobody() -> None:
+    """Nobody is told."""
+
+
+def _polling(original: Function) -> Function:
+    """An app takes the reports that are there."""
+
+    def begin(session: BaseSession | None, producer: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        internals.client_of(producer).polls += 1
+        if not isinstance(session, ReplaySession):
+            return None
+        pending = session.state(LIB, Producers).of(producer)
+        if not pending.waiting:
+            return None
+        pending.polls += 1
+        return polled(pending, AppStep(original, producer, 0))
+
+    def polled(pending: Any, step: AppStep) -> Flow:
+        count = 0
+        while (due := pending.takes()) is not None:
+            count += 1
+            yield AppStep(due.give)
+        return count + (yield step)
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _flushing(original: Function) -> Function:
+    """An app waits for all reports."""
+
+    def begin(session: BaseSession | None, producer: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        internals.client_of(producer).polls += 1
+        if not isinstance(session, ReplaySession):
+            return None
+        pending = session.state(LIB, Producers).of(producer)
+        if not pending.waiting:
+            return None
+        pending.polls += 1
+        timeout = args[0] if args else kwargs.get("timeout", -1)
+        waits = not isinstance(timeout, (int, float)) or timeout < 0
+        return flushed(pending, waits, AppStep(original, producer, *args, **kwargs))
+
+    def flushed(pending: Any, waits: bool, step: AppStep) -> Flow:
+        while (due := pending.takes(all_of_them=waits)) is not None:
+            if due.give is not None:
+                yield AppStep(due.give)
+        left = yield step
+        return left + len(pending.waiting) if isinstance(left, int) and not isinstance(left, bool) else left
+
+    return guarded(LIB, original, begin, outside=True)
+
+
+def _ending(asked: Asked, original: Function) -> Function:
+    """A transaction ends."""
+
+    def begin(session: BaseSession, producer: Any, *args: Any, **kwargs: Any) -> Flow | Noted:
+        internals.client_of(producer).polls += 1
+        steps = flow(_ASKING.site(asked, producer, AppStep(original, producer, *args, **kwargs), {}), session)
+        if not isinstance(session, ReplaySession):
+            return steps
+        pending = session.state(LIB, Producers).of(producer)
+        pending.polls += 1
+        return told_first(pending, steps)
+
+    def told_first(pending: Any, steps: Flow) -> Flow:
+        while (due := pending.takes()) is not None:
+            yield AppStep(due.give)
+        return (yield from steps)
+
+    return guarded(LIB, original, begin)
+
+
+def _counting(original: Function) -> Function:
+    """An app asks how many messages are on their way."""
+
+    def begin(session: BaseSession, producer: Any) -> Flow | None:
+        if not isinstance(session, ReplaySession):
+            return None
+        waiting = session.state(LIB, Producers).of(producer).waiting
+        return counted(len(waiting), AppStep(original, producer)) if waiting else None
+
+    def counted(more: int, step: AppStep) -> Flow:
+        return more + (yield step)
+
+    return guarded(LIB, original, begin)
+
+
+def _refused(original: Function) -> Function:
+    """An app sends several messages by one call."""
+
+    def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow | None:
+        error = pass_or_refuse(
+            LIB, "produce_batch() of confluent-kafka is not captured.", "Send messages by produce().", session
+        )
+        return None if error is None else only(raising(error))
+
+    return guarded(LIB, original, begin)

@@ -1,0 +1,53 @@
+"""kafka-python (2.3 and later): what apps send to a Kafka cluster, and what becomes of it.
+
+The seam is where a producer is given a message, and what else it is asked. Serializers run for real in a replay, and
+partitioners do not. See ``docs/messaging.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.relied_upon import missing_names
+from timetracer_otel.libraries.kafka_python.private_names import RELIED_UPON
+from timetracer_otel.libraries.kits.kafka.form import FORM
+
+__all__ = ["disable_kafka_python", "enable_kafka_python", "plugin"]
+
+
+def _patches(module: ModuleType) -> Sequence[Any]:
+    from timetracer_otel.libraries.kafka_python.seams import patches
+
+    return patches()
+
+
+plugin: LibraryPlugin = LibraryPlugin(
+    name="kafka_python",
+    group="messaging",
+    modules=("kafka",),
+    patches=_patches,
+    check=lambda _: missing_names(RELIED_UPON),
+    form=FORM,
+    knows={"kafka-python": "2.3 to 3.0"},
+    instrumentors=("opentelemetry.instrumentation.kafka:KafkaInstrumentor",),
+)
+
+
+def enable_kafka_python() -> None:
+    """Let sessions record and replay what kafka-python's producers send, also those that exist already.
+
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own instrumentation of kafka-python on,
+    that is switched on too. Harmless when repeated, in any order with that instrumentation.
+
+    Raises:
+        PluginNotFoundError: kafka-python is not installed.
+    """
+    plugin.enable()
+
+
+def disable_kafka_python() -> None:
+    """Undo `enable_kafka_python`, and switch off OpenTelemetry's instrumentation if that switched it on."""
+    plugin.disable()

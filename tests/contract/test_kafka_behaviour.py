@@ -1,0 +1,301 @@
+"""What a user of Kafka sees besides the contract: spans, redaction, what a replay refuses, messages as requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import confluent_kafka
+import kafka
+import pytest
+
+from tests import forks
+from tests.children import ROOT, environment, instrumented_path, script, told_under_hash_seed
+from tests.contract.kafka_cases import AT
+from tests.contract.kafka_flavour import with_topics
+from tests.examples import drawn
+from tests.loopback import Loopback
+from tests.process._programs import cassettes
+from tests.servers.kafka import Kafka, needs_kafka
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+
+pytestmark = [pytest.mark.timeout(300), needs_kafka]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Kafka]:
+    """A broker for all tests here."""
+    server = Kafka()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def broker(shared: Kafka) -> Kafka:
+    """The same, with nothing in it."""
+    shared.forget()
+    with_topics(shared)
+    return shared
+
+
+def _messages(broker: Kafka, topic: str) -> list[bytes | None]:
+    """What is in a topic of one partition."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "test"})
+    partition = confluent_kafka.TopicPartition(topic, 0, 0)
+    _, end = consumer.get_watermark_offsets(partition, 10)
+    consumer.assign([partition])
+    found = [message.value() for message in consumer.consume(end, 10)] if end else []
+    consumer.close()
+    return found
+
+
+@pytest.mark.parametrize("when", ["before", "after", "seam"])
+def test_spans_are_those_of_a_bare_run(broker: Kafka, tmp_path: Path, when: str) -> None:
+    probe = ("-m", "tests.contract.kafka_telemetry_probe", str(tmp_path), when, broker.address)
+    done = forks.run(*probe, env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    def without(spans: Any, *names: str) -> Any:
+        return sorted(
+            (
+                span["name"],
+                span["kind"],
+                span["status"],
+                json.dumps({k: v for k, v in span["attributes"].items() if k not in names}, sort_keys=True),
+            )
+            for span in spans
+        )
+
+    assert found["recorded"]["seen"] == found["replayed"]["seen"]
+    assert without(found["recorded"]["spans"]) == without(found["bare"]["spans"])
+    assert without(found["replayed"]["spans"], "timetracer.replayed") == without(found["bare"]["spans"])
+    producers = [span for span in found["replayed"]["spans"] if span["kind"] == "PRODUCER"]
+    if when == "seam":
+        assert [span["name"] for span in found["bare"]["spans"]] == ["work"]
+    else:
+        assert len(producers) == 3
+        ids = {span["id"]: span["kind"] for span in found["recorded"]["spans"]}
+        sent = [span_id for method, span_id in found["events"] if method == "PRODUCE"]
+        assert [ids[span_id] for span_id in sent] == ["PRODUCER"] * 3
+        # OpenTelemetry's span of aiokafka has ended before the message is sent.
+        assert [span["attributes"].get("timetracer.replayed") for span in producers].count(True) == 2
+    assert found["left"] == []
+    assert found["instrumented"] == [when == "before"] * 3
+
+
+def test_cases_replay_in_another_process_under_another_hash_seed(broker: Kafka, tmp_path: Path) -> None:
+    program = Path(__file__).with_name("cases_program.py")
+    recorded = told_under_hash_seed(1, program, "kafka", "record", str(tmp_path), broker.address, folder=tmp_path)
+    broker.stop()
+    replayed = told_under_hash_seed(2, program, "kafka", "replay", str(tmp_path), broker.address, folder=tmp_path)
+    assert replayed == recorded
+
+
+def _send(client: str, broker: Kafka, value: bytes, **more: Any) -> None:
+    """Send one message to the topic ``one``, and wait until it is there."""
+    if client == "confluent_kafka":
+        producer = confluent_kafka.Producer({"bootstrap.servers": broker.address})
+        producer.produce("one", value, **more)
+        producer.flush()
+    elif client == "kafka_python":
+        with kafka.KafkaProducer(bootstrap_servers=broker.address) as other:
+            other.send("one", value, **more).get(10)
+    else:
+
+        async def send() -> None:
+            async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.address) as third:
+                await third.send_and_wait("one", value, **more)
+
+        asyncio.run(send())
+
+
+CLIENTS = ["aiokafka", "confluent_kafka", "kafka_python"]
+
+
+@pytest.mark.parametrize("client", drawn([CLIENTS], "clients of Kafka"))
+def test_secrets_are_in_no_cassette(broker: Kafka, tmp_path: Path, client: str) -> None:
+    headers = [("authorization", b"Bearer hush-1234"), ("shop", b"corner")]
+    with record(tmp_path / "x.msgpack"):
+        _send(client, broker, b'{"password": "hush-5678", "pot": 1}', headers=headers)
+    broker.stop()
+    data = (tmp_path / "x.msgpack").read_bytes()
+    assert b"hush" not in data
+    assert b"corner" in data
+    with replay(tmp_path / "x.msgpack") as session:
+        _send(client, broker, b'{"password": "hush-5678", "pot": 1}', headers=headers)
+    assert session.verdict().ok
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_was_not_sent_is_refused_and_does_not_go_out(broker: Kafka, tmp_path: Path, client: str) -> None:
+    with record(tmp_path / "x.msgpack"):
+        _send(client, broker, b"1")
+    miss = pytest.raises(ReplayMismatchError, match=rf"No recorded call matches: {client} PRODUCE")
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False, fail_on_unused=False), miss:
+        _send(client, broker, b"2")
+    assert _messages(broker, "one") == [b"1"]
+    with replay(tmp_path / "x.msgpack", live_plugins=["messaging"], fail_on_unused=False) as session:
+        _send(client, broker, b"3")
+    assert session.verdict().live == {client: 2 - (client == "confluent_kafka")}
+    assert _messages(broker, "one") == [b"1", b"3"]
+
+
+def test_a_producer_that_is_older_than_the_session_is_recorded_and_answered(broker: Kafka, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": broker.address, "on_delivery": lambda *args: seen.append(args[1].offset())}
+    )
+    with kafka.KafkaProducer(bootstrap_servers=broker.address) as other:
+        with record(tmp_path / "x.msgpack"):
+            producer.produce("one", b"1", on_delivery=lambda *args: seen.append(["own", args[1].offset()]))
+            producer.flush()
+            # Nothing is known of the settings of this producer: its function is called all the same.
+            producer.produce("one", b"2")
+            producer.flush()
+            seen.append(other.send("one", b"3").get(10).offset)
+        assert seen == [["own", 0], 1, 2]
+        seen.clear()
+        with replay(tmp_path / "x.msgpack") as session:
+            producer.produce("one", b"1", on_delivery=lambda *args: seen.append(["own", args[1].offset()]))
+            producer.flush()
+            seen.append(other.send("one", b"3").get(10).offset)
+            producer.produce("one", b"2")
+        assert seen == [["own", 0], 2]
+        assert session.verdict().ok
+    assert _messages(broker, "one") == [b"1", b"2", b"3"]
+
+
+def test_a_report_that_came_with_a_poll_comes_with_that_poll(broker: Kafka, tmp_path: Path) -> None:
+    def work() -> list[Any]:
+        seen: list[Any] = []
+        producer = confluent_kafka.Producer({"bootstrap.servers": broker.address, "linger.ms": 50})
+        producer.produce("one", b"1", on_delivery=lambda *args: seen.append(args[1].latency()))
+        seen.append(producer.poll(0))
+        while len(seen) == 1:
+            producer.poll(0.5)
+        return [*seen, len(producer)]
+
+    with record(tmp_path / "x.msgpack"):
+        recorded = work()
+    broker.stop()
+    with replay(tmp_path / "x.msgpack") as session:
+        assert work() == recorded
+    assert session.verdict().ok
+
+
+def test_batches_that_an_app_makes_are_counted_as_lost_and_refused(broker: Kafka, tmp_path: Path) -> None:
+    async def send() -> None:
+        async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
+            batch = producer.create_batch()
+            batch.append(key=None, value=b"1", timestamp=None)
+            await (await producer.send_batch(batch, "one", partition=0))
+
+    with record(tmp_path / "x.msgpack") as recording:
+        asyncio.run(send())
+    assert recording.to_cassette().stats.dropped == {"aiokafka calls that cannot be seen": 1}
+    miss = pytest.raises(ReplayMismatchError, match=r"send_batch\(\) of aiokafka is not captured")
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), miss:
+        asyncio.run(send())
+    assert _messages(broker, "one") == [b"1"]
+
+
+@pytest.mark.parametrize("client", drawn([CLIENTS], "consumers of Kafka in sessions"))
+def test_a_consumer_in_a_session_that_is_set_is_refused(broker: Kafka, tmp_path: Path, client: str) -> None:
+    async def start() -> None:
+        consumer = aiokafka.AIOKafkaConsumer("one", bootstrap_servers=broker.address)
+        try:
+            await consumer.start()
+        finally:
+            await consumer.stop()
+
+    make: dict[str, Callable[[], Any]] = {
+        "aiokafka": lambda: asyncio.run(start()),
+        "confluent_kafka": lambda: confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "x"}),
+        "kafka_python": lambda: kafka.KafkaConsumer("one", bootstrap_servers=broker.address),
+    }
+    with record(tmp_path / "x.msgpack"):
+        pass
+    miss = pytest.raises(ReplayMismatchError, match=f"A consumer of {client} is not captured in a session")
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False), miss:
+        make[client]()
+
+
+def _consume(kind: str, broker: str, upstream: str, count: int, **changes: str) -> tuple[list[str], str]:
+    """What a consumer told, and its log."""
+    env = environment(_DISTRIBUTIONS, OTEL_TRACES_EXPORTER="none", **changes)
+    env |= {"PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
+    done = forks.run(
+        "-m", "tests.contract.kafka_consumers", kind, broker, upstream, str(count), env=env, cwd=ROOT, turn=0
+    )
+    return done.stdout.splitlines(), done.stderr
+
+
+_DISTRIBUTIONS = {"httpx", "aiokafka", "confluent_kafka", "kafka"}
+_HEADERS: list[tuple[str, str | bytes | None]] = [("try", b"1"), ("shop", b"corner"), ("raw", b"\xff\x00")]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    drawn(
+        [["aiokafka", "aiokafka-many"], ["confluent", "confluent-many"], ["kafka-python", "kafka-python-many"]],
+        "consumers of Kafka",
+    ),
+)
+def test_a_message_is_a_request_of_its_own_and_verify_gives_it_again(
+    broker: Kafka, tmp_path: Path, kind: str
+) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.address})
+    for user in (1, 2):
+        producer.produce("orders", json.dumps({"user": user}), key=f"k{user}", headers=_HEADERS)
+    producer.produce("done", b"made")
+    producer.flush()
+    folder = tmp_path / "cassettes"
+    with Loopback() as upstream:
+        settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)}
+        told, log = _consume(kind, broker.address, upstream.url, 2, **settings)
+        headers = repr(dict(_HEADERS))
+        expected = [
+            f"order {n} of {f'k{n}'.encode()!r} with {headers} is of {who}" for n, who in ((1, "Ada"), (2, "Ada"))
+        ]
+        assert told == expected, log
+    broker.stop()
+    found = cassettes(folder)
+    messages = sorted(
+        (each for each in found if each.request.method == "MESSAGE"), key=lambda each: str(each.request.body)
+    )
+    assert [each.request.path for each in messages] == ["orders"] * 2, [str(each.request) for each in found]
+    assert [json.loads(each.request.body.data)["user"] for each in messages] == [1, 2]  # type: ignore[union-attr]
+    for number, each in enumerate(messages):
+        lines = {name: each.request.headers[name] for name in ("kafka-partition", "kafka-offset")}
+        assert lines == {"kafka-partition": "json:0", "kafka-offset": f"json:{number}"}
+        assert int(each.request.headers["kafka-timestamp"].removeprefix("json:")) > AT
+        assert (each.request.headers["kafka-key"], each.request.headers["shop"]) == (f"k{number + 1}", "corner")
+        assert [event.signature.method for event in each.events] == ["GET", "PRODUCE", "COMMIT_OFFSETS"]
+    others = [each for each in found if each.request.method != "MESSAGE"]
+    assert [each.request.method for each in others] == [""] * len(others)
+    env = environment(_DISTRIBUTIONS, OTEL_TRACES_EXPORTER="none")
+    env |= {"PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
+    command = (sys.executable, "-m", "tests.contract.kafka_consumers", kind, broker.address, upstream.url, "2")
+    done = forks.run(
+        script("timetracer-otel"), "verify", str(folder), "--", *command, env=env, cwd=ROOT, loaded="tool"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("passed    MESSAGE orders") == 2, done.stdout
+
+
+def test_show_names_the_topic(broker: Kafka, tmp_path: Path) -> None:
+    with record(tmp_path / "x.msgpack"):
+        _send("confluent_kafka", broker, b"1")
+    assert [event.call.args["topic"] for event in read_cassette(tmp_path / "x.msgpack").events if event.call] == [
+        "one"
+    ]
+    done = forks.run(script("timetracer-otel"), "show", str(tmp_path / "x.msgpack"), env=os.environ, loaded="tool")
+    assert "confluent_kafka PRODUCE one" in done.stdout, done.stdout
