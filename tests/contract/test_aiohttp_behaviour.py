@@ -23,8 +23,10 @@ from tests.contract.http_redaction import HttpRedaction
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
+from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.libraries.aiohttp.answer import _Transport
 from timetracer_otel.libraries.aiohttp.call import Hop
 from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
 from timetracer_otel.session import ReplaySession
@@ -433,6 +435,27 @@ def test_a_fault_where_the_body_of_a_new_call_is_written_is_a_miss(
         replay(path, record_mode="new_episodes", fail_on_miss=False),
         pytest.raises(ReplayMismatchError, match="a fault of ours"),
     ):
+        FLAVOUR.run(run)
+
+
+def test_a_fault_where_a_replay_takes_the_request_is_a_miss(
+    upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(f: AiohttpFlavour) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"tea"
+
+        async with f.open() as session:
+            await session.call("POST", "/echo", content=pieces(), timeout={"total": 40})
+
+    def broken(self: Any, data: Any) -> None:
+        raise RuntimeError("a bug of ours")
+
+    with record(path):
+        FLAVOUR.run(run)
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(_Transport, "write", guarded_method(broken))
+    with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError, match="a fault of ours"):
         FLAVOUR.run(run)
 
 

@@ -279,6 +279,7 @@ def test_what_an_app_makes_anew_in_later_messages_is_bound(service: GrpcService,
     [(ReplaySession, "upcoming"), (Script, "sent"), (Script, "ends"), (AsyncAnswer, "_changes"), (Script, "ready")],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_fault_of_ours_ends_what_waits_for_a_call(
     service: GrpcService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str
 ) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from aiohttp import ClientRequest, StreamReader
 from aiohttp.abc import AbstractStreamWriter
@@ -240,12 +241,23 @@ class _Pool(ReplayObject, called=("_release",)):
 
 
 class _Transport(ReplayObject, asyncio.Transport):
-    """Takes what the client sends."""
+    """Takes what the client sends.
 
-    def __init__(self, peer: dict[str, Any]) -> None:
+    Args:
+        peer: What is known of the other end.
+        handler: Whoever waits for it gets the miss where a fault of ours strikes here.
+    """
+
+    def __init__(self, peer: dict[str, Any], handler: Any = None) -> None:
         super().__init__()
         self._peer = peer
+        self._handler = None if handler is None else ref(handler)
         self._closing = False
+
+    def _met_fault(self, miss: Exception) -> None:
+        handler = None if self._handler is None else self._handler()
+        if handler is not None:
+            handler.set_exception(miss)
 
     def write(self, data: Any) -> None: ...
 
@@ -304,7 +316,9 @@ class _ReplayHandler(_PeerlessHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, asks_first: bool) -> None:
         super().__init__(loop)
         far_end = answer.far_end
-        self.transport = _Transport(answer.peer) if far_end is None else replay_transport(far_end, self, answer.peer)
+        self.transport = (
+            _Transport(answer.peer, self) if far_end is None else replay_transport(far_end, self, answer.peer)
+        )
         self._answer = answer
         self._asks_first = asks_first
         self._begun = False
