@@ -89,7 +89,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     else:
         # Replacing a symbolic link would make it a file. The file that it points to is replaced instead.
         target = os.path.realpath(path) if os.path.islink(path) else path
-        if isinstance(session, TraceSession) and session.config.record_mode is RecordMode.ALL:
+        if isinstance(session, TraceSession) and session.config.record_mode.is_anew:
             session.rerecorded = made = _rerecorded(cassette, target)
             # Where the age counts, the file must say that it was made anew.
             if made is not None and made.is_same and not config.max_age:
