@@ -685,3 +685,36 @@ def test_a_marked_test_warns_of_a_cassette_that_is_too_old(pytester: pytest.Pyte
         ["*UserWarning: *test_users.msgpack was recorded * days ago, and TIMETRACER_MAX_AGE is 30d.*"]
     )
     assert any("CassetteTooOldError: " in line for line in errors(result))
+
+
+@pytest.mark.parametrize("mode", ["all", "rewrite"])
+def test_what_a_new_recording_changed_stands_in_the_summary(
+    pytester: pytest.Pytester, upstream: Loopback, mode: str
+) -> None:
+    test = suite(
+        pytester,
+        upstream,
+        """
+        import httpx
+
+        def test_echo(timetracer_session):
+            httpx.get("URL/users/1")
+            httpx.post("URL/echo", json={"amount": 1})
+        """,
+    )
+    run(pytester).assert_outcomes(passed=1)
+    test.write_text(test.read_text().replace('"amount": 1', '"amount": 2'))
+    result = run(pytester, f"--timetracer-record-mode={mode}")
+    result.assert_outcomes(passed=1)
+    at = next(
+        at for at, line in enumerate(result.outlines) if "was recorded anew: 1 call of 2 stays as it was" in line
+    )
+    assert [line.replace(upstream.url, "URL") for line in result.outlines[at + 1 : at + 8]] == [
+        "",
+        "changed",
+        "  #2 httpx POST URL/echo",
+        "      request body $.amount: 1 -> 2",
+        "      body $.amount: 1 -> 2",
+        "",
+        "1 changed",
+    ]

@@ -143,7 +143,7 @@ def _ordered(pairing: Pairing, events: list[DependencyEvent]) -> list[Dependency
 
 def _overlap(one: DependencyEvent, other: DependencyEvent) -> bool:
     first, second = sorted((one, other), key=lambda event: event.start_offset_ms)
-    return second.start_offset_ms < first.start_offset_ms + first.duration_ms
+    return second.start_offset_ms < first.end_offset_ms
 
 
 def _set_starts(

