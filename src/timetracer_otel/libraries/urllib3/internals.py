@@ -250,11 +250,13 @@ def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> OurSte
     """The step by which a connection does what it did before this error: it warns, makes a context, and remembers
     that it did not learn which protocols the server has. None where none of this is done.
     """
+    without_server = isinstance(error, (NewConnectionError, ConnectTimeoutError))
+    if without_server and isinstance(connection.sock, StandIn):
+        # The server had closed the connection that was kept, which nobody can see in a replay.
+        connection.close()
     if pool.scheme != "https" or pool.proxy is not None or connection.sock is not None:
         return None
-    if not _connects_by_urllib3(connection):
-        return None
-    return OurStep(_in_vain, connection, isinstance(error, (NewConnectionError, ConnectTimeoutError)))
+    return OurStep(_in_vain, connection, without_server) if _connects_by_urllib3(connection) else None
 
 
 def _in_vain(connection: Any, without_server: bool) -> None:
