@@ -3,6 +3,10 @@
 A pool's ``urlopen`` takes a connection, asks a proxy for a tunnel where one is needed (``_prepare_proxy``), and makes
 one attempt by ``_make_request``. Since 2.0 that gives urllib3's own response, whose body it has read where the app
 asked for that (``preload_content``); before, it gave the one of `http.client`.
+
+A connection opens its socket by ``_new_conn``. For TLS its ``connect`` makes a context by ``create_urllib3_context``,
+unless it was given one, and shakes hands by ``ssl_wrap_socket``; both are names of ``urllib3.connection``. It reads
+answers by the `http.client` class in its ``response_class``.
 """
 
 from __future__ import annotations
