@@ -1,8 +1,8 @@
 """urllib3 (1.26 and 2.x): the attempts of its pools, one by one.
 
 The seam is ``HTTPConnectionPool._make_request``, once for each attempt: retries, redirects, pooling and decoding run
-for real in a replay. What a library above urllib3 asks through it is that library's call, where it has a plugin
-(requests).
+for real in a replay, and so does the attempt, over what stands for its socket. What a library above urllib3 asks
+through it is that library's call, where it has a plugin (requests).
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 A pool's ``urlopen`` takes a connection, asks a proxy for a tunnel where one is needed (``_prepare_proxy``), and makes
 one attempt by ``_make_request``. Since 2.0 that gives urllib3's own response, whose body it has read where the app
 asked for that (``preload_content``); before, it gave the one of `http.client`.
+
+A connection opens its socket by ``_new_conn``. For TLS its ``connect`` makes a context by ``create_urllib3_context``,
+unless it was given one, and shakes hands by ``ssl_wrap_socket``; both are names of ``urllib3.connection``. It reads
+answers by the `http.client` class in its ``response_class``.
 """
 
 from __future__ import annotations
@@ -250,11 +254,13 @@ def connects_in_vain(pool: Any, connection: Any, error: BaseException) -> OurSte
     """The step by which a connection does what it did before this error: it warns, makes a context, and remembers
     that it did not learn which protocols the server has. None where none of this is done.
     """
+    without_server = isinstance(error, (NewConnectionError, ConnectTimeoutError))
+    if without_server and isinstance(connection.sock, StandIn):
+        # The server had closed the connection that was kept, which nobody can see in a replay.
+        connection.close()
     if pool.scheme != "https" or pool.proxy is not None or connection.sock is not None:
         return None
-    if not _connects_by_urllib3(connection):
-        return None
-    return OurStep(_in_vain, connection, isinstance(error, (NewConnectionError, ConnectTimeoutError)))
+    return OurStep(_in_vain, connection, without_server) if _connects_by_urllib3(connection) else None
 
 
 def _in_vain(connection: Any, without_server: bool) -> None:
