@@ -61,6 +61,8 @@ __all__ = [
 _VERSIONS: dict[Any, str] = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 """The numbers that `http.client` and urllib3 have for versions."""
 _LENGTH = b"content-length"
+_MOST_NAMED = 20
+"""How many calls are named one by one."""
 _NO_BODY_STATUSES = frozenset({204, 304})
 _SIGNER = Signer(Redactor("off"))
 
@@ -302,7 +304,9 @@ def calls_left_out(cassette: Cassette, name: str) -> list[str]:
         f"the messages of {number} WebSocket{'s' * (number != 1)} of {lib}: {name} holds the handshake alone"
         for lib, number in sorted(talks.items())
     ]
-    lines += [f"the error of {what}: {name} has no errors" for what in failed]
+    lines += [f"the error of {what}: {name} has no errors" for what in failed[:_MOST_NAMED]]
+    if len(failed) > _MOST_NAMED:
+        lines.append(f"the errors of {len(failed) - _MOST_NAMED} more calls: {name} has no errors")
     if cassette.logs:
         lines.append(f"{len(cassette.logs)} log record{'s' * (len(cassette.logs) != 1)}: {name} has none")
     return lines

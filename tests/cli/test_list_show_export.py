@@ -183,7 +183,8 @@ def test_a_closed_pipe_is_no_fault(tmp_path: Path) -> None:
 def test_export_writes_what_the_exporter_gives(run: Run, stored: str, tmp_path: Path) -> None:
     to_output = run("export", "--to", "har", stored)
     to_file = run("export", "--to", "har", stored, "-o", "checkout.har")
-    assert (to_file.returncode, to_file.stdout, to_file.stderr) == (0, "", "")
+    assert (to_file.returncode, to_file.stdout, to_file.stderr) == (0, "", to_output.stderr)
+    assert to_file.stderr.startswith("timetracer-otel: left out: 1 call of pika: HAR holds HTTP alone\n")
     assert (tmp_path / "checkout.har").read_text("utf-8") == to_output.stdout
     assert len(json.loads(to_output.stdout)["log"]["entries"]) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"checkout.har", stored}

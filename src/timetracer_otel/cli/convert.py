@@ -50,17 +50,17 @@ def run(args: argparse.Namespace) -> int:
     """Read A, write B whole, and say on standard error what B does not hold. The exit code is 1 then."""
     write = _target(args.target, args.target_format)
     cassette, notes = _read(args)
-    for note in notes:
-        print(f"timetracer-otel: {args.source}: {one_line(note)}", file=sys.stderr)
     if write is None:
         _save(cassette, args.target)
         left_out = False
     else:
         made = said(write(cassette))
+        write_output(Path(args.target), made.data, "B")
         for line in made.left_out:
             print(f"timetracer-otel: {args.target}: left out: {one_line(line)}", file=sys.stderr)
-        write_output(Path(args.target), made.data, "B")
         left_out = bool(made.left_out)
+    for note in notes:
+        print(f"timetracer-otel: {args.source}: {one_line(note)}", file=sys.stderr)
     lost = sum(event.not_replayable is not None for event in cassette.events)
     number = len(cassette.events)
     cannot = f", of which {lost} cannot be replayed" if lost and write is None else ""

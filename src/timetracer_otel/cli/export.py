@@ -44,8 +44,6 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cli.naming import cassette_path
 
     made = said(export(read_cassette(cassette_path(args.cassette, args.cassette_dir))))
-    for line in made.left_out:
-        print(f"timetracer-otel: left out: {one_line(line)}", file=sys.stderr)
     data = made.data
     if args.output is None or args.output == "-":
         sys.stdout.flush()
@@ -54,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(data)
     else:
         write_output(Path(args.output), data)
+    for line in made.left_out:
+        print(f"timetracer-otel: left out: {one_line(line)}", file=sys.stderr)
     return 0
 
 
