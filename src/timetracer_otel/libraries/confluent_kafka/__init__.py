@@ -1,4 +1,4 @@
-"""confluent-kafka (2.7 and later): what apps send to a Kafka cluster, and what becomes of it.
+"""confluent-kafka (2.13.2 and later): what apps send to a Kafka cluster, and what becomes of it.
 
 The seam is the methods of its classes, which are written in C: they are replaced in place. In a replay, producers and
 consumers are its own, and know of no broker. See ``docs/messaging.md``.
@@ -25,9 +25,9 @@ def _patches(module: ModuleType) -> Sequence[Any]:
 
 
 def _missing(module: ModuleType) -> Sequence[str]:
-    from timetracer_otel.libraries.confluent_kafka.internals import unchangeable
+    from timetracer_otel.libraries.confluent_kafka.internals import unusable
 
-    return missing_names(RELIED_UPON) or unchangeable(module)
+    return missing_names(RELIED_UPON) or unusable(module)
 
 
 plugin: LibraryPlugin = LibraryPlugin(
@@ -37,7 +37,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=_missing,
     form=FORM,
-    knows={"confluent-kafka": "2.7 to 2.16"},
+    knows={"confluent-kafka": "2.13.2 to 2.16"},
     instrumentors=("opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor",),
 )
 

@@ -38,7 +38,7 @@ __all__ = [
     "packed_metadata",
     "packed_offsets",
     "report_of",
-    "unchangeable",
+    "unusable",
     "with_default",
     "without_broker",
 ]
@@ -73,9 +73,14 @@ known: Final[Known] = {}
 """By identity. Whoever is made at the same place later takes the entry; `forget_all` empties it when nobody notes."""
 
 
-def unchangeable(_: Any) -> list[str]:
-    """The classes whose methods cannot be replaced."""
-    return [f"confluent_kafka.cimpl:{each.__name__}" for each in (PRODUCER, CONSUMER) if not can_be_changed(each)]
+def unusable(_: Any) -> list[str]:
+    """The classes whose methods cannot be replaced, or of which no object can be made, as before 2.13.2."""
+    found: list[type[Any]] = [each for each in (PRODUCER, CONSUMER) if not can_be_changed(each)]
+    try:
+        cimpl.Message(topic="", leader_epoch=0)
+    except TypeError:
+        found.append(cimpl.Message)
+    return [f"confluent_kafka.cimpl:{each.__name__}" for each in found]
 
 
 def forget_all() -> None:
