@@ -59,7 +59,7 @@ def loaded(data: bytes) -> Any:
     except RecursionError as fault:
         raise ValueError("it is nested too deeply") from fault
     try:
-        return yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        return yaml.load(data, Loader=_Loader)  # noqa: S506 # nosec B506 - a subclass of the safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as fault:
         raise ValueError(" ".join(str(fault).split())) from fault
 

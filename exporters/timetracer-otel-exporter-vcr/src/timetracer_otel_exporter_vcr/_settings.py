@@ -23,7 +23,7 @@ _RECORD_MODES: Final = {
     "all": "all",
     "rewrite": "all",
 }
-_LOCAL: Final = ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - names that are compared, nothing listens
+_LOCAL: Final = ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 # nosec B104 - names to compare with
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "serializer",
