@@ -1,4 +1,4 @@
-"""aiokafka (0.12 and later): what apps send to a Kafka cluster, and what becomes of it.
+"""aiokafka (0.13 and later): what apps send to a Kafka cluster, and what becomes of it.
 
 The seam is where a producer is given a message, and what else it is asked. Serializers run for real in a replay, and
 partitioners do not. See ``docs/messaging.md``.
@@ -31,7 +31,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     form=FORM,
-    knows={"aiokafka": "0.12 to 0.14"},
+    knows={"aiokafka": "0.13 to 0.14"},
     instrumentors=("opentelemetry.instrumentation.aiokafka:AIOKafkaInstrumentor",),
 )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from inspect import signature
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
@@ -42,8 +41,6 @@ CLIENT: Final = AIOKafkaClient
 CONSUMER: Final = AIOKafkaConsumer
 PRODUCER: Final = AIOKafkaProducer
 _FIELDS: Final = ("partition", "offset", "timestamp", "timestamp_type", "log_start_offset")
-_TAKES_TOPIC: Final = "topic" in signature(AIOKafkaProducer._serialize).parameters
-"""Before aiokafka 0.13: a serializer has nothing to do with headers."""
 
 
 def servers_of(client: Any) -> Any:
@@ -81,9 +78,7 @@ def given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record | None:
 def serialized(producer: Any, record: Record) -> tuple[Record, Serialized]:
     """A message with the bytes of its key and value, and the same for the producer."""
     made = Serialized()
-    topic, key, value, headers = record.topic, record.key, record.value, record.headers
-    args = (topic, key, value) if _TAKES_TOPIC else (key, value, headers or [])
-    pair = made.make(producer._serialize, *args)
+    pair = made.make(producer._serialize, record.key, record.value, record.headers or [])
     if pair is not None:
         record = record._replace(key=pair[0], value=pair[1])
     return record, made

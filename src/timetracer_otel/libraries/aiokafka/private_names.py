@@ -16,7 +16,7 @@ RELIED_UPON: Final = (
     *(f"{_PRODUCER}.send_offsets_to_transaction({name})" for name in ("offsets", "group_id")),
     f"{_PRODUCER}._metadata",
     f"{_PRODUCER}._sender",
-    f"{_PRODUCER}._serialize(value)",
+    f"{_PRODUCER}._serialize(headers)",
     *(f"{_CONSUMER}.{name}" for name in ("start", "commit(offsets)", "committed(partition)", "getone", "getmany")),
     *(f"{_CONSUMER}.{name}" for name in ("topics", "beginning_offsets(partitions)", "end_offsets(partitions)")),
     "aiokafka.client:AIOKafkaClient._bootstrap_servers",

@@ -1,4 +1,4 @@
-"""kafka-python (2.3 and later): what apps send to a Kafka cluster, and what becomes of it.
+"""kafka-python (3.0 and later): what apps send to a Kafka cluster, and what becomes of it.
 
 The seam is where a producer is given a message, and what else it is asked. Serializers run for real in a replay, and
 partitioners do not. See ``docs/messaging.md``.
@@ -31,7 +31,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     form=FORM,
-    knows={"kafka-python": "2.3 to 3.0"},
+    knows={"kafka-python": "3.0"},
     instrumentors=("opentelemetry.instrumentation.kafka:KafkaInstrumentor",),
 )
 

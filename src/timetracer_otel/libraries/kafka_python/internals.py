@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any, Final
 
 from kafka.consumer.group import KafkaConsumer
@@ -49,8 +48,6 @@ _producers: Any = _producer_module
 _PAIR: Final = 2
 _LATER: Final = "_timetracer_later"
 _FIELDS: Final = tuple(name for name in RecordMetadata._fields if name not in ("topic", "topic_partition"))
-_TAKES_HEADERS: Final = "headers" in signature(PRODUCER._serialize).parameters
-"""Before kafka-python 3: a serializer has nothing to do with headers."""
 
 
 class Configured:
@@ -110,7 +107,7 @@ def given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record | None:
 def serialized(producer: Any, record: Record) -> tuple[Record, Serialized]:
     """A message with the bytes of its key and value, and the same for the producer."""
     made = Serialized()
-    before = (record.topic, record.headers) if _TAKES_HEADERS else (record.topic,)
+    before = (record.topic, record.headers)
     key = made.make(producer._serialize, producer.config["key_serializer"], *before, record.key)
     value = made.make(producer._serialize, producer.config["value_serializer"], *before, record.value)
     return record._replace(key=_bytes(key), value=_bytes(value)), made
