@@ -634,6 +634,8 @@ class LaterEvents(Protocol):
 
     hold_boundaries: bool
 
+    @property
+    def number(self) -> int: ...
     def all(self) -> list[DependencyEvent]: ...
     def with_text(self, text: bytes, most: int, *, is_whole: bool = False) -> list[DependencyEvent] | None: ...
 
@@ -701,7 +703,7 @@ class Cassette(_EventsLater):
         # Not its events: there may be thousands, which are not read yet.
         named = " ".join(part for part in (self.request.method, self.request.path) if part) or "(no request)"
         status = f" -> {self.response.status}" if self.response.status else ""
-        number = len(self.events) if self.later_events is None else self.stats.total_events
+        number = len(self.events) if self.later_events is None else self.later_events.number
         parts = [f"{named}{status}", f"{number} call{'s' * (number != 1)}"]
         if not self.complete:
             parts.append("recovered")

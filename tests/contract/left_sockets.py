@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import socket
 from collections.abc import Iterator
 
 import pytest
+
+from tests.servers.websocket_service import WebSocketService
 
 __all__ = ["LEFT_SOCKETS", "left_sockets_are_collected"]
 
@@ -20,3 +23,14 @@ def left_sockets_are_collected() -> Iterator[None]:
     """
     yield
     gc.collect()
+    # Something may refer to a socket still, such as the traceback of an error that a client keeps.
+    for each in gc.get_objects():
+        if issubclass(type(each), socket.socket) and _leads_to_service(each):
+            each.close()
+
+
+def _leads_to_service(connection: socket.socket) -> bool:
+    try:
+        return connection.getpeername() in WebSocketService.addresses
+    except OSError:
+        return False

@@ -43,6 +43,7 @@ OF_OTHERS = {
     "_lock": "a session of ours",
     "_message": "an operation of gRPC's core",
     "_method": "a response of http.client",
+    "_metrics": "a client of kafka-python",
     "_prepare": "a connection of asyncpg",
     "_response": "a noted response of WSGI",
     "_rules": "a session of ours",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 from urllib.request import urlopen
 
 import trustme
@@ -23,7 +24,10 @@ class WebSocketService:
     Attributes:
         authority: The file of the certificate's authority.
         path: Of the Unix socket.
+        addresses: Those of all servers that this process has asked for, as sockets name them.
     """
+
+    addresses: ClassVar[set[tuple[str, int]]] = set()
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is None:
@@ -39,22 +43,27 @@ class WebSocketService:
     @property
     def secure_url(self) -> str:
         """The URL by TLS."""
-        return f"wss://127.0.0.1:{self._process.port('wss')}"
+        return f"wss://127.0.0.1:{self._port('wss')}"
 
     @property
     def proxy(self) -> tuple[str, int]:
         """Host and port of the proxy."""
-        return "127.0.0.1", self._process.port("proxy")
+        return "127.0.0.1", self._port("proxy")
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self._process.port('ws')}"
+        return f"127.0.0.1:{self._port('ws')}"
 
     @property
     def url(self) -> str:
         """The same as a URL."""
         return f"ws://{self.address}"
+
+    def _port(self, name: str) -> int:
+        port = self._process.port(name)
+        self.addresses.add(("127.0.0.1", port))
+        return port
 
     def stop(self) -> None:
         """End it. Nobody listens at its port from then on."""

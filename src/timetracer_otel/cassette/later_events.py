@@ -65,6 +65,11 @@ class LaterEvents:
         """Whether beginnings and ends of transactions stand within other events."""
 
     @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self._bounds) - 1
+
+    @property
     def hold_pseudonyms(self) -> bool:
         """Whether an event may hold pseudonyms that the header does not have."""
         return self._source.data.find(_PSEUDONYMS, self._bounds[0]) >= 0
