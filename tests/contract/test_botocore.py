@@ -7,9 +7,10 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -23,14 +24,42 @@ KEYS = {
 }
 
 
-@pytest.fixture
-def aws() -> Iterator[ServerProcess]:
-    server = ServerProcess("tests.servers.moto_server")
-    yield server
-    server.close()
-
-
 CREDENTIALS = PROGRAM.with_name("botocore_credentials_program.py")
+
+
+class Recorded(NamedTuple):
+    """What a program saw while it was recorded, and the folder of its cassettes."""
+
+    seen: Any
+    folder: Path
+    again: Callable[..., Any]
+    """Replays it without the server, given the variables of its credentials."""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recorded]]:
+    """By name of a recording. One server, which takes seconds to start, makes all of them, and is then stopped."""
+    server = ServerProcess("tests.servers.moto_server")
+    made: dict[str, Recorded] = {}
+
+    def make(name: str, keys: dict[str, str], *arguments: str, program: Path = PROGRAM) -> None:
+        folder = tmp_path_factory.mktemp(name)
+        urlopen(Request(f"http://127.0.0.1:{server.port('aws')}/moto-api/reset", method="POST")).close()
+        seen = _run(server, keys, "record", str(folder), *arguments, program=program)
+
+        def again(keys: dict[str, str]) -> Any:
+            return _run(server, keys, "replay", str(folder), *arguments, program=program)
+
+        made[name] = Recorded(seen, folder, again)
+
+    make("off", KEYS, "off")
+    make("default", KEYS, "default")
+    make("metadata", {}, program=CREDENTIALS)
+    make("role", _roles(tmp_path_factory.mktemp("roles")), program=CREDENTIALS)
+    make("without credentials", {"AWS_EC2_METADATA_DISABLED": "true"}, program=CREDENTIALS)
+    server.stop()
+    yield made
+    server.close()
 
 
 def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str, program: Path = PROGRAM) -> Any:
@@ -59,22 +88,20 @@ def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str, program: Pat
     return json.loads(done.stdout)
 
 
-def test_a_replay_needs_neither_server_nor_credentials(aws: ServerProcess, tmp_path: Path) -> None:
-    there = _run(aws, KEYS, "record", str(tmp_path), "off")
+def test_a_replay_needs_neither_server_nor_credentials(recorded: dict[str, Recorded]) -> None:
+    there = recorded["off"].seen
     assert {name: one["verdict"] for name, one in there.items()} == dict.fromkeys(there, "[]")
-    aws.stop()
-    again = _run(aws, {}, "replay", str(tmp_path), "off")
+    again = recorded["off"].again({})
     for name, one in there.items():
         assert again[name]["seen"] == one["seen"], name
         assert ", 0 missed, 0 unused, 0 live" in again[name]["verdict"], name
 
 
-def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path) -> None:
-    there = _run(aws, KEYS, "record", str(tmp_path), "default")
-    aws.stop()
-    again = _run(aws, {}, "replay", str(tmp_path), "default")
+def test_a_recording_without_secrets_replays(recorded: dict[str, Recorded]) -> None:
+    there, folder, replay = recorded["default"]
+    again = replay({})
     for name in there:
-        written = (tmp_path / f"{name}.msgpack").read_bytes()
+        written = (folder / f"{name}.msgpack").read_bytes()
         for secret in (*KEYS.values(), "pw-in-the-secret"):
             assert secret.encode() not in written, name
         assert ", 0 missed, 0 unused, 0 live" in again[name]["verdict"], name
@@ -101,11 +128,9 @@ def _roles(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("source", ["metadata", "role"])
-def test_what_is_asked_for_credentials_is_not_unused(aws: ServerProcess, tmp_path: Path, source: str) -> None:
-    keys = _roles(tmp_path) if source == "role" else {}
-    there = _run(aws, keys, "record", str(tmp_path), program=CREDENTIALS)
-    aws.stop()
-    again = _run(aws, {}, "replay", str(tmp_path), program=CREDENTIALS)
+def test_what_is_asked_for_credentials_is_not_unused(recorded: dict[str, Recorded], source: str) -> None:
+    there = recorded[source].seen
+    again = recorded[source].again({})
     assert {name: one["seen"] for name, one in again.items()} == {name: one["seen"] for name, one in there.items()}
     assert there["new"]["seen"] == ["123456789012"] * 2
     # The calls of the app, and those that botocore made for itself.
@@ -113,12 +138,9 @@ def test_what_is_asked_for_credentials_is_not_unused(aws: ServerProcess, tmp_pat
 
 
 @pytest.mark.parametrize("keys", [{}, KEYS], ids=["none", "some"])
-def test_a_recording_without_credentials_replays_without(
-    aws: ServerProcess, tmp_path: Path, keys: dict[str, str]
-) -> None:
-    there = _run(aws, {"AWS_EC2_METADATA_DISABLED": "true"}, "record", str(tmp_path), program=CREDENTIALS)
-    aws.stop()
-    again = _run(aws, keys, "replay", str(tmp_path), program=CREDENTIALS)
+def test_a_recording_without_credentials_replays_without(recorded: dict[str, Recorded], keys: dict[str, str]) -> None:
+    there = recorded["without credentials"].seen
+    again = recorded["without credentials"].again(keys)
     missing = ["NoCredentialsError", "Unable to locate credentials"]
     assert {name: one["seen"] for name, one in there.items()} == {
         "new": [missing] * 2,
