@@ -71,6 +71,12 @@ def test_a_replay_needs_neither_server_nor_credentials(aws: ServerProcess, tmp_p
 
 def test_a_recording_without_secrets_replays(aws: ServerProcess, tmp_path: Path) -> None:
     there = _run(aws, KEYS, "record", str(tmp_path), "default")
+    # A request is one event, of the client beneath botocore. The span of botocore around it is no call of its own.
+    assert {name: one["verdict"] for name, one in there.items()} == dict.fromkeys(there, "[]")
+    others = {"aiobotocore": ["aiohttp"], "presigned": ["requests", "urllib", "urllib3"]}
+    assert {name: one["made_by"] for name, one in there.items()} == {
+        name: others.get(name, ["urllib3"]) for name in there
+    }
     aws.stop()
     again = _run(aws, {}, "replay", str(tmp_path), "default")
     for name in there:
