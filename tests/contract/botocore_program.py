@@ -1,7 +1,8 @@
 """Run in a process of its own: calls to AWS, recorded or replayed.
 
 Usage: ``botocore_program.py record|replay FOLDER REDACT`` with ``AWS_ENDPOINT_URL`` in the environment. Prints what
-the calls of each case gave as JSON, with the types of the values; and the verdict of its replay.
+the calls of each case gave as JSON, with the types of the values; the verdict of its replay; and, in a recording, the
+libraries whose calls its events are.
 """
 
 from __future__ import annotations
@@ -279,12 +280,14 @@ def main(mode: str, folder: Path, redact: Literal["default", "off"]) -> None:
         if mode == "record":
             with record(path, redact=redact) as recording:
                 seen = typed(work())
-            verdict = str([event.not_replayable for event in recording.events if event.not_replayable])
+            events = recording.events
+            verdict = str([event.not_replayable for event in events if event.not_replayable])
         else:
             with replay(path) as session:
                 seen = typed(work())
-            verdict = str(session.verdict()).splitlines()[0]
-        found[name] = {"seen": seen, "verdict": verdict, "spans": shown(spans)}
+            verdict, events = str(session.verdict()).splitlines()[0], []
+        made_by = sorted({event.signature.lib for event in events})
+        found[name] = {"seen": seen, "verdict": verdict, "made_by": made_by, "spans": shown(spans)}
     print(json.dumps(found))
 
 

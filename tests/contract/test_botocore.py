@@ -99,6 +99,12 @@ def test_a_replay_needs_neither_server_nor_credentials(recorded: dict[str, Recor
 
 def test_a_recording_without_secrets_replays(recorded: dict[str, Recorded]) -> None:
     there, folder, replay = recorded["default"]
+    # A request is one event, of the client beneath botocore. The span of botocore around it is no call of its own.
+    assert {name: one["verdict"] for name, one in there.items()} == dict.fromkeys(there, "[]")
+    others = {"aiobotocore": ["aiohttp"], "presigned": ["requests", "urllib", "urllib3"]}
+    assert {name: one["made_by"] for name, one in there.items()} == {
+        name: others.get(name, ["urllib3"]) for name in there
+    }
     again = replay({})
     for name in there:
         written = (folder / f"{name}.msgpack").read_bytes()

@@ -6,6 +6,7 @@ import io
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -29,6 +32,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins import disable_requests, enable_requests
+from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession, TraceSession
 
 FLAVOUR = RequestsFlavour()
@@ -200,7 +204,23 @@ def test_a_redirect_chain_is_one_span_with_many_events(upstream: Upstream, path:
     assert spans[0] == spans[1] == spans[2] != spans[3]
 
 
-def test_urllib3_beneath_requests_is_part_of_its_call_and_else_on_its_own(upstream: Upstream, path: Path) -> None:
+@pytest.fixture(params=[(), ("urllib3",), ("requests", "urllib3")], ids=lambda names: "+".join(names) or "none")
+def traced(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    """The libraries whose calls have spans of OpenTelemetry's, which our processor sees."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(runtime().processor)
+    both: dict[str, Any] = {"requests": RequestsInstrumentor(), "urllib3": URLLib3Instrumentor()}
+    instrumentors = [both[name] for name in request.param]
+    for instrumentor in instrumentors:
+        instrumentor.instrument(tracer_provider=provider)
+    yield set(request.param)
+    for instrumentor in instrumentors:
+        instrumentor.uninstrument()
+
+
+def test_urllib3_beneath_requests_is_part_of_its_call_and_else_on_its_own(
+    upstream: Upstream, path: Path, traced: set[str]
+) -> None:
     seen: list[list[bytes]] = []
 
     def ask() -> None:
@@ -211,6 +231,8 @@ def test_urllib3_beneath_requests_is_part_of_its_call_and_else_on_its_own(upstre
     with record(path) as session:
         ask()
     assert [event.signature.lib for event in session.events] == ["urllib3", "requests"]
+    own, by_requests = (event.span is not None for event in session.events)
+    assert (own, by_requests) == ("urllib3" in traced, "requests" in traced)
     with replay(path) as replaying:
         ask()
     assert seen == [[b'{"n": 1}', b'{"n": 2}']] * 2

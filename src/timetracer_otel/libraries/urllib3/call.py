@@ -26,7 +26,6 @@ from timetracer_otel.libraries.kits.http1.recorded_connections import head_of
 from timetracer_otel.libraries.kits.http1.stand_in_sockets import given_back, take_out
 from timetracer_otel.libraries.kits.urllib3.errors import HeldErrors, with_stand_ins
 from timetracer_otel.libraries.kits.urllib3.noted import NOT_COMPARED, NotedBeneath, header_lines, library_above
-from timetracer_otel.libraries.kits.urllib3.responses import response_facts
 from timetracer_otel.libraries.urllib3.internals import (
     LIB,
     answers_by_http2,
@@ -137,7 +136,7 @@ class Attempt(NotedBeneath):
             return
         self._head_s = time.perf_counter()
         self._verified = verified_of(self._pool, self._connection)
-        self.note(response, None)
+        self.note_head(response, response, None)
         self._heard = response
 
     def call(self) -> Call:
@@ -192,9 +191,7 @@ class Attempt(NotedBeneath):
         if heard is None or (value is not None and self.original_of(value) is not heard):
             # Of another library that stands in for `http.client`.
             return self.note(value, None)
-        if value is not None:
-            self._facts = response_facts(value, heard, self.rule, self.errors.recorded)
-        return self.note_of(heard)
+        return self.note_of(heard if value is None else value, heard)
 
     def _note_http2(self, response: Any) -> None:
         self._verified = verified_of(self._pool, self._connection)

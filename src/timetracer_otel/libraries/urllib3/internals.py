@@ -24,6 +24,7 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.url import _encode_target, parse_url
 
+from timetracer_otel.base.otel_context import current_context, span_around
 from timetracer_otel.calls.guarded import AppStep, OurStep
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.nesting import CallAbove
@@ -47,6 +48,7 @@ __all__ = [
     "let_reach_proxy",
     "needs_tunnel",
     "new_connection",
+    "own_span_id",
     "reached_proxy",
     "set_verified",
     "stood_in",
@@ -56,7 +58,19 @@ __all__ = [
 ]
 
 LIB = "urllib3"
+_OTEL_SCOPE = "opentelemetry.instrumentation.urllib3"
 _PORTS = {"http": 80, "https": 443}
+
+
+def own_span_id() -> int:
+    """Id of the span that OpenTelemetry's instrumentation of urllib3 has made, where that is the current one;
+    otherwise 0.
+    """
+    span = span_around(current_context())
+    scope = getattr(span, "instrumentation_scope", None)
+    if span is None or getattr(scope, "name", None) != _OTEL_SCOPE:
+        return 0
+    return span.get_span_context().span_id
 
 
 def url_of(pool: Any, target: str) -> str:

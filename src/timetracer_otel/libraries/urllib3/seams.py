@@ -15,8 +15,8 @@ from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, guarded, rai
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.kits.urllib3.noted import library_above
 from timetracer_otel.libraries.urllib3.call import LIB, Attempt, Tunnel
-from timetracer_otel.libraries.urllib3.internals import Connected, asked_of, connecting, url_of
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.libraries.urllib3.internals import Connected, asked_of, connecting, own_span_id, url_of
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["patches"]
 
@@ -60,6 +60,8 @@ def _attempt(original: Function) -> Function:
     excludes = excluded.search if excluded is not None else None
 
     def begin(session: BaseSession, pool: Any, connection: Any, method: str, target: str, **options: Any) -> Any:
+        if library_above.get() is not None:
+            return _takes_span(session)
         if hooks.carries_telemetry():
             return None
         if excludes is not None and excludes(url_of(pool, target)) is not None:
@@ -85,8 +87,20 @@ def _attempt(original: Function) -> Function:
 
 
 def _unless_beneath(_: Any) -> Any:
-    """Nothing where a library above makes a call by urllib3. It is asked first, as it costs a third of ``begin``."""
-    return None if library_above.get() is not None else ASK
+    """Nothing where a library above makes a call by urllib3, unless a span of urllib3 stands around it. It is asked
+    first, as it costs a third of ``begin``.
+    """
+    return None if library_above.get() is not None and not own_span_id() else ASK
+
+
+def _takes_span(session: BaseSession) -> None:
+    """A library above makes its call by urllib3: the span of urllib3 around it is of no call of its own.
+
+    OpenTelemetry makes no such span where it instruments requests as well.
+    """
+    recording = session.recorder if isinstance(session, ReplaySession) else session
+    if isinstance(recording, TraceSession):
+        recording.client_span_is_known(own_span_id())
 
 
 _asked: CallAbove[dict[str, Any]] = CallAbove("urllib3-asked")
@@ -110,6 +124,8 @@ def _tunnel(original: Function) -> Function:
     """A pool asks its proxy for a tunnel. A replay needs none, and a recording notes the errors of asking."""
 
     def begin(session: BaseSession, pool: Any, connection: Any) -> Any:
+        if library_above.get() is not None:
+            return _takes_span(session)
         if hooks.carries_telemetry():
             return None
         if replays(LIB, session, lambda: url_of(pool, "/")):

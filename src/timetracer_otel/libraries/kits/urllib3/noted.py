@@ -57,17 +57,21 @@ class NotedBeneath(Site):
         original = self.original_of(raw)
         if original is None:
             return f"its body comes from a {source_of(raw)}, not from http.client"
+        self.note_head(raw, original, on_end)
+        return self.note_of(raw, original)
+
+    def note_head(self, raw: Any, original: http.client.HTTPResponse, on_end: Callable[[], None] | None) -> None:
+        """Note a head that was read, and its body as it is read. `note_of` notes the rest."""
         self._status = original.status
         self._response_headers = list(original.msg.raw_items())
         if original.msg.defects:
             self._malformed = malformed_lines(original.msg)
-        self._facts = response_facts(raw, original, self.rule, self.errors.recorded)
         if original.status != 101:
             self.received = tee(raw, original, self._limits, on_end)
-        return self.note_of(original)
 
-    def note_of(self, original: http.client.HTTPResponse) -> str | None:
-        """Why a response that was noted cannot be replayed; None where it can."""
+    def note_of(self, raw: Any, original: http.client.HTTPResponse) -> str | None:
+        """Note what `ResponseFacts` names of an answer, and say why that cannot be replayed; None where it can."""
+        self._facts = response_facts(raw, original, self.rule, self.errors.recorded)
         if original.status == 101:
             return "the connection was upgraded to another protocol"
         return None if self.received is not None else "somebody had read from its body before it could be noted"
