@@ -633,6 +633,7 @@ class LaterEvents(Protocol):
     """The events of a cassette that are not read yet: see `timetracer_otel.cassette.later_events`."""
 
     hold_boundaries: bool
+    number: int
 
     def all(self) -> list[DependencyEvent]: ...
     def with_text(self, text: bytes, most: int, *, is_whole: bool = False) -> list[DependencyEvent] | None: ...
@@ -701,7 +702,7 @@ class Cassette(_EventsLater):
         # Not its events: there may be thousands, which are not read yet.
         named = " ".join(part for part in (self.request.method, self.request.path) if part) or "(no request)"
         status = f" -> {self.response.status}" if self.response.status else ""
-        number = len(self.events) if self.later_events is None else self.stats.total_events
+        number = len(self.events) if self.later_events is None else self.later_events.number
         parts = [f"{named}{status}", f"{number} call{'s' * (number != 1)}"]
         if not self.complete:
             parts.append("recovered")
