@@ -52,9 +52,11 @@ CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 # What `make test` does not run, or only in part.
 ELSEWHERE = $(sort $(shell sed -nE 's/^(suite-[a-z]+|fuzz):.*/\1/p' Makefile)) (make help says what they are)
 COMMA := ,
-# pip says much, or with --quiet nothing for minutes: a dot for each package that it looks at.
-DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
-  /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
+# pip says much, or with --quiet nothing for minutes: a dot for each package that it looks at, and for each three
+# seconds in which it says nothing. Bash reads, since an awk may wait for a whole block of lines.
+DOTS := while :; do if read -r -t 3 line; then case "$$line" in Collecting*) printf .;; \
+  "Building wheels"*) printf ' building ';; "Installing collected"*) printf ' installing ';; esac; \
+  elif [ $$? -gt 128 ]; then printf .; else break; fi; done; echo
 
 .PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 

@@ -633,6 +633,7 @@ class LaterEvents(Protocol):
     """The events of a cassette that are not read yet: see `timetracer_otel.cassette.later_events`."""
 
     hold_boundaries: bool
+    number: int
 
     @property
     def number(self) -> int: ...

@@ -199,8 +199,10 @@ def test_a_file_wins_over_an_id(run: Run, tmp_path: Path) -> None:
     assert run("show", "bbbb").stdout.startswith("request   POST /checkout")
 
 
-@pytest.mark.parametrize("command", ["show", "audit", "scrub", "replay"])
-def test_every_command_that_takes_a_file_takes_an_id(run: Run, command: str) -> None:
-    program = ["--", "python", "-c", "pass"] if command == "replay" else []
-    done = run(command, "aaaa1111", *program)
+@pytest.mark.parametrize(
+    "command", [["audit", "aaaa1111"], ["replay", "aaaa1111", "--", "python", "-c", "pass"]], ids=["audit", "replay"]
+)
+def test_every_command_that_takes_a_file_takes_an_id(run: Run, command: list[str]) -> None:
+    """The others do so in `test_widths`, in `test_check`, and in ``tests/verify/test_reproduce.py``."""
+    done = run(*command)
     assert (done.returncode, "no such file" in done.stderr) == (0, False)

@@ -42,6 +42,7 @@ def work(
     names: str = "abcd",
     user_first: bool = False,
     slowly: int = 0,
+    attempts: int = 0,
 ) -> None:
     database = folder / "shop.db"
     database.unlink(missing_ok=True)
@@ -61,6 +62,8 @@ def work(
         if not user_first:
             client.get(f"{url}/users/7")
         client.get(f"{url}/slow/{slowly}" if slowly else f"{url}/items")
+        for _ in range(attempts):
+            client.get(f"{url}/failing")
         connection.close()
 
 
@@ -131,6 +134,24 @@ def test_calls_in_another_order_have_moved(run: Run, recorded: Callable[..., Non
         "  #7 -> #5 httpx GET http://UPSTREAM/users/7",
         "",
         "1 moved; 2 values made anew in each run",
+    ]
+
+
+def test_a_call_that_was_made_again_since_it_failed_is_a_retry(run: Run, recorded: Callable[..., None]) -> None:
+    recorded("a", attempts=1)
+    recorded("b", attempts=3)
+    assert without_times(diff(run, code=1)).splitlines()[2:] == [
+        "",
+        "added",
+        "  #10 httpx GET http://UPSTREAM/failing -> 500",
+        "      a retry of #9, which failed: 500",
+        "  #11 httpx GET http://UPSTREAM/failing -> 500",
+        "      a retry of #10, which failed: 500",
+        "",
+        "numbers of calls",
+        "  httpx GET http://UPSTREAM/failing: 1 -> 3  (2 retried)",
+        "",
+        "2 added; http.client 4 -> 6; 2 values made anew in each run",
     ]
 
 

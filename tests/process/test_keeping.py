@@ -20,6 +20,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.incoming import wsgi
+from timetracer_otel.match.process_recordings import paths_beside
 from timetracer_otel.plugins import disable_httpx, enable_httpx
 from timetracer_otel.process import keeping
 from timetracer_otel.process.runtime import runtime
@@ -142,6 +143,26 @@ def test_the_size_of_a_folder(upstream: Loopback, tmp_path: Path) -> None:
     assert sum(left) <= (sum(sizes[-3:]) // 1024 + 1) * 1024
     assert [cassette.request.path for cassette in _cassettes(tmp_path)][-1] == "/6"
     assert 1 < len(left) < 6
+
+
+def test_what_a_process_did_at_its_start_stays_as_long_as_a_request_of_it(
+    upstream: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _recording(tmp_path):
+        _ask(upstream, 1)
+        for user in (2, 3, 4):
+            _request(upstream, user)
+    monkeypatch.chdir(tmp_path)
+    store = CassetteStore(".")
+    found = {cassette.request.path: cassette.path for cassette in store.heads() if isinstance(cassette, Cassette)}
+    for ago_s, path in enumerate(["/4", "/3", "/2", ""]):
+        os.utime(found[path] or "", (time.time() - ago_s, time.time() - ago_s))
+    assert keep_within(store, KeptBounds(number=2)) == [found["/2"]]
+    kept = store.get(found["/3"] or "")
+    assert [path.name for path in paths_beside(kept)] == [Path(found[""] or "").name]
+    # The bounds are of what may go.
+    assert keep_within(store, KeptBounds(number=2)) == []
+    assert sorted(keep_within(store, KeptBounds(age_s=0.0))) == sorted(found[path] or "" for path in ("/4", "/3", ""))
 
 
 @pytest.mark.parametrize("text", ["7", "7d", "10KB", "7d,100,2GB", " 12 h , 5 MB "])

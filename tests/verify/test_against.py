@@ -67,6 +67,7 @@ def test_a_statement_for_each_row_is_told_and_exceeds_the_budget(orders: Orders,
         *("--max-calls", "sql=+0", "--live", "sqlite3", "--only", "/orders/*"),
         *("--junit-xml", str(files["xml"]), "--json", str(files["json"]), "--markdown", str(files["md"])),
         CHANGE="rows",
+        COLUMNS="80",
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert orders.said(done.stdout) == (
@@ -101,7 +102,7 @@ def test_a_statement_for_each_row_is_told_and_exceeds_the_budget(orders: Orders,
 
 
 def test_calls_in_another_order_are_told_and_pass(orders: Orders) -> None:
-    done = orders.verify("--against", str(orders.cassettes), CHANGE="order")
+    done = orders.verify("--against", str(orders.cassettes), CHANGE="order", COLUMNS="200")
     assert (done.returncode, done.stderr) == (0, "")
     assert orders.said(done.stdout).splitlines()[2:] == [
         "",

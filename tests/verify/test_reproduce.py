@@ -34,7 +34,7 @@ def told(text: str) -> str:
 def test_a_failed_request_is_found_by_its_trace_and_fails_in_the_same_way(failing: Failing) -> None:
     row = failing.order
     assert (row.status, row.failed) == (500, True)
-    done = failing.reproduce(row.trace_id or row.session_id)
+    done = failing.reproduce(row.trace_id or row.session_id, COLUMNS="80")
     assert done.stderr == ""
     assert done.returncode == 0
     assert told(done.stdout) == (
@@ -52,7 +52,7 @@ def test_a_failed_request_is_found_by_its_trace_and_fails_in_the_same_way(failin
 
 
 def test_a_changed_service_differs(failing: Failing) -> None:
-    done = failing.reproduce(failing.order.session_id[:8], REPAIRED="1")
+    done = failing.reproduce(failing.order.session_id[:8], REPAIRED="1", COLUMNS="200")
     assert done.returncode == 1
     assert told(done.stdout).splitlines()[2:] == [
         "recorded  500 in TIME",

@@ -24,7 +24,7 @@ from tests import forks
 from tests.loopback import Loopback
 from tests.servers._ports import free_port
 from tests.servers.redis import RedisServer
-from tests.verify._services import Request, record, send, started, verify
+from tests.verify._services import ROOT, SCRIPT, Request, environment, record, send, started, verify
 from timetracer_otel.cassette import CassetteStore, read_cassette, save_cassette
 from timetracer_otel.types import BodySnapshot, HeaderMap
 
@@ -103,6 +103,16 @@ def test_under_the_recorded_clock_a_service_answers_years_later_as_it_did(shop: 
     done = verify(old, shop.command, "--clock", "recorded", EXPIRES=ends)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "1 passed" in done.stdout
+    # So does the service of one recording, which takes the setting from the environment as well.
+    (until,) = (each.session_id for each in CassetteStore(old).list() if each.method)
+    done = forks.run(
+        *(SCRIPT, "reproduce", until, "--dir", str(old), "--", *shop.command),
+        env=environment(shop.command, EXPIRES=ends, TIMETRACER_CLOCK="recorded"),
+        cwd=ROOT,
+        loaded="tool",
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "\nequal     it is answered as it was recorded\n" in done.stdout
 
 
 def test_many_requests_at_once_are_each_answered_from_their_own_cassette(shop: Shop, tmp_path: Path) -> None:

@@ -61,8 +61,11 @@ class LaterEvents:
         self._read: dict[int, DependencyEvent] = {}
         """By their places among the events of the file."""
         self._all: list[DependencyEvent] | None = None
-        self.hold_boundaries: bool = bool((layout.footer or {}).get(BOUNDARIES_KEY))
+        boundaries = (layout.footer or {}).get(BOUNDARIES_KEY)
+        self.hold_boundaries: bool = bool(boundaries)
         """Whether beginnings and ends of transactions stand within other events."""
+        self.number = len(self._bounds) - 1 + (boundaries if type(boundaries) is int else 0)
+        """How many they are, as the end of the file says of those within others."""
 
     @property
     def number(self) -> int:

@@ -37,18 +37,22 @@ EXIT_LEFT_OUT = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from timetracer_otel.cli.audit import add_rules
-    from timetracer_otel.cli.options import path_argument
+    from timetracer_otel.cli.options import add_setting, path_argument
 
-    parser.add_argument("source", metavar="A", type=path_argument, help="the file to read")
+    parser.add_argument("source", metavar="A", type=path_argument, help="the file to read, or the id of a cassette")
     parser.add_argument("target", metavar="B", type=path_argument, help="the file to write")
     parser.add_argument("--from", dest="source_format", metavar="FORMAT", help="format of A; else its content tells")
     parser.add_argument("--to", dest="target_format", metavar="FORMAT", help="format of B; else its name tells")
+    add_setting(parser, "cassette_dir", "--dir", "DIR")
     add_rules(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read A, write B whole, and say on standard error what B does not hold. The exit code is 1 then."""
+    from timetracer_otel.cli.naming import cassette_path
+
     write = _target(args.target, args.target_format)
+    args.source = cassette_path(args.source, args.cassette_dir)
     cassette, notes = _read(args)
     if write is None:
         _save(cassette, args.target)

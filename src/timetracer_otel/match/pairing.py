@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from timetracer_otel.match.values import pieces_of, skeleton
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["Pairing", "counted", "paired", "place_of", "shape"]
+__all__ = ["Pairing", "counted", "paired", "place_of", "retried", "shape"]
 
 
 _LONGEST = 1 << 16
+_RETRIABLE = frozenset({408, 425, 429})
+"""Statuses below 500 after which clients ask again (RFC 9110, 6585 and 8470)."""
 _LOCAL_PORT = re.compile(r"(//(?:[^/@]*@)?(?:127\.0\.0\.1|localhost|\[::1\])):\d+")
 
 
@@ -132,3 +134,25 @@ def counted(events: Iterable[DependencyEvent], name: Callable[[DependencyEvent],
     for event in events:
         found.setdefault(_asking(event), []).append(name(event))
     return found
+
+
+def retried(events: Iterable[DependencyEvent]) -> list[tuple[DependencyEvent, DependencyEvent]]:
+    """The calls that were made again after an equal one had failed, each behind the one that failed.
+
+    A call failed where it has an error, or a status by which a server says that it cannot answer now.
+    """
+    found: list[tuple[DependencyEvent, DependencyEvent]] = []
+    latest: dict[Hashable, DependencyEvent] = {}
+    for event in sorted(events, key=lambda each: (each.start_offset_ms, each.eid)):
+        key = _shaped(event)
+        before = latest.get(key)
+        if before is not None and _failed(before) and before.answered_offset_ms <= event.start_offset_ms:
+            found.append((before, event))
+        latest[key] = event
+    return found
+
+
+def _failed(event: DependencyEvent) -> bool:
+    result = event.result
+    status = result.status or 0
+    return bool(result.error or result.error_type) or status >= 500 or status in _RETRIABLE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.match.differences import value_differences
 from timetracer_otel.match.leaves import flattened
-from timetracer_otel.match.pairing import counted, paired, place_of, shape
+from timetracer_otel.match.pairing import counted, paired, place_of, retried, shape
 from timetracer_otel.match.sameness import PASSING_HEADERS, compared_reply
 from timetracer_otel.match.values import Literals, pieces_of, skeleton
 from timetracer_otel.redact.forms import form_of
@@ -66,6 +66,8 @@ class Comparison:
     """Statements and calls whose number differs: the name, how many there were, and how many there are."""
     totals: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The numbers of calls by kind, where they differ."""
+    retries: dict[str, int] = field(default_factory=dict)
+    """How many of the added calls are retries, by their names in `counts`."""
     anew: int = 0
     """How many values differ that each run makes anew. They are no differences."""
 
@@ -135,8 +137,12 @@ class Comparison:
             return []
         lines = ["", "numbers of calls"]
         for name, before, after in self.counts:
-            note = "  (repeated: one call for each of several rows?)" if after >= _REPEATED * max(1, before) else ""
-            lines.append(f"  {name}: {before} -> {after}{note if after >= _REPEATED else ''}")
+            retries = self.retries.get(name, 0)
+            repeated = after - retries >= max(_REPEATED, _REPEATED * before)
+            notes = [f"{retries} retried"] if retries else []
+            notes += ["repeated: one call for each of several rows?"] if repeated else []
+            told = f"  ({', '.join(notes)})" if notes else ""
+            lines.append(f"  {name}: {before} -> {after}{told}")
         return lines
 
     def _summary(self) -> list[str]:
@@ -166,7 +172,10 @@ def compare_recordings(
     moved = pairing.moved()
     anew = _Anew(before, after)
     calls = [CallChange("gone", event_name(event), before=event.eid) for event in pairing.gone]
-    calls += [CallChange("added", _with_status(event), after=event.eid) for event in pairing.added]
+    failed = {id(again): first for first, again in retried(after.events)} if answers else {}
+    for event in pairing.added:
+        why = _retry_of(failed.get(id(event)))
+        calls.append(CallChange("added", _with_status(event), after=event.eid, differences=why))
     for was, now in pairing.pairs:
         differences = list(anew.left_of(_call_differences(was, now, answers)))
         more = len(differences) - _MOST_LINES
@@ -188,6 +197,7 @@ def compare_recordings(
         calls=tuple(calls),
         counts=tuple(_counts(before, after)),
         totals=_totals(before, after),
+        retries=Counter(event_name(event, with_place=False) for event in pairing.added if id(event) in failed),
         anew=anew.number,
     )
 
@@ -328,6 +338,10 @@ def _named(cassette: Cassette) -> str:
 def _with_status(event: DependencyEvent) -> str:
     status = event_status(event)
     return event_name(event) + ("" if status == "-" else f" -> {status}")
+
+
+def _retry_of(failed: DependencyEvent | None) -> tuple[str, ...]:
+    return (f"a retry of #{failed.eid}, which failed: {event_status(failed)}",) if failed is not None else ()
 
 
 def _numbers(change: CallChange) -> str:

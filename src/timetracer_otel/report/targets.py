@@ -24,6 +24,7 @@ _ADDRESSES: Final = ("topic", "exchange", "routing_key", "queue", "source", "des
 
 _NAME: Final = r"""((?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[\w$]+))*)"""
 _NOISE: Final = re.compile(r"/\*.*?\*/|--[^\n]*|'(?:[^']|'')*'", re.DOTALL)
+_AROUND_DOT: Final = re.compile(r"\s*\.\s*")
 _ONLY: Final = r"(?:ONLY\s+|IF\s+(?:NOT\s+)?EXISTS\s+|CONCURRENTLY\s+)*"
 _PATTERNS: Final = {
     verb: re.compile(pattern.format(only=_ONLY, name=_NAME), re.IGNORECASE)
@@ -83,7 +84,7 @@ def table_of(verb: str, statement: str) -> str:
     """
     pattern = _PATTERNS.get(verb)
     found = pattern.search(_NOISE.sub(" ", statement[:_MOST_SEARCHED])) if pattern is not None else None
-    return re.sub(r"""["`\[\]\s]""", "", found[1])[:_LONGEST] if found is not None else ""
+    return re.sub(r"""["`\[\]]""", "", _AROUND_DOT.sub(".", found[1]))[:_LONGEST] if found is not None else ""
 
 
 def _frames(command: list[Any]) -> bool:

@@ -93,15 +93,16 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
     glyphs = _ASCII_GLYPHS if ascii_only else _LINE_GLYPHS
     scale_ms = scale_of(cassette)
     lines_of_tree = outline(cassette)
-    whole_ms = max(scale_ms, cassette.response.duration_ms, cassette.stats.total_duration_ms)
+    # As for a call: until the answer, and what was recorded behind it is the pale end of the bar.
+    took_ms = cassette.response.duration_ms or max(scale_ms, cassette.stats.total_duration_ms)
     status = str(cassette.response.status) if cassette.response.status else "-"
     size = response_size(cassette.response.body)
     root = [
         "",
         request_name(cassette),
         format_ms(0.0),
-        format_ms(whole_ms),
-        _bar(0.0, whole_ms, whole_ms, scale_ms, glyphs),
+        format_ms(took_ms),
+        _bar(0.0, took_ms, max(took_ms, scale_ms), scale_ms, glyphs),
         status,
         format_size(size),
         "",

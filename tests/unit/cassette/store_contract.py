@@ -66,7 +66,11 @@ class StoreContract(ABC):
         (deleted,) = keep_within(store, KeptBounds(size_bytes=total - 1))
         with pytest.raises(CassetteNotFoundError):
             store.get(deleted)
-        assert len(list(store.entries())) == 1
+        assert store.head(deleted) is None
+        (left,) = store.entries()
+        head = store.head(left.name)
+        assert isinstance(head, Cassette)
+        assert (head.path, head.request) == (left.name, store.get(left.name).request)
         assert len(keep_within(store, KeptBounds(age_s=-1))) == 1
         assert list(store.entries()) == []
 
@@ -119,6 +123,7 @@ class StoreContract(ABC):
         found = heads_of(store)
         assert set(found) == set(names)
         assert [isinstance(found[name], CassetteError) for name in names] == [False, True, False]
+        assert [isinstance(store.head(name), CassetteError) for name in names] == [False, True, False]
         with pytest.raises(CassetteError) as raised:
             store.get(names[1])
         assert not isinstance(raised.value, CassetteNotFoundError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sample_cassettes import body, cassette, checkout, http_event, observed_event
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.report import timeline
+from timetracer_otel.report.head import facts
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot
 
 CHECKOUT = """\
@@ -95,6 +96,14 @@ def test_recorded_text_cannot_play_with_the_terminal() -> None:
     lines = timeline(cassette([http_event(1, "http://a/\x1b[2J\nroot:")]))
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_request_lasts_until_its_answer_as_its_head_says() -> None:
+    made = cassette([http_event(1, "http://a/", start_ms=0.0, took_ms=10.0)])
+    made.response.duration_ms, made.stats.total_duration_ms = 50.0, 100.0
+    root = timeline(made, width=200)[1]
+    assert "    50.0  ██████████░░░░░░░░░░  200" in root
+    assert ("request", "POST /checkout -> 200 in 50.0 ms") in facts(made)
 
 
 def test_a_subscription_does_not_stretch_the_scale() -> None:

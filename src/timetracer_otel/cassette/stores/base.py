@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from timetracer_otel.cassette.writer import cassette_to_bytes
-from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.types import Cassette
 
 __all__ = ["Store", "StoredEntry"]
@@ -70,6 +70,18 @@ class Store(ABC):
         Raises:
             CassetteError: The store itself cannot be reached. A store that holds nothing yet gives nothing.
         """
+
+    def head(self, name: str) -> Cassette | CassetteError | None:
+        """What `heads` gives for one cassette; None where there is none of that name.
+
+        This one reads the events as well. A store that keeps heads should give the one that it keeps.
+        """
+        try:
+            return self.get(name)
+        except CassetteNotFoundError:
+            return None
+        except CassetteError as fault:
+            return fault
 
     @abstractmethod
     def delete(self, name: str) -> None:

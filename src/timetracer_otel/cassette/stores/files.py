@@ -169,13 +169,13 @@ class CassetteStore(Store):
                 yield found
 
     def head(self, name: str | os.PathLike[str]) -> Cassette | CassetteError | None:
-        """What `heads` gives for one file, by its path below the folder; None where it has gone."""
+        """What `heads` gives for one file, by its path or that below the folder; None where it has gone."""
         found = self.look(name)
         return found[0] if isinstance(found, tuple) else found
 
     def look(self, name: str | os.PathLike[str]) -> tuple[Cassette, int] | CassetteError | None:
         """As `head`, with the number of the file's events."""
-        file = Path(self.directory, name)
+        file = self._path_of(name)
         found = _look(file, _head)
         return _as_cassette_error(found, file) if isinstance(found, Exception) else found
 
