@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import httpx
 import pytest
 import requests
 
+from tests import forks
 from tests.children import ROOT, environment
 from tests.cli import _callers
 from tests.loopback import Loopback
@@ -32,14 +32,11 @@ BODY_IS_A_HASH = "timetracer keeps a hash of a request's body, and no body to co
 
 def by_timetracer(folder: Path, *arguments: str) -> dict[str, Any]:
     """What the clients get in a process where timetracer is at work."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("_timetracer.py")), *arguments],
-        cwd=folder,
+    done = forks.run(
+        *(str(Path(__file__).with_name("_timetracer.py")), *arguments),
         env=environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(BESIDE)])),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        cwd=folder,
+        loaded="tool",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told: dict[str, Any] = json.loads(done.stdout)
@@ -93,13 +90,11 @@ def test_a_cassette_of_timetracer_answers_other_clients(
 ) -> None:
     expected = of_gets(made.bare["httpx"])
     request.getfixturevalue("without_posts")
-    with replay(made.folder / name) as session:
+    with replay(made.folder / name, fail_on_unused=True):
         # Three clients made these calls. Three others get the answers.
         for client in ("urllib3", "aiohttp", "httpx"):
             assert short(_callers.CLIENTS[client](made.url)) == expected
         assert requests.get(made.url).status_code == made.told["root"]
-    assert session.verdict().ok
-    assert all(event.not_replayable is not None for event in session.get_unconsumed_events())
 
 
 def test_a_cassette_of_the_schema_before_answers(made: Made, request: pytest.FixtureRequest) -> None:
