@@ -93,7 +93,7 @@ def test_an_imported_call_replays_in_vcrpy_for_each_client(made: Made, client: s
 
 
 def test_our_recording_replays_in_vcrpy_from_json(made: Made) -> None:
-    assert main(["convert", str(made.folder / "ours-aiohttp.msgpack"), "theirs.json"]) == 0
+    assert main(["convert", str(made.folder / "ours-aiohttp.msgpack"), "theirs.json", "--to", "vcr-json"]) == 0
     with VCR(serializer="json", record_mode="none").use_cassette("theirs.json"):
         assert told("aiohttp", made.url) == made.expected["aiohttp"]
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import environment
 from tests.loopback import Loopback
 
 BESIDE = Path(sys.prefix, "beside")
 """Where the Makefile installs pytest-recording."""
-SHIM = ["-p", "timetracer_otel_exporter_vcr.pytest_shim"]
+OURS = ("-p", "timetracer_otel.pytest_plugin", "-p", "timetracer_otel_exporter_vcr.pytest_shim")
+THEIRS = ("-p", "pytest_recording.plugin")
 
 SUITE = """
 import os
@@ -59,15 +60,14 @@ def test_without_marker():
 
 
 def run(folder: Path, url: str, *arguments: str, **changes: str) -> str:
-    """What pytest prints of a suite; it passes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+    """What pytest prints of a suite, with these plugins and no other that is installed: that would take longer than
+    the suite does. The suite passes.
+    """
+    done = forks.run(
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments),
+        env=environment(UPSTREAM=url, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", **changes),
         cwd=folder,
-        env=environment(UPSTREAM=url, **changes),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        loaded="tool",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -87,36 +87,36 @@ def suite(tmp_path: Path) -> Path:
 def test_what_pytest_recording_made_is_replayed_unchanged(suite: Path) -> None:
     path = os.pathsep.join([str(BESIDE), os.environ.get("PYTHONPATH", "")])
     with Loopback() as server:
-        run(suite, server.url, PYTHONPATH=path, MODE="once")
+        run(suite, server.url, *THEIRS, PYTHONPATH=path, MODE="once")
     names = ["TestOrders.test_body_and_query_do_not_count", "items", "test_users[1]", "test_users[2]"]
     made = [f"cassettes/test_shop/{name}.yaml" for name in names]
     assert files(suite) == made
-    assert "5 passed" in run(suite, server.url, *SHIM)
+    assert "5 passed" in run(suite, server.url, *OURS)
     assert files(suite) == made
 
 
 def test_what_is_recorded_anew_is_ours_and_replays(suite: Path) -> None:
     with Loopback() as server:
-        run(suite, server.url, *SHIM, MODE="once")
+        run(suite, server.url, *OURS, MODE="once")
         asked = sum(server.hits.values())
     assert asked == 4
     assert [Path(name).suffix for name in files(suite)] == [".msgpack"] * 4
-    assert "5 passed" in run(suite, server.url, *SHIM)
+    assert "5 passed" in run(suite, server.url, *OURS)
 
 
 def test_without_a_cassette_a_test_makes_no_call(suite: Path) -> None:
     with Loopback() as server, pytest.raises(AssertionError, match="4 errors"):
-        run(suite, server.url, *SHIM)
+        run(suite, server.url, *OURS)
     assert not server.hits
 
 
 def test_with_recording_disabled_calls_are_made_for_real(suite: Path) -> None:
     with Loopback() as server:
-        assert "5 passed" in run(suite, server.url, *SHIM, "--disable-recording")
+        assert "5 passed" in run(suite, server.url, *OURS, "--disable-recording")
         assert sum(server.hits.values()) == 4
 
 
 def test_beside_pytest_recording_it_says_what_to_do(suite: Path) -> None:
     path = os.pathsep.join([str(BESIDE), os.environ.get("PYTHONPATH", "")])
     with pytest.raises(AssertionError, match="give pytest -p no:recording"):
-        run(suite, "http://h", *SHIM, PYTHONPATH=path)
+        run(suite, "http://h", *OURS, PYTHONPATH=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ GROUP = "timetracer_otel_importer"
 
 CASSETTE = "cassette"
 """The name of our own format, in ``--from`` and ``--to``."""
+
+_HEAD_BYTES = 64
+"""The first bytes of a cassette, in which its format is named."""
 
 EXIT_LEFT_OUT = 1
 """The exit code where B was written, and does not hold all that A does."""
@@ -170,8 +174,14 @@ def _save(cassette: Cassette, target: str) -> None:
 
 
 def _is_cassette(data: bytes) -> bool:
-    """Whether a file is of our own format. Only cassettes are compressed as such among the formats that are known."""
+    """Whether a file is of our own format. Of files in zstd, no other format is known."""
     from timetracer_otel.cassette.compression import compression_of
     from timetracer_otel.constants import FORMAT_NAME, CompressionType
 
-    return compression_of(data[:8]) is not CompressionType.NONE or FORMAT_NAME.encode() in data[:64]
+    compression = compression_of(data[:8])
+    if compression is CompressionType.GZIP:
+        try:
+            return FORMAT_NAME.encode() in zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data, _HEAD_BYTES)
+        except zlib.error:
+            return True  # It is damaged, and the reader of cassettes says where.
+    return compression is CompressionType.ZSTD or FORMAT_NAME.encode() in data[:_HEAD_BYTES]

@@ -230,6 +230,8 @@ def _candidate(event: DependencyEvent, note: str, attempt: Attempt) -> str:
     refused_by = None if found else attempt.refused_by(event)
     if refused_by is not None:
         lines.append(f"    the matcher {refused_by} says that this is another call")
+    if event.not_replayable is not None:
+        lines.append(f"    no replay can answer from it: {event.not_replayable}")
     return "\n".join(lines)
 
 
