@@ -453,7 +453,8 @@ def running(
             grpc.address if grpc is not None else "",
             websocket.url if websocket is not None else "",
             amqp,
-            *([f"http://127.0.0.1:{aws.port(name)}" for name in ("aws", "metadata")] if aws is not None else []),
+            aws=f"http://127.0.0.1:{aws.port('aws')}" if aws is not None else "",
+            metadata=f"http://127.0.0.1:{aws.port('metadata')}" if aws is not None else "",
             kafka=kafka,
         )
 
