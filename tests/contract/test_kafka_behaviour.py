@@ -173,6 +173,22 @@ def test_a_producer_that_is_older_than_the_session_is_recorded_and_answered(brok
     assert _messages(broker, "one") == [b"1", b"2", b"3"]
 
 
+def test_a_producer_that_is_kept_past_its_replay_does_not_let_the_app_wait(broker: Kafka, tmp_path: Path) -> None:
+    settings: Any = {"bootstrap.servers": broker.address}
+    with record(tmp_path / "x.msgpack"):
+        confluent_kafka.Producer(settings).produce("one", b"1")
+    with replay(tmp_path / "x.msgpack", fail_on_unused=False):
+        # The app's own limit is longer than the time that this test has.
+        producer = confluent_kafka.Producer({**settings, "delivery.timeout.ms": 900_000, "linger.ms": 10})
+    seen: list[Any] = []
+    producer.produce("one", b"late", on_delivery=lambda error, _: seen.append(error and error.name()))
+    assert producer.flush() == 0
+    assert seen == ["_MSG_TIMED_OUT"]
+    refused = pytest.raises(confluent_kafka.KafkaException, match=r"must be greater than `linger\.ms`")
+    with replay(tmp_path / "x.msgpack", fail_on_unused=False), refused:
+        confluent_kafka.Producer({**settings, "message.timeout.ms": 5, "linger.ms": 10})
+
+
 def test_a_report_that_came_with_a_poll_comes_with_that_poll(broker: Kafka, tmp_path: Path) -> None:
     def work() -> list[Any]:
         seen: list[Any] = []

@@ -131,6 +131,7 @@ GUARDS = frozenset(
         "libraries/kits/amqp/stand_in.py": "refusing_faults.<locals>.decorate.<locals>.called "
         "refusing_faults.<locals>.decorate.<locals>.awaited refused",
         "libraries/pika/internals.py": "_process_next",
+        "libraries/kafka_python/internals.py": "_Produced.wait",
         "libraries/pika/connecting.py": "connecting.<locals>.begin.<locals>.done",
         "libraries/pymongo/seams.py": "_change.<locals>.change _change.<locals>.change_async _is_left_out",
         "libraries/redis/internals.py": "Pushed.__call__",

@@ -33,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from inspect import CO_COROUTINE
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from typing import Any
 from tests.examples import seeded
 from tests.servers._process import ServerProcess
 from tests.servers.grpc_service import GrpcService
+from tests.servers.kafka import Kafka
 from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
@@ -47,12 +49,13 @@ from tests.servers.rabbitmq import HAS_RABBITMQ, RabbitMq, Relay
 from tests.servers.redis import RedisServer
 from tests.servers.websocket_service import WebSocketService
 from tests.suite_injection import injector
-from tests.suite_injection.amqp_calls import AMQP
+from tests.suite_injection.amqp_calls import AMQP, AMQP_CONSUMERS
 from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.grpc_calls import GRPC, GRPC_ASYNC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.kafka_calls import KAFKA, KAFKA_CONSUMERS, WITH_THREADS_IN_C, with_orders
 from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL, MYSQL_SCHEMA
 from tests.suite_injection.postgres import SCHEMA
@@ -73,12 +76,16 @@ with Loopback() as upstream:
 """
 PATIENCE_S = 100.0
 _MISS = "ReplayMismatchError"
+_BLOCKED = "NetworkBlockedError"
+"""Where a fault keeps the seams of a library out, the guard of connections refuses its calls."""
 _NOTHING = "NoneType None"
 """What is seen of a call that gives nothing, such as one that closes a connection."""
 _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
-_OF_PROCESS = {*INCOMING, *JOBS}
-"""Workloads whose requests and jobs each have a session of their own."""
+_CONSUMERS = {*AMQP_CONSUMERS, *KAFKA_CONSUMERS}
+_OF_PROCESS = {*INCOMING, *JOBS, *_CONSUMERS}
+"""Workloads whose requests, jobs and messages each have a session of their own."""
+_IN_FORKS_ONLY = {*GRPC_ASYNC, *WITH_THREADS_IN_C}
 ADDING = {
     *("httpx_sync", "httpx_async", "requests", "functions", "sqlalchemy", "redis_sync", "pymysql", "aiomysql"),
     *("pymongo", "pymongo_async", "urllib", "urllib3", "botocore", "aiobotocore", "grpc_blocking"),
@@ -150,9 +157,15 @@ def added(name: str, servers: Servers, known: Path, target: types.CodeType | Non
 def _seen_or_missed(name: str, servers: Servers) -> Any:
     try:
         return WORKLOADS[name](servers)
-    except ReplayMismatchError:
-        # Of a call whose error the workload does not catch, such as the one that closes its client.
-        return _MISS
+    except Exception as error:
+        # Of a call whose error the workload does not catch, such as the one that closes its client. Where that closes
+        # a connection after a miss, pika may raise another error.
+        found: BaseException | None = error
+        while found is not None:
+            if isinstance(found, ReplayMismatchError):
+                return _MISS
+            found = found.__context__
+        raise
 
 
 @contextmanager
@@ -170,7 +183,9 @@ def recording(name: str, path: Path) -> Iterator[None]:
 def replaying(name: str, path: Path) -> Iterator[None]:
     """Replay what `recording` made."""
     if name in _OF_PROCESS:
-        with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path)):
+        # Messages of a consumer come from a broker.
+        live = {"TIMETRACER_LIVE_PLUGINS": "messaging"} if name in _CONSUMERS else {}
+        with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path), **live):
             yield
     else:
         # The account names the calls that were refused.
@@ -265,10 +280,14 @@ def _functions(
     name: str, found_here: Callable[[], dict[str, types.CodeType]], session: AbstractContextManager[None]
 ) -> dict[str, types.CodeType]:
     """What a function finds; of a workload that may run in forks only, in a fork. The seams are then put in here."""
-    if name not in GRPC_ASYNC:
+    if name not in _IN_FORKS_ONLY:
         return found_here()
     names = in_fork(lambda: list(found_here()))
+    assert isinstance(names, list), names
     with session:
+        if name in WITH_THREADS_IN_C:
+            # First: who imports the plugin's modules before the client is, gets half of one.
+            import_module("confluent_kafka")
         return injector.codes_of(names)
 
 
@@ -385,6 +404,7 @@ def running(
     with_websocket: bool,
     with_aws: bool,
     with_amqp: bool,
+    with_kafka: bool,
 ) -> Iterator[Servers]:
     """The servers of the workloads, without the broker, which stays."""
     with ExitStack() as stack:
@@ -419,6 +439,7 @@ def running(
             relay = Relay(stack.enter_context(RabbitMq(folder / "rabbitmq")).port)
             stack.callback(relay.stop)
             amqp = relay.url
+        kafka = _kafka(stack) if with_kafka else ""
         redis = stack.enter_context(RedisServer(folder))
         yield Servers(
             url,
@@ -432,8 +453,32 @@ def running(
             grpc.address if grpc is not None else "",
             websocket.url if websocket is not None else "",
             amqp,
-            *([f"http://127.0.0.1:{aws.port(name)}" for name in ("aws", "metadata")] if aws is not None else []),
+            aws=f"http://127.0.0.1:{aws.port('aws')}" if aws is not None else "",
+            metadata=f"http://127.0.0.1:{aws.port('metadata')}" if aws is not None else "",
+            kafka=kafka,
         )
+
+
+def _kafka(stack: ExitStack) -> str:
+    """Where a broker of Kafka's protocol listens. Its topics are made in a fork: so are threads of a library in C."""
+    server = Kafka()
+    stack.callback(server.stop)
+    server.start()
+    assert in_fork(partial(with_orders, server.address)) is None
+    return server.address
+
+
+def _broker(name: str, stack: ExitStack, folder: Path) -> str:
+    """Where the jobs or messages of a workload come from; nothing where it has none."""
+    if name in JOBS:
+        return stack.enter_context(RedisServer(folder)).url
+    if name in KAFKA_CONSUMERS:
+        return _kafka(stack)
+    if name in AMQP_CONSUMERS:
+        (folder / "broker").mkdir()
+        server = stack.enter_context(RabbitMq(folder / "broker"))
+        return f"amqp://guest:guest@127.0.0.1:{server.port}/%2F"
+    return ""
 
 
 def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str]) -> str:
@@ -449,7 +494,10 @@ def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
-    here = [name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in AMQP)]
+    of_rabbitmq = {**AMQP, **AMQP_CONSUMERS}
+    here = [
+        name for name in WORKLOADS if (HAS_MARIADB or name not in MYSQL) and (HAS_RABBITMQ or name not in of_rabbitmq)
+    ]
     parser.add_argument("workloads", nargs="*", default=here)
     parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
     parser.add_argument("--modes", nargs="*", choices=_MODES, default=_MODES)
@@ -460,7 +508,7 @@ def main() -> int:
     if not HAS_MARIADB:
         print(f"skipped, as there is no MariaDB here: {', '.join(MYSQL)}")
     if not HAS_RABBITMQ:
-        print(f"skipped, as there is no RabbitMQ here: {', '.join(AMQP)}")
+        print(f"skipped, as there is no RabbitMQ here: {', '.join(of_rabbitmq)}")
     return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
 
 
@@ -489,7 +537,7 @@ def _one(options: argparse.Namespace) -> int:
     (name,) = options.workloads
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
-        broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
+        broker = _broker(name, stack, folder)
         needs = {
             "with_mysql": MYSQL,
             "with_mongo": MONGO,
@@ -497,6 +545,7 @@ def _one(options: argparse.Namespace) -> int:
             "with_websocket": WEBSOCKET,
             "with_aws": AWS,
             "with_amqp": AMQP,
+            "with_kafka": KAFKA,
         }
         kinds = {what: name in workloads for what, workloads in needs.items()}
         with running(folder, broker, **kinds) as servers:
@@ -532,7 +581,7 @@ def _differing(plain: list[str], seen: list[str], *, is_new: bool, refuses: bool
     """
     missed = False
     for index, (was, now) in enumerate(zip(plain, seen, strict=True)):
-        if _MISS in now:
+        if _MISS in now or _BLOCKED in now:
             missed = True
         elif now != was and not (is_new and missed and _FAULT not in now and (not refuses or "raised " in now)):
             return index

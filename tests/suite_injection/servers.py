@@ -19,7 +19,7 @@ class Servers:
         redis: The URL of a Redis server.
         postgres: User, host and database of a PostgreSQL server, as a URL has them behind its scheme.
         folder: A folder for databases.
-        broker: The URL of a Redis server that is there in a replay, too. Jobs come from it.
+        broker: Where a broker is that is there in a replay, too: jobs or messages come from it.
         mysql: As ``postgres``, of a server of MariaDB.
         mongo: The URL of a server of MongoDB's protocol.
         grpc: The address of a server of gRPC.
@@ -27,6 +27,7 @@ class Servers:
         amqp: The URL of a broker of AMQP.
         aws: The URL of a server that plays AWS.
         metadata: The URL of its metadata service, which gives credentials.
+        kafka: Where a broker of Kafka's protocol listens.
     """
 
     http: str
@@ -42,6 +43,7 @@ class Servers:
     amqp: str = ""
     aws: str = ""
     metadata: str = ""
+    kafka: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

@@ -17,12 +17,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.suite_injection import library
-from tests.suite_injection.amqp_calls import AMQP
+from tests.suite_injection.amqp_calls import AMQP, AMQP_CONSUMERS
 from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT
 from tests.suite_injection.grpc_calls import GRPC
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.kafka_calls import KAFKA, KAFKA_CONSUMERS
 from tests.suite_injection.mongo import MONGO
 from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
@@ -658,6 +659,9 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **DIRECT,
     **GRPC,
     **AMQP,
+    **AMQP_CONSUMERS,
+    **KAFKA,
+    **KAFKA_CONSUMERS,
     **WEBSOCKET,
     **MONGO,
     **INCOMING,

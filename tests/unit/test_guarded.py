@@ -30,6 +30,7 @@ from timetracer_otel.calls.guarded import (
     guarded_generator,
     lending,
     lending_async,
+    only,
     raising,
 )
 from timetracer_otel.calls.nesting import CallAbove
@@ -170,6 +171,16 @@ def test_a_fault_after_the_call_gives_what_it_returned(library: Library) -> None
 
     assert library.call(begin) == 8
     assert library.calls == [4]
+
+
+def test_the_end_of_a_loop_is_no_fault_where_it_passes_through_steps() -> None:
+    library = Library("sync")
+    library.fails = StopIteration("no more")
+    before = faults.fault_counts()
+    with pytest.raises(StopIteration) as raised:
+        library.call(lambda session, value: only(AppStep(library.original, value)))
+    assert raised.value is library.fails
+    assert faults.fault_counts() == before
 
 
 @pytest.mark.parametrize("error", [OSError("refused"), StopIteration("no more"), KeyboardInterrupt()])

@@ -551,6 +551,9 @@ def contain(
     Raises:
         ReplayMismatchError: The call is one of a replay, and no exception of the app's step tells how it ended.
     """
+    if type(failed) is StopIteration and fault.__cause__ is failed:
+        # The app's step has ended a loop. Python makes this of it where it passes through a generator (PEP 479).
+        return
     if session is None and hooks.guard is not None:
         # It was not asked for, or not found, and a recording may go on beside a replay.
         with suppress(Exception):

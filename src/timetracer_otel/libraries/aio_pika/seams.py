@@ -17,6 +17,7 @@ from timetracer_otel.libraries.aio_pika import internals
 from timetracer_otel.libraries.aio_pika.internals import LIB, StandInBroker, Wire
 from timetracer_otel.libraries.kits.amqp.call import Answers, ConnectSite, SentSite
 from timetracer_otel.libraries.kits.amqp.said import SETTLING, Said, is_event
+from timetracer_otel.libraries.kits.amqp.stand_in import refused
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -104,7 +105,8 @@ class _Queue:
             call.sent()
         except Exception as fault:
             if call.answers is not None:
-                raise
+                # This is called by the client: nobody else makes a miss of it.
+                raise refused(LIB, fault) from fault
             faults.contain("aio_pika.sent", fault)
 
 

@@ -49,6 +49,10 @@ CONSUMER: Final = cimpl.Consumer
 _admin: Any = _admin_module
 """Its classes are exported, though not by name."""
 _SERVERS: Final = ("bootstrap.servers", "metadata.broker.list")
+_LINGERS: Final = ("linger.ms", "queue.buffering.max.ms")
+_LINGER_MS: Final = 5.0
+_LIMITS: Final = ("message.timeout.ms", "delivery.timeout.ms")
+"""https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md: both name the same."""
 _REPORTS: Final = ("on_delivery", "dr_cb")
 _EXCEPTION: Final = "cimpl:KafkaException"
 
@@ -108,12 +112,37 @@ def with_default(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Client:
     return Client(servers, next((settings[name] for name in _REPORTS if callable(settings.get(name))), None))
 
 
-def without_broker(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a client that reaches nobody: librdkafka connects to the brokers that it knows."""
+def _undelivered_soon(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a producer without a broker keeps a message: an app may send one by it when the replay is over. By
+    default that takes five minutes, for which ``flush()`` waits. A limit that librdkafka refuses is left as it is.
+    """
+
+    def number(name: str, default: float) -> float:
+        try:
+            return float(settings[name])
+        except (KeyError, TypeError, ValueError):
+            return default
+
+    least = max(number(name, _LINGER_MS) for name in _LINGERS) + 1
+    limits = [name for name in _LIMITS if name in settings] or _LIMITS[:1]
+    # No limit is 0.
+    return {name: int(least) for name in limits if not 0 < number(name, 0) < least}
+
+
+def without_broker(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], *, consumes: bool
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a client that reaches nobody: librdkafka connects to the brokers that it knows.
+
+    Args:
+        args: Those of the app.
+        kwargs: The same.
+        consumes: Whether it is a consumer.
+    """
 
     def cut(settings: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in settings.items() if name not in _SERVERS}
-        return {"log_level": 0, **kept}
+        return {"log_level": 0, **kept, **({} if consumes else _undelivered_soon(settings))}
 
     if args and isinstance(args[0], Mapping):
         return (cut(args[0]), *args[1:]), dict(kwargs)

@@ -123,7 +123,7 @@ def _making(consumes: bool, original: Function) -> Function:
             is_alone = replays(LIB, session, lambda: url_of(noted.servers)) and not _adds(session)
         if not is_alone:
             return None
-        args, kwargs = internals.without_broker(args, kwargs)
+        args, kwargs = internals.without_broker(args, kwargs, consumes=consumes)
         return AppStep(original, client, *args, **kwargs)
 
     return guarded(LIB, original, begin, outside=True)

@@ -18,6 +18,7 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata, Rec
 from kafka.producer.kafka import KafkaProducer
 from kafka.structs import TopicPartition
 
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kits.kafka.call import Record, Report
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER
 from timetracer_otel.libraries.kits.kafka.serialized import Serialized
@@ -186,11 +187,14 @@ class _Produced(FutureProduceResult):  # type: ignore[misc]
         super().__init__(partition)
         self._later = later
 
-    def wait(self, timeout: float | None = None) -> Any:
-        """The app waits: tell what is to be told."""
+    def _tell(self) -> None:
         later = self._later()
         if later is not None:
             later.give_all()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """The app waits: tell what is to be told."""
+        looked("kafka_python.wait", self._tell)
         return super().wait(timeout)
 
 
