@@ -99,7 +99,7 @@ def test_our_recording_replays_in_vcrpy_from_json(made: Made) -> None:
 
 
 def test_what_json_cannot_hold_is_left_out_and_said(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", str(made.folder / "ours-httpx.msgpack"), "theirs.json"]) == 1
+    assert main(["convert", str(made.folder / "ours-httpx.msgpack"), "theirs.json", "--to", "vcr-json"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("timetracer-otel: theirs.json: left out: #2 httpx GET ")
     assert line.endswith("/items: JSON holds no bytes; VCR.py's YAML does")
