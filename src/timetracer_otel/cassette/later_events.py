@@ -68,11 +68,6 @@ class LaterEvents:
         """How many they are, as the end of the file says of those within others."""
 
     @property
-    def number(self) -> int:
-        """How many there are."""
-        return len(self._bounds) - 1
-
-    @property
     def hold_pseudonyms(self) -> bool:
         """Whether an event may hold pseudonyms that the header does not have."""
         return self._source.data.find(_PSEUDONYMS, self._bounds[0]) >= 0
