@@ -214,13 +214,24 @@ def test_batches_that_an_app_makes_are_counted_as_lost_and_refused(broker: Kafka
             batch.append(key=None, value=b"1", timestamp=None)
             await (await producer.send_batch(batch, "one", partition=0))
 
+    def produce() -> None:
+        producer: Any = confluent_kafka.Producer({"bootstrap.servers": broker.address})
+        producer.produce_batch("one", [{"value": b"2"}])
+        producer.flush()
+
     with record(tmp_path / "x.msgpack") as recording:
         asyncio.run(send())
-    assert recording.to_cassette().stats.dropped == {"aiokafka calls that cannot be seen": 1}
-    miss = pytest.raises(ReplayMismatchError, match=r"send_batch\(\) of aiokafka is not captured")
-    with replay(tmp_path / "x.msgpack", fail_on_miss=False), miss:
-        asyncio.run(send())
-    assert _messages(broker, "one") == [b"1"]
+        produce()
+    assert recording.to_cassette().stats.dropped == {
+        "aiokafka calls that cannot be seen": 1,
+        "confluent_kafka calls that cannot be seen": 1,
+    }
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False):
+        with pytest.raises(ReplayMismatchError, match=r"send_batch\(\) of aiokafka is not captured"):
+            asyncio.run(send())
+        with pytest.raises(ReplayMismatchError, match=r"produce_batch\(\) of confluent-kafka is not captured"):
+            produce()
+    assert _messages(broker, "one") == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("client", drawn([CLIENTS], "consumers of Kafka in sessions"))

@@ -157,8 +157,8 @@ class StandInBroker:
         self._closing = False
         self.transport: Any = self
 
-    @refusing_faults(LIB)
-    async def create(self, url: Any, **_: object) -> tuple[asyncio.StreamReader, Any]:
+    @refusing_faults(LIB, is_awaited=True)
+    def create(self, url: Any, **_: object) -> tuple[asyncio.StreamReader, Any]:
         """A connection to it."""
         self._reader = asyncio.StreamReader()
         self._buffer, self._closing = b"", False
@@ -200,8 +200,8 @@ class StandInBroker:
         for each in frames_of(said):
             self._reader.feed_data(pamqp.frame.marshal(each, channel))
 
-    @refusing_faults(LIB)
-    async def drain(self) -> None:
+    @refusing_faults(LIB, is_awaited=True)
+    def drain(self) -> None:
         """Everything has gone out."""
 
     @refusing_faults(LIB)
@@ -223,8 +223,8 @@ class StandInBroker:
 
     abort = close
 
-    @refusing_faults(LIB)
-    async def wait_closed(self) -> None:
+    @refusing_faults(LIB, is_awaited=True)
+    def wait_closed(self) -> None:
         """It is closed."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any
 
 from timetracer_otel.base import faults
@@ -14,11 +13,12 @@ from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 __all__ = ["refused", "refusing_faults"]
 
 
-def refusing_faults(lib: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function, plain or a coroutine function, raise a miss where it meets a fault of ours.
+def refusing_faults(lib: str, *, is_awaited: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a plain function raise a miss where it meets a fault of ours.
 
     Args:
         lib: The plugin.
+        is_awaited: Whether the client awaits it. The function itself waits for nothing, so nobody waits for ever.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,11 +32,11 @@ def refusing_faults(lib: str) -> Callable[[Callable[..., Any]], Callable[..., An
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             try:
-                return await function(*args, **kwargs)
+                return function(*args, **kwargs)
             except Exception as fault:
                 raise refused(lib, fault) from fault
 
-        return awaited if iscoroutinefunction(function) else called
+        return awaited if is_awaited else called
 
     return decorate
 
