@@ -132,6 +132,8 @@ GUARDS = frozenset(
         "refusing_faults.<locals>.decorate.<locals>.awaited refused",
         "libraries/pika/internals.py": "_process_next",
         "libraries/kafka_python/internals.py": "_Produced.wait",
+        # The loop calls it, and it calls nothing of ours.
+        "libraries/aiokafka/internals.py": "_set",
         "libraries/pika/connecting.py": "connecting.<locals>.begin.<locals>.done",
         "libraries/pymongo/seams.py": "_change.<locals>.change _change.<locals>.change_async _is_left_out",
         "libraries/redis/internals.py": "Pushed.__call__",

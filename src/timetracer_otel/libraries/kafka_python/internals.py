@@ -18,7 +18,8 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata, Rec
 from kafka.producer.kafka import KafkaProducer
 from kafka.structs import TopicPartition
 
-from timetracer_otel.calls.noting import looked
+from timetracer_otel.base import faults
+from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.libraries.kits.kafka.call import Record, Report
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER
 from timetracer_otel.libraries.kits.kafka.serialized import Serialized
@@ -187,14 +188,16 @@ class _Produced(FutureProduceResult):  # type: ignore[misc]
         super().__init__(partition)
         self._later = later
 
-    def _tell(self) -> None:
-        later = self._later()
-        if later is not None:
-            later.give_all()
-
     def wait(self, timeout: float | None = None) -> Any:
         """The app waits: tell what is to be told."""
-        looked("kafka_python.wait", self._tell)
+        later = self._later()
+        if later is not None:
+            try:
+                later.give_all()
+            except Exception as fault:
+                # Otherwise the app would wait for what nobody tells.
+                faults.contain("kafka_python.wait", fault)
+                raise refusal(LIB, None, fault) from fault
         return super().wait(timeout)
 
 
