@@ -420,11 +420,16 @@ def apart_page(results: list[Result]) -> str:
             lines += [
                 f"{len(apart)} of the tests of {result.client.name} that are lost in the replay are about something",
                 "that no replay has: what the server got, a handshake, a connection of the test's own. Without",
-                f"them, {answered} of {possible} pass ({answered / possible:.1%}).",
+                f"them, {answered} of {possible} pass ({_percent(answered, possible)}).",
                 "",
             ]
         lines += ["## Tests that pass traced and not in replay", "", *by_cause(result, "replay"), ""]
     return "\n".join(lines)
+
+
+def _percent(some: int, of: int) -> str:
+    """A share, rounded down: all but one are not 100 %."""
+    return f"{some * 1000 // max(of, 1) / 10:.1f}%"
 
 
 def by_cause(result: Result, mode: str) -> list[str]:
@@ -451,7 +456,7 @@ def numbers(results: list[Result], what: str) -> list[str]:
         passed, lost = len(result.passed("traced")), len(result.lost("replay"))
         lines.append(
             f"| {result.client.name} | {version_of(result.client)} | {passed} "
-            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
+            f"| {passed - len(result.lost('record'))} | {passed - lost} ({_percent(passed - lost, passed)}) |"
         )
     return [*lines, ""]
 
