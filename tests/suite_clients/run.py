@@ -428,8 +428,9 @@ def apart_page(results: list[Result]) -> str:
 
 
 def _percent(some: int, of: int) -> str:
-    """A share, rounded down: all but one are not 100 %."""
-    return f"{some * 1000 // max(of, 1) / 10:.1f}%"
+    """A share, rounded. All but one are not 100 %."""
+    share = some / max(of, 1)
+    return f"{share if share == 1 else min(share, 0.999):.1%}"
 
 
 def by_cause(result: Result, mode: str) -> list[str]:
