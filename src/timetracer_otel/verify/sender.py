@@ -7,13 +7,14 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.error import URLError
 from urllib.parse import quote
 
 from timetracer_otel.constants import BAGGAGE_ENTRY, BodyEnd
 from timetracer_otel.types import HeaderMap, HeaderPairs, RequestSnapshot, header_pairs
 from timetracer_otel.verify.planning import Address, announced_bytes, target_of
 
-__all__ = ["Answer", "NoAnswerError", "body_of", "send"]
+__all__ = ["Answer", "NoAnswerError", "body_of", "send", "why_of"]
 
 _PIECE_BYTES = 65_536
 
@@ -71,11 +72,26 @@ def send(
     except TimeoutError:
         raise NoAnswerError(f"no whole answer within {timeout_s:g} s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+        raise NoAnswerError(why_of(error)) from error
     finally:
         connection.close()
     headers = HeaderMap((key.encode("latin-1"), value.encode("latin-1")) for key, value in response.msg.items())
     return Answer(response.status, headers, b"".join(pieces), time.monotonic() - began_s)
+
+
+def why_of(error: Exception) -> str:
+    """Why there is no answer, in words and without names of Python's classes where they are known."""
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(cause, http.client.IncompleteRead):
+        return f"the answer broke off after {len(cause.partial)} bytes of its body"
+    if isinstance(cause, http.client.BadStatusLine):
+        return f"what came is no answer of HTTP: {str(cause).strip()}"
+    if isinstance(cause, OSError):
+        # Errors of TLS have a longer text than that of the system.
+        return str(cause.strerror or cause).strip() or type(cause).__name__
+    return str(cause) if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
 
 
 def _left_s(began_s: float, timeout_s: float) -> float:

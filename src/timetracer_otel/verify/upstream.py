@@ -18,7 +18,7 @@ from timetracer_otel.constants import REDACTED, BodyEnd, EventType
 from timetracer_otel.match.values import SECRET, Literals, pieces_of, values_in
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import Cassette, DependencyEvent, HeaderMap, header_pairs
-from timetracer_otel.verify.sender import Answer, NoAnswerError
+from timetracer_otel.verify.sender import Answer, NoAnswerError, why_of
 
 __all__ = ["GivenHeader", "Question", "Wanted", "ask", "hosts_of", "parsed_header", "question_of", "without_given"]
 
@@ -184,12 +184,12 @@ def ask(question: Question, timeout_s: float) -> Answer:
     except urllib.error.HTTPError as error:
         response = error
     except (OSError, HTTPException, ValueError) as error:
-        raise NoAnswerError(f"{type(error).__name__}: {error}") from None
+        raise NoAnswerError(why_of(error)) from None
     try:
         with response:
             body = response.read()
     except (OSError, HTTPException, ValueError) as error:
-        raise NoAnswerError(f"it broke off: {type(error).__name__}") from None
+        raise NoAnswerError(why_of(error)) from None
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
     return Answer(response.status, HeaderMap(pairs), body, time.monotonic() - began_s)
 
