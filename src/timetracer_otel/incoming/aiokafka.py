@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -66,8 +66,14 @@ def _made(given: GivenRecord) -> Any:
     )
 
 
-def _getting(original: Function) -> Function:
-    """A loop asks for one message."""
+def _asking(original: Function, handed: Callable[..., Flow], from_verify: Callable[..., Flow]) -> Function:
+    """A loop asks for what the consumer has next.
+
+    Args:
+        original: The method of the consumer.
+        handed: What is done with what the library gives, given the consumer and that step.
+        from_verify: Gives the next message of a verification, given where that is told and the consumer.
+    """
 
     def begin(_: None, consumer: Any, *args: Any, **kwargs: Any) -> Flow | None:
         looked("aiokafka.done", _done, consumer)
@@ -75,12 +81,17 @@ def _getting(original: Function) -> Function:
             return None
         source = job_source()
         if source is not None:
-            return _from_verify(source, consumer)
+            return from_verify(source, consumer)
         if vars(consumer).get(WITHOUT_BROKER):
             return only(OurStep(asyncio.Event().wait))
-        return _handed(consumer, AppStep(original, consumer, *args, **kwargs))
+        return handed(consumer, AppStep(original, consumer, *args, **kwargs))
 
     return around_async("aiokafka", original, begin)
+
+
+def _getting(original: Function) -> Function:
+    """A loop asks for one message."""
+    return _asking(original, _handed, _from_verify)
 
 
 def _handed(consumer: Any, step: AppStep) -> Flow:
@@ -106,19 +117,7 @@ async def _raise(error: Exception) -> None:
 
 def _getting_many(original: Function) -> Function:
     """A loop asks for several messages. If it gets one, that has a session of its own."""
-
-    def begin(_: None, consumer: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        looked("aiokafka.done", _done, consumer)
-        if not begins_root():
-            return None
-        source = job_source()
-        if source is not None:
-            return _many_from_verify(source, consumer)
-        if vars(consumer).get(WITHOUT_BROKER):
-            return only(OurStep(asyncio.Event().wait))
-        return _many_handed(consumer, AppStep(original, consumer, *args, **kwargs))
-
-    return around_async("aiokafka", original, begin)
+    return _asking(original, _many_handed, _many_from_verify)
 
 
 def _many_handed(consumer: Any, step: AppStep) -> Flow:
