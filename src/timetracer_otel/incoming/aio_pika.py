@@ -27,6 +27,7 @@ from timetracer_otel.incoming.messages import (
     amqp_message,
     begins_root,
     in_message,
+    in_task,
     while_handing_out,
 )
 from timetracer_otel.incoming.seams import on
@@ -60,9 +61,9 @@ def _consuming(original: Function) -> Function:
     def begin(_: None, channel: Any, queue: str, consumer_callback: Any, *args: Any, **kwargs: Any) -> Flow | None:
         iterator = _hands_out.get()
         if iterator is None:
-            wrapped = in_message(consumer_callback, partial(_message, queue))
+            wrapped = in_task(consumer_callback, partial(in_message, message_of=partial(_message, queue)))
         else:
-            wrapped = while_handing_out(consumer_callback)
+            wrapped = in_task(consumer_callback, while_handing_out)
         return consumed(
             channel, queue, wrapped, AppStep(original, channel, queue, wrapped, *args, **kwargs), iterator
         )

@@ -5,6 +5,7 @@ The only file with its private names, besides `private_names`.
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ class Client:
     """The function of the app for reports of messages that have none of their own."""
     is_known: bool = True
     """Whether it was made while the seams were in."""
+    is_alone: bool = False
+    """Whether a replay has made it: it reaches no broker, for as long as it is there."""
     polls: int = 0
     """How often the app has polled or flushed."""
     numbers: Any = field(default_factory=itertools.count)
@@ -87,9 +90,16 @@ def unusable(_: Any) -> list[str]:
     return [f"confluent_kafka.cimpl:{each.__name__}" for each in found]
 
 
-def forget_all() -> None:
-    """Forget all clients."""
+def forget_all() -> bool:
+    """Forget all clients but those that a replay has made and that the app still has; gives whether there are any."""
+    alone = {number: client for number, client in known.items() if client.is_alone}
     known.clear()
+    if alone:
+        # Nothing else tells it: objects in C cannot be referred to weakly.
+        for found in gc.get_objects():
+            if issubclass(type(found), (PRODUCER, CONSUMER)) and id(found) in alone:
+                known[id(found)] = alone[id(found)]
+    return bool(known)
 
 
 def client_of(made: Any) -> Client:

@@ -158,16 +158,31 @@ class _Later:
         """Tell all of it now, in the order of the messages."""
         with self._lock:
             while self._waiting:
-                future, metadata, error, _ = self._waiting.popleft()
-                produced = future._produce_future
-                if error is not None:
-                    future.failure(error)
-                else:
-                    future.success(metadata)
-                # Who waits for the future waits for this one.
-                threading.Event.set(produced._latch)
+                told = self._waiting.popleft()
+                try:
+                    _tell(*told)
+                except Exception:
+                    self._waiting.appendleft(told)
+                    raise
 
     def _run(self) -> None:
+        """The thread's guard."""
+        try:
+            self._give_in_time()
+        except Exception as fault:
+            faults.contain("kafka_python.reports", fault)
+            self._refuse_all(refusal(LIB, None, fault))
+
+    def _refuse_all(self, error: Exception) -> None:
+        """Tell the app of all messages that there is no telling: otherwise it would wait without end."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+            self._runs = False
+        for future, _, _, _ in waiting:
+            if not future.is_done:
+                _tell(future, None, error)
+
+    def _give_in_time(self) -> None:
         tick = threading.Event()
         while True:
             with self._lock:
@@ -177,6 +192,16 @@ class _Later:
                 after_s = self._waiting[-1][3]
             tick.wait(after_s)
             self.give_all()
+
+
+def _tell(future: Any, metadata: Any, error: BaseException | None, after_s: float = 0) -> None:
+    produced = future._produce_future
+    if error is not None:
+        future.failure(error)
+    else:
+        future.success(metadata)
+    # Who waits for the future waits for this one.
+    threading.Event.set(produced._latch)
 
 
 class _Produced(FutureProduceResult):  # type: ignore[misc]
