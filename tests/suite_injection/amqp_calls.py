@@ -182,16 +182,20 @@ def aio_pika_consumer(servers: Servers) -> list[str]:
             await queue.bind(exchange, "order")
             for body in (b"1", b"2", b"3", b"4"):
                 await exchange.publish(aio_pika.Message(body), "order")
-            came = asyncio.Event()
+            came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             async def answer(message: Any) -> None:
-                async with message.process():
-                    told.append(_asked(servers, message.body))
-                    if len(told) >= 2:
-                        came.set()
+                try:
+                    async with message.process():
+                        told.append(_asked(servers, message.body))
+                except Exception as error:
+                    # Of the call that tells the broker what became of the message.
+                    came.set_exception(error)
+                if len(told) >= 2 and not came.done():
+                    came.set_result(None)
 
             tag = await queue.consume(answer)
-            await asyncio.wait_for(came.wait(), 10)
+            await asyncio.wait_for(came, 10)
             await queue.cancel(tag)
             async with queue.iterator(timeout=10) as messages:
                 async for message in messages:

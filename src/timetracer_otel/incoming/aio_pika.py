@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.notes import noted_of
 from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
@@ -88,11 +89,7 @@ def _iterating(original: Function) -> Function:
 
 
 def _handling(iterator: Any) -> Handling:
-    kept: dict[str, Any] = vars(iterator)
-    found: Handling | None = kept.get(_HANDLING)
-    if found is None:
-        found = kept[_HANDLING] = Handling()
-    return found
+    return noted_of(iterator, Handling, _HANDLING)
 
 
 def _given(message: Any, iterator: Any) -> None:

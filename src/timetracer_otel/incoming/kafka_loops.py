@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+from timetracer_otel.base.notes import noted_of
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.guarded import AppStep, Flow, OurStep, only
 from timetracer_otel.calls.nesting import CallAbove
@@ -72,11 +73,7 @@ class Loops:
 
     def handling(self, consumer: Any) -> Handling:
         """What is noted of a consumer's message."""
-        kept: dict[str, Any] = vars(consumer)
-        found: Handling | None = kept.get(_HANDLING)
-        if found is None:
-            found = kept[_HANDLING] = Handling()
-        return found
+        return noted_of(consumer, Handling, _HANDLING)
 
     def is_without_broker(self, consumer: Any) -> bool:
         """Whether a replay has not started a consumer."""

@@ -11,7 +11,7 @@ from timetracer_otel.base.c_classes import InPlace
 from timetracer_otel.base.patching import Function, Undoable
 from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, raising
-from timetracer_otel.calls.noting import looked, noting
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.confluent_kafka import internals
 from timetracer_otel.libraries.confluent_kafka.internals import LIB, Client
@@ -22,7 +22,7 @@ from timetracer_otel.libraries.kits.kafka.consumers import begins_without_broker
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["patches"]
+__all__ = ["notes", "patches"]
 
 _ANY_PARTITION: Final = -1
 
@@ -110,7 +110,7 @@ def patches() -> Sequence[Undoable]:
     """The patches of confluent-kafka."""
     producer, consumer = internals.PRODUCER, internals.CONSUMER
     return [
-        _notes,
+        notes,
         *_ASKING.patches(producer, _OF_PRODUCERS),
         *_ASKING.patches(consumer, _OF_CONSUMERS),
         *(_asked_in_place(producer, each.name, partial(_ending, each)) for each in _ENDS),
@@ -132,36 +132,30 @@ class _Notes:
     def __init__(self) -> None:
         owned = ((internals.PRODUCER, (*_OF_PRODUCERS, *_ENDS)), (internals.CONSUMER, _OF_CONSUMERS))
         self._left = [
-            patch
+            InPlace(owner, each.name, _reaching)
             for owner, asked in owned
-            for patch in (
-                InPlace(owner, "__init__", _making_another),
-                *(InPlace(owner, each.name, _reaching) for each in asked if hasattr(owner, each.name)),
-            )
+            for each in asked
+            if hasattr(owner, each.name)
         ]
-        self._is_in = False
 
     def apply(self) -> None:
         """Begin."""
-        if self._is_in:
-            self._is_in = False
-            for patch in reversed(self._left):
-                patch.undo()
+        for patch in self._left:
+            patch.undo()
 
     def undo(self) -> None:
         """Forget the others; harmless when repeated."""
-        if internals.forget_all() and not self._is_in:
-            self._is_in = True
+        if internals.forget_all():
             for patch in self._left:
                 patch.apply()
 
+    def end(self) -> None:
+        """Forget all of them; harmless when repeated."""
+        internals.known.clear()
+        self.apply()
 
-def _making_another(original: Function) -> Function:
-    """An app makes a client in the place of one that it has no more."""
-    return noting(LIB, original, before=lambda client, *_: internals.known.pop(id(client), None))
 
-
-_notes: Final = _Notes()
+notes: Final = _Notes()
 
 
 def _making(consumes: bool, original: Function) -> Function:
@@ -178,8 +172,7 @@ def _making(consumes: bool, original: Function) -> Function:
             is_alone = replays(LIB, session, lambda: url_of(noted.servers)) and not _adds(session)
         if not is_alone:
             return None
-        noted.is_alone = True
-        args, kwargs = internals.without_broker(args, kwargs, consumes=consumes)
+        args, kwargs = internals.without_broker(noted, args, kwargs, consumes=consumes)
         return AppStep(original, client, *args, **kwargs)
 
     return guarded(LIB, original, begin, outside=True)

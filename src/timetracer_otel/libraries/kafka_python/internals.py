@@ -28,15 +28,14 @@ __all__ = [
     "CONSUMER",
     "ERROR_MODULES",
     "LIB",
+    "PARTITION",
     "PRODUCER",
     "Configured",
     "add_told",
     "answered",
-    "by_partition_again",
     "give_all",
     "given",
     "made_without_broker",
-    "partitions_of_topic",
     "report_of",
     "serialized",
     "servers_of",
@@ -45,6 +44,7 @@ __all__ = [
 LIB: Final = "kafka_python"
 ERROR_MODULES: Final = frozenset({"kafka"})
 CONSUMER: Final = KafkaConsumer
+PARTITION: Final = TopicPartition
 PRODUCER: Final[Any] = KafkaProducer
 _producers: Any = _producer_module
 _PAIR: Final = 2
@@ -117,12 +117,6 @@ def serialized(producer: Any, record: Record) -> tuple[Record, Serialized]:
 
 def _bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
-
-
-def partitions_of_topic(producer: Any, topic: str) -> set[int] | None:
-    """The partitions of a topic, where a producer knows them."""
-    found: set[int] | None = producer._metadata.partitions_for_topic(topic)
-    return found
 
 
 def report_of(metadata: Any) -> dict[str, Any]:
@@ -247,8 +241,3 @@ def give_all(producer: Any) -> None:
     later = vars(producer).get(_LATER)
     if later is not None:
         later.give_all()
-
-
-def by_partition_again(found: Any) -> dict[TopicPartition, Any]:
-    """A mapping of partitions, from plain values."""
-    return {TopicPartition(topic, partition): value for topic, partition, value in found}
