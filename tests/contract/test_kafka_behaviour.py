@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import queue
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,9 @@ from tests.loopback import Loopback
 from tests.process._programs import cassettes
 from tests.servers.kafka import Kafka, needs_kafka
 from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.libraries.kafka_python import internals
 
 pytestmark = [pytest.mark.timeout(300), needs_kafka]
 
@@ -187,6 +191,58 @@ def test_a_producer_that_is_kept_past_its_replay_does_not_let_the_app_wait(broke
     refused = pytest.raises(confluent_kafka.KafkaException, match=r"must be greater than `linger\.ms`")
     with replay(tmp_path / "x.msgpack", fail_on_unused=False), refused:
         confluent_kafka.Producer({**settings, "message.timeout.ms": 5, "linger.ms": 10})
+
+
+def test_a_client_that_is_kept_past_its_replay_does_not_wait_for_a_broker(broker: Kafka, tmp_path: Path) -> None:
+    settings: Any = {"bootstrap.servers": broker.address}
+    with record(tmp_path / "x.msgpack"):
+        confluent_kafka.Producer(settings)
+    with replay(tmp_path / "x.msgpack"):
+        producer = confluent_kafka.Producer({**settings, "transactional.id": "shop"})
+    # Without a limit, librdkafka waits for a broker that is known to it.
+    for ask in (producer.list_topics, producer.init_transactions):
+        with pytest.raises(ReplayMismatchError, match=rf"{ask.__name__}\(\) of confluent-kafka has no answer"):
+            ask()
+    later = confluent_kafka.Producer(settings)
+    assert "one" in later.list_topics(timeout=10).topics
+
+
+def test_a_fault_of_ours_in_the_thread_of_reports_is_told_to_the_app(
+    broker: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("broken")
+
+    with record(tmp_path / "x.msgpack"), kafka.KafkaProducer(bootstrap_servers=broker.address) as producer:
+        producer.send("one", b"1").get(10)
+    with replay(tmp_path / "x.msgpack", fail_on_miss=False) as session:
+        told: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+        producer = kafka.KafkaProducer(bootstrap_servers=broker.address)
+        with monkeypatch.context() as patch:
+            patch.setattr(faults, "raise_faults", False)
+            patch.setattr(internals._Later, "give_all", fail)
+            producer.send("one", b"1").add_errback(told.put)
+            # Nobody waits for the message but this function, which the thread calls.
+            error = told.get(timeout=60)
+        producer.close()
+    assert isinstance(error, ReplayMismatchError)
+    assert "a fault of ours" in str(error)
+    assert session.verdict().hits
+
+
+@pytest.mark.parametrize("client", drawn([CLIENTS], "clients of Kafka whose plugin is imported first"))
+def test_the_seams_are_whole_where_our_file_imports_the_client(client: str) -> None:
+    code = f"""
+from timetracer_otel.plugins import enable_{client}
+enable_{client}()
+from timetracer_otel.libraries.{client} import internals
+made = internals.PRODUCER.send if hasattr(internals.PRODUCER, "send") else internals.PRODUCER.produce
+assert made.__code__.co_name in ("guarded_call", "guarded_await"), made
+from timetracer_otel.libraries.{client} import seams
+assert seams.internals is internals
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_report_that_came_with_a_poll_comes_with_that_poll(broker: Kafka, tmp_path: Path) -> None:

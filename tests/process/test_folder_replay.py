@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
 from tests.sample_cassettes import body, cassette, http_event
+from timetracer_otel import ReplayMismatchError, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import save_cassette
+from timetracer_otel.incoming.messages import IncomingMessage, in_message, in_task
+from timetracer_otel.process.folder_replay import FolderReplay
 from timetracer_otel.types import AppliedPolicies, HeaderMap, RequestSnapshot, SessionMeta
 
 WORK = """
@@ -304,3 +311,30 @@ def test_a_forked_child_answers_from_the_same_folder_and_tells_its_own_sums(fold
     child, parent = (line for line in logged if ": replay of " in line)
     assert child.endswith("1 requests from 2 of 2 recordings: 0 hit, 1 missed, 1 unused, 0 live")
     assert parent.endswith("1 requests from 1 of 2 recordings: 1 hit, 0 missed, 0 unused, 0 live")
+
+
+def test_a_message_whose_session_cannot_begin_reaches_the_app_and_its_calls_are_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    async def answer(user: int) -> Any:
+        try:
+            return httpx.get(f"{folder.upstream}/users/{user}").json()["id"]
+        except ReplayMismatchError as error:
+            return error.message
+
+    folder.add("one", RequestSnapshot("MESSAGE", "orders"), 1)
+    folder.add("outside", OUTSIDE, 1)
+    with replay(folder.path, fail_on_miss=False, fail_on_unused=False) as session:
+        message = IncomingMessage("aio_pika", "orders")
+        handle = in_task(answer, partial(in_message, message_of=lambda _: message))
+        assert asyncio.run(handle(1)) == 1
+        monkeypatch.setattr(faults, "raise_faults", False)
+        monkeypatch.setattr(FolderReplay, "job_began", fail)
+        # What the process was answered outside any message would be the answer of another call.
+        assert asyncio.run(handle(1)).startswith(
+            "A fault of ours has kept the session of this message from beginning"
+        )
+        assert len(session.verdict().misses) == 1

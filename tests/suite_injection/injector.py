@@ -50,6 +50,7 @@ GUARDS = frozenset(
         "_makers.<locals>.of_values",
         "calls/noting.py": "noting.<locals>.noting_call noting_async.<locals>.noting_await "
         "noting_beneath.<locals>.noting_call looked",
+        "incoming/messages.py": "in_task.<locals>.tasked in_task.<locals>.tasked.<locals>.bare",
         "incoming/seams.py": "asgi_seam.<locals>.wrap.<locals>.__call__ wsgi_seam.<locals>.wrap.<locals>.__call__",
         "incoming/asgi.py": "_bare _read_first.<locals>.receive_again",
         "incoming/wsgi.py": "_bare _bare_chunk _bare_close _SizedResponse.__len__ "
@@ -131,7 +132,8 @@ GUARDS = frozenset(
         "libraries/kits/amqp/stand_in.py": "refusing_faults.<locals>.decorate.<locals>.called "
         "refusing_faults.<locals>.decorate.<locals>.awaited refused",
         "libraries/pika/internals.py": "_process_next",
-        "libraries/kafka_python/internals.py": "_Produced.wait",
+        "libraries/confluent_kafka/seams.py": "_told",
+        "libraries/kafka_python/internals.py": "_Later._run _Produced.wait",
         # The loop calls it, and it calls nothing of ours.
         "libraries/aiokafka/internals.py": "_set",
         "libraries/pika/connecting.py": "connecting.<locals>.begin.<locals>.done",

@@ -55,6 +55,10 @@ _joined: dict[int, LibraryPlugin] = {}
 """By identity: the plugins whose seams are in for open sessions."""
 
 
+def _is_half_imported(module: ModuleType | None) -> bool:
+    return getattr(getattr(module, "__spec__", None), "_initializing", False)
+
+
 @dataclass
 class LibraryPlugin:
     """Installs and removes the seams of one library. Safe from any thread.
@@ -126,8 +130,8 @@ class LibraryPlugin:
         self._seams = Seams(
             self.name,
             self.modules,
-            self.patches,
-            check=self.check,
+            self._patches_of,
+            check=None if self.check is None else self._missing_in,
             instead=lambda module, failure: refusing(
                 self.entry_points.get(module.__name__, ()), self.concerns, module, failure
             ),
@@ -141,6 +145,28 @@ class LibraryPlugin:
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
         if self.rests:
             follow(self._rest_or_wake)
+
+    def _patches_of(self, module: ModuleType) -> Sequence[Undoable]:
+        self._begin_anew()
+        return self.patches(module)
+
+    def _missing_in(self, module: ModuleType) -> Iterable[str]:
+        assert self.check is not None
+        self._begin_anew()
+        return self.check(module)
+
+    def _begin_anew(self) -> None:
+        """Import those of the plugin's files again that are only half imported.
+
+        Where nobody has imported the library before one of them, the library is imported by it, and the seams are
+        installed meanwhile: they would find a module without most of its names.
+        """
+        package = f"{self.patches.__module__}."
+        if _is_half_imported(sys.modules.get(f"{package}internals")):
+            for name, found in [*sys.modules.items()]:
+                if name.startswith(package) and _is_half_imported(found):
+                    # Python gives who imports it the module that stands here in the end.
+                    del sys.modules[name]
 
     def enable(self, **instrument_with: Any) -> None:
         """Install the seams until `disable`, and switch OpenTelemetry's own instrumentors on.

@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.notes import noted_of
 from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
@@ -27,6 +28,7 @@ from timetracer_otel.incoming.messages import (
     amqp_message,
     begins_root,
     in_message,
+    in_task,
     while_handing_out,
 )
 from timetracer_otel.incoming.seams import on
@@ -60,9 +62,9 @@ def _consuming(original: Function) -> Function:
     def begin(_: None, channel: Any, queue: str, consumer_callback: Any, *args: Any, **kwargs: Any) -> Flow | None:
         iterator = _hands_out.get()
         if iterator is None:
-            wrapped = in_message(consumer_callback, partial(_message, queue))
+            wrapped = in_task(consumer_callback, partial(in_message, message_of=partial(_message, queue)))
         else:
-            wrapped = while_handing_out(consumer_callback)
+            wrapped = in_task(consumer_callback, while_handing_out)
         return consumed(
             channel, queue, wrapped, AppStep(original, channel, queue, wrapped, *args, **kwargs), iterator
         )
@@ -87,11 +89,7 @@ def _iterating(original: Function) -> Function:
 
 
 def _handling(iterator: Any) -> Handling:
-    kept: dict[str, Any] = vars(iterator)
-    found: Handling | None = kept.get(_HANDLING)
-    if found is None:
-        found = kept[_HANDLING] = Handling()
-    return found
+    return noted_of(iterator, Handling, _HANDLING)
 
 
 def _given(message: Any, iterator: Any) -> None:

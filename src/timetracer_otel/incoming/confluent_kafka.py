@@ -10,115 +10,91 @@ from typing import Any
 
 from timetracer_otel.base.c_classes import InPlace, can_be_changed
 from timetracer_otel.base.patching import Function, Seams, Undoable
-from timetracer_otel.calls.guarded import AppStep, Flow, OurStep
-from timetracer_otel.calls.noting import looked, noting
-from timetracer_otel.config import job_source
+from timetracer_otel.calls.guarded import AppStep
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.incoming.guarded import around
-from timetracer_otel.incoming.kafka_messages import GivenRecord, Verified, kafka_message
-from timetracer_otel.incoming.messages import Handling, IncomingMessage, begins_root
+from timetracer_otel.incoming.kafka_loops import Loops
+from timetracer_otel.incoming.kafka_messages import GivenRecord, kafka_message
+from timetracer_otel.incoming.messages import Handling, IncomingMessage
 
 __all__ = ["SEAMS"]
 
-_verified = Verified("confluent_kafka")
-_handlings: dict[int, Handling] = {}
-"""By identity of the consumer, until that is closed. Objects in C have no attributes of their own."""
-_topics: dict[int, Collection[str]] = {}
 
+class _Loops(Loops):
+    """What is noted of consumers stands by their identity, until they are closed: objects in C have no attributes."""
 
-def _done(consumer: Any, *_: Any) -> None:
-    found = _handlings.pop(id(consumer), None)
-    if found is not None:
-        found.done()
+    def __init__(self) -> None:
+        super().__init__("confluent_kafka", around)
+        self._handlings: dict[int, Handling] = {}
+        self._topics: dict[int, Collection[str]] = {}
 
+    def topics_of(self, consumer: Any) -> Collection[str] | None:
+        return self._topics.get(id(consumer))
 
-def _given(consumer: Any, message: Any) -> None:
-    if message is not None and message.error() is None:
-        handling = _handlings[id(consumer)] = Handling()
-        handling.given(partial(_message, message))
+    def subscribed(self, consumer: Any, topics: Any = (), *_: Any) -> None:
+        """The app tells a consumer its topics."""
+        named = [getattr(each, "topic", each) for each in topics]
+        if any(name.startswith("^") for name in named):
+            self._topics.pop(id(consumer), None)
+        else:
+            self._topics[id(consumer)] = named
 
+    def made(self, given: GivenRecord) -> Any:
+        cimpl: Any = sys.modules["confluent_kafka.cimpl"]
+        return cimpl.Message(
+            topic=given.topic,
+            partition=given.partition,
+            offset=given.offset,
+            key=given.key,
+            value=given.value,
+            headers=given.headers or None,
+            timestamp=(given.timestamp_type, given.timestamp),
+        )
 
-def _message(message: Any) -> IncomingMessage:
-    kind, timestamp = message.timestamp()
-    place = (message.partition(), message.offset())
-    headers = message.headers() or ()
-    topic, key, value = message.topic(), message.key(), message.value()
-    return kafka_message("confluent_kafka", topic, place, (timestamp, kind), key, headers, value)
+    def by_partition(self, record: Any) -> Any:
+        return [record]
 
-
-def _made(given: GivenRecord) -> Any:
-    """A message of confluent-kafka's."""
-    cimpl: Any = sys.modules["confluent_kafka.cimpl"]
-    return cimpl.Message(
-        topic=given.topic,
-        partition=given.partition,
-        offset=given.offset,
-        key=given.key,
-        value=given.value,
-        headers=given.headers or None,
-        timestamp=(given.timestamp_type, given.timestamp),
-    )
-
-
-def _asking(several: bool, original: Function) -> Function:
-    """A loop asks for a message, or for several. If it gets one, that has a session of its own."""
-
-    def begin(_: None, consumer: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        looked("confluent_kafka.done", _done, consumer)
-        if not begins_root():
-            return None
-        source = job_source()
-        if source is None:
-            return _handed(several, consumer, AppStep(original, consumer, *args, **kwargs))
-        return _from_verify(several, source, consumer, AppStep(original, consumer, *args, **kwargs))
-
-    return around("confluent_kafka", original, begin)
-
-
-def _handed(several: bool, consumer: Any, step: AppStep) -> Flow:
-    found = yield step
-    if not several:
-        _given(consumer, found)
-    elif len(found) == 1:
-        _given(consumer, found[0])
-    return found
-
-
-def _from_verify(several: bool, source: str, consumer: Any, step: AppStep) -> Flow:
-    given = yield OurStep(_verified.next, source, consumer, _topics.get(id(consumer)))
-    if given is None:
+    def ends(self, step: AppStep) -> AppStep:
         # There are no more messages. The app asks on and on, as of an empty topic.
-        return (yield step)
-    message = _made(given)
-    _given(consumer, message)
-    return [message] if several else message
+        return step
+
+    def handling(self, consumer: Any) -> Handling:
+        return self._handlings.setdefault(id(consumer), Handling())
+
+    def is_without_broker(self, consumer: Any) -> bool:
+        # It is asked for real, and has nothing.
+        return False
+
+    def message(self, record: Any) -> IncomingMessage:
+        kind, timestamp = record.timestamp()
+        place, headers = (record.partition(), record.offset()), record.headers() or ()
+        topic, key, value = record.topic(), record.key(), record.value()
+        return kafka_message("confluent_kafka", topic, place, (timestamp, kind), key, headers, value)
+
+    def records_in(self, found: Any, several: bool) -> list[Any]:
+        return [each for each in (found if several else [found]) if each is not None and each.error() is None]
+
+    def left(self, consumer: Any, *_: Any) -> None:
+        super().left(consumer)
+        self._topics.pop(id(consumer), None)
+        self._handlings.pop(id(consumer), None)
+
+
+_loops = _Loops()
 
 
 def _subscribing(original: Function) -> Function:
-    return noting("confluent_kafka", original, before=_subscribed)
-
-
-def _subscribed(consumer: Any, topics: Any = (), *_: Any) -> None:
-    named = [getattr(each, "topic", each) for each in topics]
-    if any(name.startswith("^") for name in named):
-        _topics.pop(id(consumer), None)
-    else:
-        _topics[id(consumer)] = named
+    return noting("confluent_kafka", original, before=_loops.subscribed)
 
 
 def _closing(original: Function) -> Function:
     """The app closes a consumer."""
-    return noting("confluent_kafka", original, before=_closed)
-
-
-def _closed(consumer: Any, *_: Any) -> None:
-    _done(consumer)
-    _verified.leaves(consumer)
-    _topics.pop(id(consumer), None)
+    return noting("confluent_kafka", original, before=_loops.left)
 
 
 _WRAPS: dict[str, Callable[[Function], Function]] = {
-    "poll": partial(_asking, False),
-    "consume": partial(_asking, True),
+    "poll": partial(_loops.asking, False),
+    "consume": partial(_loops.asking, True),
     "subscribe": _subscribing,
     "assign": _subscribing,
     "close": _closing,

@@ -38,6 +38,7 @@ __all__ = [
     "header_line",
     "header_value",
     "in_message",
+    "in_task",
     "is_handing_out",
     "while_handing_out",
 ]
@@ -99,6 +100,42 @@ def in_message(function: Function, message_of: Callable[..., IncomingMessage]) -
         message_of: Makes the message of the arguments that the function is called with.
     """
     return in_job(function, message_of, begins_root)
+
+
+def in_task(function: Function, wrap: Callable[[Function], Function]) -> Function:
+    """A function that a client calls for each message in a task of its own. What the task raises is told to nobody.
+
+    Where a fault of ours is in the way of a message in a replay, an error would be raised there, and the app would
+    wait without end. So the function is called all the same, in a session that refuses each of its calls.
+
+    Args:
+        function: The function: plain, or a coroutine function.
+        wrap: Makes the function that is called, such as one that begins the session of the message.
+    """
+    refusing = receiver().refusing() if begins_root() else None
+
+    async def tasked(*args: Any, **kwargs: Any) -> Any:
+        calls: list[object] = []
+
+        async def bare(*given: Any, **named: Any) -> Any:
+            calls.append(function)
+            value = function(*given, **named)
+            return await value if hasattr(value, "__await__") else value
+
+        try:
+            return await wrap(bare)(*args, **kwargs)
+        except Exception:
+            if calls:
+                raise
+        if refusing is None:
+            return await bare(*args, **kwargs)
+        token = otel_context.attach(otel_context.set_value(SESSION_KEY, refusing))
+        try:
+            return await bare(*args, **kwargs)
+        finally:
+            otel_context.detach(token)
+
+    return tasked
 
 
 class Handling:

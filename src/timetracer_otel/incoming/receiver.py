@@ -6,6 +6,7 @@ from typing import Protocol
 
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.session import BaseSession
 
 __all__ = ["Receiver", "receiver", "set_receiver"]
 
@@ -30,6 +31,10 @@ class Receiver(Protocol):
         """Begin a job that a worker was given; None where it is not to be noted."""
         ...
 
+    def refusing(self) -> BaseSession | None:
+        """In a replay: a session for code whose own could not begin. It refuses each call; None in a recording."""
+        ...
+
     def process_ends(self) -> None:
         """Write everything, as the process ends at once."""
         ...
@@ -45,6 +50,9 @@ class _Nobody:
         return None
 
     def job_began(self, job: IncomingJob) -> JobScope | None:
+        return None
+
+    def refusing(self) -> BaseSession | None:
         return None
 
     def process_ends(self) -> None:

@@ -244,6 +244,17 @@ class FolderReplay:
         session = self._began(job.request(), None, by_span=False)
         return JobScope(job, session, on_end=lambda _: self.end(session))
 
+    def refusing(self) -> RefusingSession:
+        """A session for code whose own could not begin: a fault of ours has kept it from that."""
+        session = RefusingSession(
+            "A fault of ours has kept the session of this message from beginning",
+            self._config,
+            cause="the log tells which",
+            hint="report it, with the traceback in the log.",
+        )
+        session.on_miss = partial(self._ledger.missed, "a message without a session")
+        return session
+
     def span_began(self, span: ReadableSpan, context: Context | None) -> ReplaySession:
         """The session of the request, job or message that a span stands for, whose parent context is given.
 

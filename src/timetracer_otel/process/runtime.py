@@ -355,6 +355,10 @@ class Runtime:
                 return JobScope(job, session)
         return JobScope(job, self._begin_recording(None), self._job_ended)
 
+    def refusing(self) -> BaseSession | None:
+        """In a replay of a folder: a session for code whose own could not begin; None otherwise."""
+        return None if self._folder is None else self._folder.refusing()
+
     def _root_around(self) -> LiveSpan | None:
         """The live span that began the session around a request or job that has come; None where there is none."""
         self._serves = True

@@ -6,8 +6,9 @@ The only file with private names of aiormq, besides `private_names`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader, ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
+from timetracer_otel.base.notes import noted_of
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.amqp.line import Line
 from timetracer_otel.libraries.kits.amqp.said import Said, silent_answer
@@ -44,7 +46,6 @@ LIB: Final = "aio_pika"
 ERROR_MODULES: Final = frozenset({"aio_pika", "aiormq", "pamqp"})
 CHANNEL: Final = aiormq.channel.Channel
 CONNECTION: Final = aiormq.connection.Connection
-_WIRE: Final = "_timetracer"
 _METHODS: Final[dict[str, Any]] = {vars(cls)["name"]: cls for cls in commands.INDEX_MAPPING.values()}
 _WITH_CONTENT: Final = (commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.Return)
 
@@ -86,13 +87,8 @@ class Wire:
         return said
 
 
-def wire_of(channel: Any) -> Wire:
-    """What is noted of a channel."""
-    kept: dict[str, Any] = vars(channel)
-    wire: Wire | None = kept.get(_WIRE)
-    if wire is None:
-        wire = kept[_WIRE] = Wire()
-    return wire
+wire_of: Final[Callable[[Any], Wire]] = partial(noted_of, make=Wire)
+"""What is noted of a channel."""
 
 
 def url_of(connection: Any) -> str:

@@ -22,14 +22,13 @@ __all__ = [
     "CONSUMER",
     "ERROR_MODULES",
     "LIB",
+    "PARTITION",
     "PRODUCER",
-    "by_partition_again",
     "error_of",
     "future_of",
     "given",
     "has_started",
     "know",
-    "partitions_of_topic",
     "report_of",
     "serialized",
     "servers_of",
@@ -39,6 +38,7 @@ LIB: Final = "aiokafka"
 ERROR_MODULES: Final = frozenset({"aiokafka"})
 CLIENT: Final = AIOKafkaClient
 CONSUMER: Final = AIOKafkaConsumer
+PARTITION: Final = TopicPartition
 PRODUCER: Final = AIOKafkaProducer
 _FIELDS: Final = ("partition", "offset", "timestamp", "timestamp_type", "log_start_offset")
 
@@ -84,12 +84,6 @@ def serialized(producer: Any, record: Record) -> tuple[Record, Serialized]:
     return record, made
 
 
-def partitions_of_topic(producer: Any, topic: str) -> set[int] | None:
-    """The partitions of a topic, where a producer knows them."""
-    found: set[int] | None = producer._metadata.partitions_for_topic(topic)
-    return found
-
-
 def know(client: Any, topic: str, partitions: Iterable[int]) -> None:
     """Let a client know the partitions of a topic, each of which has a leader."""
     client.cluster._partitions.setdefault(
@@ -112,7 +106,7 @@ def error_of(future: Any) -> BaseException | None:
     return error
 
 
-def future_of(producer: Any, topic: str, report: Report) -> Any:
+def future_of(topic: str, report: Report) -> Any:
     """A future that is resolved when the loop runs next, and never where that was not known in the recording."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
@@ -130,8 +124,3 @@ def future_of(producer: Any, topic: str, report: Report) -> Any:
 def _set(outcome: Any, value: Any, future: Any) -> None:
     if not future.done():
         outcome(value)
-
-
-def by_partition_again(found: Any) -> dict[TopicPartition, Any]:
-    """A mapping of partitions, from plain values."""
-    return {TopicPartition(topic, partition): value for topic, partition, value in found}

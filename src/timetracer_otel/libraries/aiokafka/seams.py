@@ -8,26 +8,16 @@ from functools import partial
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import Recording, flow, pass_or_refuse, replays
+from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, guarded_async, only, raising
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.aiokafka import internals
 from timetracer_otel.libraries.aiokafka.internals import LIB
-from timetracer_otel.libraries.kits.kafka.asked import (
-    CONNECT,
-    Asked,
-    Asking,
-    by_partition,
-    connect_args,
-    of_offsets,
-    of_partition,
-    of_partitions,
-    packed_set,
-    unpacked_set,
-)
-from timetracer_otel.libraries.kits.kafka.call import ProduceSite, Record, Report, Topics, span_in, url_of
+from timetracer_otel.libraries.kits.kafka.asked import CONNECT, Asked, Asking, connect_args, of_partition
+from timetracer_otel.libraries.kits.kafka.call import Topics, span_in, url_of
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER, begins_without_broker
-from timetracer_otel.libraries.kits.kafka.serialized import failing, lent, made_before
+from timetracer_otel.libraries.kits.kafka.in_python import OF_PRODUCERS, FutureSite, Sending, asked_of_consumers
+from timetracer_otel.libraries.kits.kafka.serialized import made_before
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -35,21 +25,7 @@ __all__ = ["patches"]
 
 _ASKING: Final = Asking(LIB, guarded_async, asyncio.sleep, internals.servers_of, internals.ERROR_MODULES)
 _CONNECT: Final = Asked("start", CONNECT)
-_OF_PRODUCERS: Final = (
-    Asked("partitions_for", "METADATA", lambda topic: {"topic": topic}, packed_set, unpacked_set),
-    Asked("begin_transaction", "BEGIN"),
-    Asked("commit_transaction", "COMMIT"),
-    Asked("abort_transaction", "ABORT"),
-    Asked("send_offsets_to_transaction", "SEND_OFFSETS", of_offsets),
-)
-_OF_CONSUMERS: Final = (
-    Asked("commit", "COMMIT_OFFSETS", of_offsets),
-    Asked("committed", "COMMITTED", of_partition),
-    Asked("topics", "METADATA", pack=packed_set, unpack=unpacked_set),
-    Asked("beginning_offsets", "BEGINNING_OFFSETS", of_partitions, by_partition, internals.by_partition_again),
-    Asked("end_offsets", "END_OFFSETS", of_partitions, by_partition, internals.by_partition_again),
-)
-
+_OF_CONSUMERS: Final = (*asked_of_consumers(internals.PARTITION), Asked("committed", "COMMITTED", of_partition))
 _TURNS: Final = 2
 
 
@@ -57,11 +33,11 @@ def patches() -> Sequence[Undoable]:
     """The patches of aiokafka."""
     producer, consumer = internals.PRODUCER, internals.CONSUMER
     return [
-        *_ASKING.patches(producer, _OF_PRODUCERS),
+        *_ASKING.patches(producer, OF_PRODUCERS),
         *_ASKING.patches(consumer, _OF_CONSUMERS),
         *(Patch(producer, name, _waiting) for name in ("flush", "stop")),
         Patch(producer, "start", _starting),
-        Patch(producer, "send", _sending),
+        Patch(producer, "send", _SENDING.wrap),
         Patch(producer, "send_batch", _refused),
         Patch(producer, "_serialize", made_before(LIB)),
         Patch(internals.CLIENT, "_wait_on_metadata", _knowing),
@@ -69,57 +45,24 @@ def patches() -> Sequence[Undoable]:
     ]
 
 
-class _Produce(ProduceSite):
-    """A message, of which a future tells."""
-
-    error_modules = internals.ERROR_MODULES
-
-    def __init__(self, producer: Any, record: Record, live: Any) -> None:
-        super().__init__(LIB, url_of(internals.servers_of(producer)), record, live, asyncio.sleep)
-        self.producer = producer
-        self.topic = record.topic
-
-    def returned(self, value: Any, recording: Recording) -> Any:
-        """The message waits to be sent."""
-        super().returned(value, recording)
-        self.partitions = internals.partitions_of_topic(self.producer, self.topic)
-        value.add_done_callback(partial(looked, "aiokafka.report", self._done))
-        return value
-
-    def again(self) -> bool:
-        """Whether it can be sent: a producer that a replay has started reaches nobody."""
-        return WITHOUT_BROKER not in vars(self.producer)
-
-    def _done(self, future: Any) -> None:
-        if not future.cancelled():
-            error = internals.error_of(future)
-            self.told(None if error is not None else internals.report_of(future.result()), error)
+def _listen(future: Any, site: FutureSite) -> None:
+    future.add_done_callback(partial(looked, "aiokafka.report", _done, site))
 
 
-def _sending(original: Function) -> Function:
-    """An app sends a message."""
-
-    def begin(session: BaseSession, producer: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
-        given = internals.given(args, kwargs)
-        if given is None:
-            return None
-        is_answered = replays(LIB, session, lambda: url_of(internals.servers_of(producer)))
-        record, made = internals.serialized(producer, given)
-        live = AppStep(original, producer, *args, **kwargs)
-        if made.error is not None:
-            return only(raising(made.error)) if is_answered else failing(made, live)
-        site = _Produce(producer, record, live)
-        site.lend = partial(lent, made)
-        site.span = span_in(given.headers)
-        steps = flow(site, session)
-        return _answered(steps, producer, given.topic) if is_answered else steps
-
-    return guarded_async(LIB, original, begin)
+def _done(site: FutureSite, future: Any) -> None:
+    if not future.cancelled():
+        error = internals.error_of(future)
+        site.told(None if error is not None else internals.report_of(future.result()), error)
 
 
-def _answered(steps: Flow, producer: Any, topic: str) -> Flow:
-    report = yield from steps
-    return internals.future_of(producer, topic, report) if isinstance(report, Report) else report
+_SENDING: Final = Sending(
+    _ASKING,
+    internals.given,
+    internals.serialized,
+    _listen,
+    lambda site, report: internals.future_of(site.topic, report),
+    span_in,
+)
 
 
 def _knowing(original: Function) -> Function:

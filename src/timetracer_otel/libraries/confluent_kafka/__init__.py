@@ -6,6 +6,7 @@ consumers are its own, and know of no broker. See ``docs/messaging.md``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -57,3 +58,6 @@ def enable_confluent_kafka() -> None:
 def disable_confluent_kafka() -> None:
     """Undo `enable_confluent_kafka`, and switch off OpenTelemetry's instrumentation if that switched it on."""
     plugin.disable()
+    seams = sys.modules.get(f"{__name__}.seams")
+    if seams is not None and not plugin.is_on:
+        seams.notes.end()

@@ -6,6 +6,7 @@ The only file with its private names, besides `private_names`.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -54,6 +55,7 @@ _LINGER_MS: Final = 5.0
 _LIMITS: Final = ("message.timeout.ms", "delivery.timeout.ms")
 """https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md: both name the same."""
 _REPORTS: Final = ("on_delivery", "dr_cb")
+_THROTTLED: Final = "throttle_cb"
 _EXCEPTION: Final = "cimpl:KafkaException"
 
 
@@ -66,10 +68,33 @@ class Client:
     """The function of the app for reports of messages that have none of their own."""
     is_known: bool = True
     """Whether it was made while the seams were in."""
+    presence: weakref.ref[_Presence] | None = None
+    """Where a replay has made it: what is gone when the client is."""
     polls: int = 0
     """How often the app has polled or flushed."""
     numbers: Any = field(default_factory=itertools.count)
     """Numbers the reports."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether a replay has made it, and it is still there: it reaches no broker."""
+        return self.presence is not None and self.presence() is not None
+
+
+class _Presence:
+    """A function of a client's settings, which the client holds: nothing refers weakly to the client itself.
+
+    It is the one for throttled requests, which are those of a broker.
+
+    Args:
+        function: That of the app.
+    """
+
+    def __init__(self, function: Callable[..., Any] | None) -> None:
+        self._function = function
+
+    def __call__(self, event: Any) -> Any:
+        return None if self._function is None else self._function(event)
 
 
 Known = dict[int, Client]
@@ -87,9 +112,12 @@ def unusable(_: Any) -> list[str]:
     return [f"confluent_kafka.cimpl:{each.__name__}" for each in found]
 
 
-def forget_all() -> None:
-    """Forget all clients."""
+def forget_all() -> bool:
+    """Forget all clients but those that a replay has made and that the app still has; gives whether there are any."""
+    alone = {number: client for number, client in known.items() if client.is_alone}
     known.clear()
+    known.update(alone)
+    return bool(alone)
 
 
 def client_of(made: Any) -> Client:
@@ -130,11 +158,12 @@ def _undelivered_soon(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_broker(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], *, consumes: bool
+    client: Client, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, consumes: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a client that reaches nobody: librdkafka connects to the brokers that it knows.
 
     Args:
+        client: What is noted of it.
         args: Those of the app.
         kwargs: The same.
         consumes: Whether it is a consumer.
@@ -142,6 +171,8 @@ def without_broker(
 
     def cut(settings: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in settings.items() if name not in _SERVERS}
+        kept[_THROTTLED] = presence = _Presence(settings.get(_THROTTLED))
+        client.presence = weakref.ref(presence)
         return {"log_level": 0, **kept, **({} if consumes else _undelivered_soon(settings))}
 
     if args and isinstance(args[0], Mapping):

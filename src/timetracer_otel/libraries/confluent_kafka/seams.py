@@ -12,6 +12,7 @@ from timetracer_otel.base.patching import Function, Undoable
 from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, raising
 from timetracer_otel.calls.noting import looked
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.confluent_kafka import internals
 from timetracer_otel.libraries.confluent_kafka.internals import LIB, Client
 from timetracer_otel.libraries.confluent_kafka.reports import Due, Producers
@@ -21,7 +22,7 @@ from timetracer_otel.libraries.kits.kafka.consumers import begins_without_broker
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["patches"]
+__all__ = ["notes", "patches"]
 
 _ANY_PARTITION: Final = -1
 
@@ -46,6 +47,31 @@ def _positions(positions: Any, *_: Any, **__: Any) -> dict[str, Any]:
     return internals.of_offsets(positions=positions)
 
 
+def _reaching(original: Function) -> Function:
+    """What only a broker can answer, and what librdkafka waits for without end where it knows of none."""
+
+    def begin(_: None, client: Any, *args: Any, **kwargs: Any) -> AppStep | None:
+        if not internals.client_of(client).is_alone:
+            return None
+        return raising(
+            ReplayMismatchError(
+                f"{original.__name__}() of confluent-kafka has no answer: a replay has made this client, so it knows "
+                "of no broker.",
+                hint="make a client where no replay is current.",
+            )
+        )
+
+    return guarded(LIB, original, begin, outside=True, session_of=_no_session)
+
+
+def _no_session() -> None:
+    """It is the same in all of them."""
+
+
+def _asked_in_place(owner: Any, name: str, wrap: Callable[[Function], Function]) -> InPlace:
+    return InPlace(owner, name, lambda original: wrap(_reaching(original)))
+
+
 _ASKING: Final = Asking(
     LIB,
     guarded,
@@ -53,7 +79,7 @@ _ASKING: Final = Asking(
     lambda client: internals.client_of(client).servers,
     frozenset(),
     _AskedSite,
-    InPlace,
+    _asked_in_place,
 )
 _METADATA: Final = Asked("list_topics", "METADATA", _topic, internals.packed_metadata, internals.metadata_again)
 _OF_PRODUCERS: Final = (
@@ -84,10 +110,10 @@ def patches() -> Sequence[Undoable]:
     """The patches of confluent-kafka."""
     producer, consumer = internals.PRODUCER, internals.CONSUMER
     return [
-        _Notes(),
+        notes,
         *_ASKING.patches(producer, _OF_PRODUCERS),
         *_ASKING.patches(consumer, _OF_CONSUMERS),
-        *(InPlace(producer, each.name, partial(_ending, each)) for each in _ENDS),
+        *(_asked_in_place(producer, each.name, partial(_ending, each)) for each in _ENDS),
         InPlace(producer, "__init__", partial(_making, False)),
         InPlace(consumer, "__init__", partial(_making, True)),
         InPlace(producer, "produce", _producing),
@@ -99,14 +125,37 @@ def patches() -> Sequence[Undoable]:
 
 
 class _Notes:
-    """What is noted of clients, which nobody keeps up to date when the seams are out."""
+    """What is noted of clients. When the seams are out, only those are known that a replay has made: the app is still
+    told that they reach nobody.
+    """
+
+    def __init__(self) -> None:
+        owned = ((internals.PRODUCER, (*_OF_PRODUCERS, *_ENDS)), (internals.CONSUMER, _OF_CONSUMERS))
+        self._left = [
+            InPlace(owner, each.name, _reaching)
+            for owner, asked in owned
+            for each in asked
+            if hasattr(owner, each.name)
+        ]
 
     def apply(self) -> None:
         """Begin."""
+        for patch in self._left:
+            patch.undo()
 
     def undo(self) -> None:
-        """Forget it; harmless when repeated."""
-        internals.forget_all()
+        """Forget the others; harmless when repeated."""
+        if internals.forget_all():
+            for patch in self._left:
+                patch.apply()
+
+    def end(self) -> None:
+        """Forget all of them; harmless when repeated."""
+        internals.known.clear()
+        self.apply()
+
+
+notes: Final = _Notes()
 
 
 def _making(consumes: bool, original: Function) -> Function:
@@ -123,7 +172,7 @@ def _making(consumes: bool, original: Function) -> Function:
             is_alone = replays(LIB, session, lambda: url_of(noted.servers)) and not _adds(session)
         if not is_alone:
             return None
-        args, kwargs = internals.without_broker(args, kwargs, consumes=consumes)
+        args, kwargs = internals.without_broker(noted, args, kwargs, consumes=consumes)
         return AppStep(original, client, *args, **kwargs)
 
     return guarded(LIB, original, begin, outside=True)

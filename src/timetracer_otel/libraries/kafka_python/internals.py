@@ -28,15 +28,14 @@ __all__ = [
     "CONSUMER",
     "ERROR_MODULES",
     "LIB",
+    "PARTITION",
     "PRODUCER",
     "Configured",
     "add_told",
     "answered",
-    "by_partition_again",
     "give_all",
     "given",
     "made_without_broker",
-    "partitions_of_topic",
     "report_of",
     "serialized",
     "servers_of",
@@ -45,6 +44,7 @@ __all__ = [
 LIB: Final = "kafka_python"
 ERROR_MODULES: Final = frozenset({"kafka"})
 CONSUMER: Final = KafkaConsumer
+PARTITION: Final = TopicPartition
 PRODUCER: Final[Any] = KafkaProducer
 _producers: Any = _producer_module
 _PAIR: Final = 2
@@ -119,12 +119,6 @@ def _bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
-def partitions_of_topic(producer: Any, topic: str) -> set[int] | None:
-    """The partitions of a topic, where a producer knows them."""
-    found: set[int] | None = producer._metadata.partitions_for_topic(topic)
-    return found
-
-
 def report_of(metadata: Any) -> dict[str, Any]:
     """Where a message is."""
     return {name: getattr(metadata, name) for name in _FIELDS}
@@ -158,16 +152,31 @@ class _Later:
         """Tell all of it now, in the order of the messages."""
         with self._lock:
             while self._waiting:
-                future, metadata, error, _ = self._waiting.popleft()
-                produced = future._produce_future
-                if error is not None:
-                    future.failure(error)
-                else:
-                    future.success(metadata)
-                # Who waits for the future waits for this one.
-                threading.Event.set(produced._latch)
+                told = self._waiting.popleft()
+                try:
+                    _tell(*told)
+                except Exception:
+                    self._waiting.appendleft(told)
+                    raise
 
     def _run(self) -> None:
+        """The thread's guard."""
+        try:
+            self._give_in_time()
+        except Exception as fault:
+            faults.contain("kafka_python.reports", fault)
+            self._refuse_all(refusal(LIB, None, fault))
+
+    def _refuse_all(self, error: Exception) -> None:
+        """Tell the app of all messages that there is no telling: otherwise it would wait without end."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+            self._runs = False
+        for future, _, _, _ in waiting:
+            if not future.is_done:
+                _tell(future, None, error)
+
+    def _give_in_time(self) -> None:
         tick = threading.Event()
         while True:
             with self._lock:
@@ -177,6 +186,16 @@ class _Later:
                 after_s = self._waiting[-1][3]
             tick.wait(after_s)
             self.give_all()
+
+
+def _tell(future: Any, metadata: Any, error: BaseException | None, after_s: float = 0) -> None:
+    produced = future._produce_future
+    if error is not None:
+        future.failure(error)
+    else:
+        future.success(metadata)
+    # Who waits for the future waits for this one.
+    threading.Event.set(produced._latch)
 
 
 class _Produced(FutureProduceResult):  # type: ignore[misc]
@@ -222,8 +241,3 @@ def give_all(producer: Any) -> None:
     later = vars(producer).get(_LATER)
     if later is not None:
         later.give_all()
-
-
-def by_partition_again(found: Any) -> dict[TopicPartition, Any]:
-    """A mapping of partitions, from plain values."""
-    return {TopicPartition(topic, partition): value for topic, partition, value in found}

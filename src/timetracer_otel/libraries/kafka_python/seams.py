@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import Recording, flow, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded, only, raising
+from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, guarded
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.kafka_python import internals
 from timetracer_otel.libraries.kafka_python.internals import LIB
@@ -17,17 +17,15 @@ from timetracer_otel.libraries.kits.kafka.asked import (
     CONNECT,
     Asked,
     Asking,
-    by_partition,
     connect_args,
-    of_offsets,
     of_partition,
-    of_partitions,
     packed_set,
     unpacked_set,
 )
-from timetracer_otel.libraries.kits.kafka.call import ProduceSite, Record, Report, url_of
+from timetracer_otel.libraries.kits.kafka.call import url_of
 from timetracer_otel.libraries.kits.kafka.consumers import TOPICS, WITHOUT_BROKER, begins_without_broker
-from timetracer_otel.libraries.kits.kafka.serialized import failing, lent, made_before
+from timetracer_otel.libraries.kits.kafka.in_python import OF_PRODUCERS, FutureSite, Sending, asked_of_consumers
+from timetracer_otel.libraries.kits.kafka.serialized import made_before
 from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
@@ -35,22 +33,10 @@ __all__ = ["patches"]
 
 _ASKING: Final = Asking(LIB, guarded, time.sleep, internals.servers_of, internals.ERROR_MODULES)
 _CONNECT: Final = Asked("__init__", CONNECT)
-_OF_PRODUCERS: Final = (
-    Asked("partitions_for", "METADATA", lambda topic: {"topic": topic}, packed_set, unpacked_set),
-    Asked("bootstrap_connected", "CONNECTED"),
-    Asked("init_transactions", "INIT"),
-    Asked("begin_transaction", "BEGIN"),
-    Asked("commit_transaction", "COMMIT"),
-    Asked("abort_transaction", "ABORT"),
-    Asked("send_offsets_to_transaction", "SEND_OFFSETS", of_offsets),
-)
 _OF_CONSUMERS: Final = (
-    Asked("commit", "COMMIT_OFFSETS", of_offsets),
-    Asked("topics", "METADATA", pack=packed_set, unpack=unpacked_set),
+    *asked_of_consumers(internals.PARTITION),
     Asked("partitions_for_topic", "METADATA", lambda topic: {"topic": topic}, packed_set, unpacked_set),
     Asked("position", "POSITION", of_partition),
-    Asked("beginning_offsets", "BEGINNING_OFFSETS", of_partitions, by_partition, internals.by_partition_again),
-    Asked("end_offsets", "END_OFFSETS", of_partitions, by_partition, internals.by_partition_again),
 )
 _OF_NO_BROKER: Final = ("subscribe", "unsubscribe", "assign", "seek", "pause", "resume")
 """What a consumer without a cluster does nothing for."""
@@ -60,71 +46,28 @@ def patches() -> Sequence[Undoable]:
     """The patches of kafka-python."""
     producer, consumer = internals.PRODUCER, internals.CONSUMER
     return [
-        *_ASKING.patches(producer, _OF_PRODUCERS),
+        *_ASKING.patches(producer, OF_PRODUCERS),
         *_ASKING.patches(consumer, _OF_CONSUMERS),
         *(Patch(consumer, name, _of_nobody) for name in _OF_NO_BROKER),
         Patch(producer, "__init__", _connecting),
-        Patch(producer, "send", _sending),
+        Patch(producer, "send", _SENDING.wrap),
         Patch(producer, "_serialize", made_before(LIB)),
         *(Patch(producer, name, _waiting) for name in ("flush", "close")),
         Patch(consumer, "__init__", _consuming),
     ]
 
 
-class _Produce(ProduceSite):
-    """A message, of which a future tells."""
-
-    error_modules = internals.ERROR_MODULES
-
-    def __init__(self, producer: Any, record: Record, live: Any) -> None:
-        super().__init__(LIB, url_of(internals.servers_of(producer)), record, live, time.sleep)
-        self.producer = producer
-        self.topic = record.topic
-        self.after_s = 0.0
-        """How long it took until something was told of it."""
-
-    def returned(self, value: Any, recording: Recording) -> Any:
-        """The message waits to be sent."""
-        super().returned(value, recording)
-        self.partitions = internals.partitions_of_topic(self.producer, self.topic)
-        internals.add_told(value, partial(looked, "kafka_python.report", self.told))
-        return value
-
-    def again(self) -> bool:
-        """Whether it can be sent: a producer that a replay has made reaches nobody."""
-        return WITHOUT_BROKER not in vars(self.producer)
-
-    def rebuild(self, event: Any, session: Any) -> Report:
-        """The report, and when it came."""
-        self.after_s = event.duration_ms / 1000
-        return super().rebuild(event, session)
+def _listen(future: Any, site: FutureSite) -> None:
+    internals.add_told(future, partial(looked, "kafka_python.report", site.told))
 
 
-def _sending(original: Function) -> Function:
-    """An app sends a message."""
-
-    def begin(session: BaseSession, producer: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
-        given = internals.given(args, kwargs)
-        if given is None:
-            return None
-        is_answered = replays(LIB, session, lambda: url_of(internals.servers_of(producer)))
-        record, made = internals.serialized(producer, given)
-        live = AppStep(original, producer, *args, **kwargs)
-        if made.error is not None:
-            return only(raising(made.error)) if is_answered else failing(made, live)
-        site = _Produce(producer, record, live)
-        site.lend = partial(lent, made)
-        steps = flow(site, session)
-        return _answered(steps, site) if is_answered else steps
-
-    return guarded(LIB, original, begin)
-
-
-def _answered(steps: Flow, site: _Produce) -> Flow:
-    report = yield from steps
-    if not isinstance(report, Report):
-        return report
-    return internals.answered(site.producer, site.topic, report, site.after_s)
+_SENDING: Final = Sending(
+    _ASKING,
+    internals.given,
+    internals.serialized,
+    _listen,
+    lambda site, report: internals.answered(site.producer, site.topic, report, site.after_s),
+)
 
 
 def _connecting(original: Function) -> Function:

@@ -9,7 +9,7 @@ import builtins
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,7 @@ from pika import frame, spec
 from pika.adapters import blocking_connection
 from pika.adapters.utils import connection_workflow, nbio_interface
 
+from timetracer_otel.base.notes import noted_of
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.amqp.line import Line
@@ -59,7 +60,6 @@ PAIR: Final = (
     "nonblocking_socketpair" if hasattr(pika.compat, "nonblocking_socketpair") else "_nonblocking_socketpair"
 )
 """The function of `pika.compat` that makes a loop's pair of sockets. It was private before pika 1.4."""
-_WIRE: Final = "_timetracer"
 _METHODS: Final[dict[str, Any]] = {cls.NAME: cls for cls in vars(spec)["methods"].values()}
 
 
@@ -116,13 +116,8 @@ class Wire:
         return channel, content.said._replace(properties=content.properties, body=content.body)
 
 
-def wire_of(connection: Any) -> Wire:
-    """What is noted of a connection."""
-    kept: dict[str, Any] = vars(connection)
-    wire: Wire | None = kept.get(_WIRE)
-    if wire is None:
-        wire = kept[_WIRE] = Wire()
-    return wire
+wire_of: Final[Callable[[Any], Wire]] = partial(noted_of, make=Wire)
+"""What is noted of a connection."""
 
 
 def url_of(parameters: Any) -> str:

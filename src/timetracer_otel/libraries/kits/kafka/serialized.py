@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, guarded, raising
 from timetracer_otel.calls.nesting import CallAbove
 
 __all__ = ["Serialized", "failing", "lent", "made_before"]
@@ -42,18 +42,12 @@ class Serialized:
                 return made
         return None
 
-    def take(self) -> Any:
-        """What the next of them has made, or raised."""
+    def take(self) -> AppStep | Done | None:
+        """What the next of them has made, or raised, for a guard; None where all of it was taken."""
         if self._made:
-            return self._made.popleft()
+            return Done(self._made.popleft())
         error, self.error = self.error, None
-        assert error is not None
-        raise error
-
-    @property
-    def is_left(self) -> bool:
-        """Whether there is anything that was not taken."""
-        return bool(self._made) or self.error is not None
+        return None if error is None else raising(error)
 
 
 _above: Final[CallAbove[Serialized]] = CallAbove("kafka-serialized")
@@ -77,9 +71,9 @@ def made_before(lib: str) -> Callable[[Function], Function]:
     """
 
     def wrap(original: Function) -> Function:
-        def begin(_: None, *args: Any, **kwargs: Any) -> Flow | AppStep | None:
+        def begin(_: None, *args: Any, **kwargs: Any) -> AppStep | Done | None:
             made = _above.get()
-            return AppStep(made.take) if made is not None and made.is_left else None
+            return None if made is None else made.take()
 
         return guarded(lib, original, begin, outside=True, session_of=_no_session)
 
