@@ -5,7 +5,8 @@ unpacking of the same file, which is timed in turn with it. Only the ratios can 
 kind the calls are makes a difference: those that say who calls are compared by their tokens, and the beginnings and
 ends of transactions stand within their statements. The memory of an event is that of the session with all of its
 file, before any call, and when all events were read for the calls that would find them. Then cassettes in a folder
-are opened, without the index that is kept beside the folder, and with it, and after one of them has changed.
+are opened, without the index that is kept beside the folder, and with it, and after one of them has changed, and are
+listed by the command, with all that a process does from its start to its end.
 
 All times are processor time, and the least of the rounds.
 """
@@ -15,6 +16,9 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -38,7 +42,7 @@ from timetracer_otel.session.trace import EventFeed
 from timetracer_otel.types import Call, Cassette
 
 EVENTS = 10_000
-LOADED_MS, FIRST_MS, FOLDER_MS, EVENT_BYTES, PART_BYTES = 40.0, 5.0, 50.0, 1024.0, 4096.0
+LOADED_MS, FIRST_MS, FOLDER_MS, LISTED_MS, EVENT_BYTES, PART_BYTES = 40.0, 5.0, 50.0, 500.0, 1024.0, 4096.0
 IN_PART = 4
 """Events of a part: what a request of a service has."""
 PARTS = 500
@@ -145,15 +149,35 @@ def loaded(kind: Kind, folder: str, events: int, rounds: int) -> Loaded:
 
 
 class Folder(NamedTuple):
-    """Milliseconds of opening a folder of cassettes."""
+    """Milliseconds of opening a folder of cassettes, and of the command ``list``."""
 
     first: float
     later: float
     changed: float
+    listed: float
+
+
+def listed_ms(folder: str, rounds: int) -> float:
+    """The least that a process takes which lists a folder by its index."""
+
+    def used_s() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    found = []
+    for _ in range(rounds):
+        began_s = used_s()
+        subprocess.run(
+            [sys.executable, "-m", "timetracer_otel", "list", folder], check=True, stdout=subprocess.DEVNULL
+        )
+        found.append((used_s() - began_s) * 1e3)
+    return min(found)
 
 
 def folder_ms(folder: str, size: int, rounds: int) -> Folder:
-    """Open a folder of so many cassettes: the first time, later, and after one of them was written anew."""
+    """Open a folder of so many cassettes: the first time, later, and after one of them was written anew. And list it
+    by its index.
+    """
 
     def write(number: int) -> None:
         save_cassette(cassette([item(number)], f"/{number}", number), f"{folder}/{number}.msgpack")
@@ -164,11 +188,12 @@ def folder_ms(folder: str, size: int, rounds: int) -> Folder:
     os.utime(folder, (0, 0))
     (first,) = least_ms(1, lambda: FolderIndex(folder))
     (later,) = least_ms(rounds, lambda: FolderIndex(folder))
+    listed = listed_ms(folder, rounds)
     changed = float("inf")
     for number in range(rounds):
         write(number)
         changed = min(changed, *least_ms(1, lambda: FolderIndex(folder)))
-    return Folder(first, later, changed)
+    return Folder(first, later, changed, listed)
 
 
 class Part(NamedTuple):
@@ -226,8 +251,8 @@ def main() -> None:
         below = f"{folder}/below"
         found = folder_ms(below, events, arguments.rounds)
         part = part_of(f"{folder}/parts", PARTS)
-    print("\n| cassettes in a folder | opened the first time, ms | later | after a change |")
-    print("| ---: | ---: | ---: | ---: |")
+    print("\n| cassettes in a folder | opened the first time, ms | later | after a change | listed |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
     print(f"| {events:,} | {' | '.join(f'{each:,.0f}' for each in found)} |")
     print(f"\nAn open part with {IN_PART} events takes {part.itself:,.0f} bytes of memory,", end="")
     print(f" and its events {part.events:,.0f}, which are made before the recording ends.")
@@ -239,6 +264,7 @@ def main() -> None:
             results.Goal(f"load {events:,} events", of_gets.opened_ms, LOADED_MS, "ms"),
             results.Goal(f"the first answer from {events:,} events", of_gets.first_ms, FIRST_MS, "ms"),
             results.Goal(f"open a folder of {events:,} cassettes, with its index", found.later, FOLDER_MS, "ms"),
+            results.Goal(f"list {events:,} cassettes, with their index", found.listed, LISTED_MS, "ms"),
             results.Goal("memory of a loaded event", of_gets.opened_bytes, EVENT_BYTES, "bytes"),
             results.Goal(f"memory of an open part with {IN_PART} events", part.itself, PART_BYTES, "bytes"),
         ]

@@ -1,6 +1,7 @@
 """A service that is recorded: ``python -m tests.cli._shop UPSTREAM DATABASE`` asks itself for some of its routes.
 
-What it does at its start belongs to no request. One route fails since its upstream does.
+With ``PORT`` behind that, it waits for requests there. What it does at its start belongs to no request. One route
+fails since its upstream does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import httpx
 from fastapi import FastAPI
 
-upstream, database = sys.argv[1:]
+upstream, database, *port = sys.argv[1:]
 connection = sqlite3.connect(database, check_same_thread=False)
 connection.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, item TEXT)")
 app = FastAPI()
@@ -45,4 +46,9 @@ async def main() -> None:
             await client.request(method, path)
 
 
-asyncio.run(main())
+if port:
+    import uvicorn
+
+    uvicorn.run(app, port=int(port[0]), log_level="critical")
+else:
+    asyncio.run(main())

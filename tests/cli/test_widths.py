@@ -1,25 +1,32 @@
-"""What the commands print of a real recording at 80 and at 200 columns, to the letter.
+"""What each command prints of a real recording at 80 and at 200 columns, to the letter.
 
 The recordings are those of ``golden/shop``: of the service `tests.cli._shop`, made once, so that times and ids are
 the same in each run. The texts are those of ``golden/at_80.txt`` and ``golden/at_200.txt``.
 
-The commands that start a service or a server say the same at each width, and their own tests hold these texts:
-``record`` and ``replay`` in `test_record_replay`, ``check`` in `test_check`, ``verify --against`` in
-`tests.verify.test_against`, and ``reproduce`` in `tests.verify.test_reproduce`.
+The commands that start a program play the service of these recordings, whose upstream is gone. ``record`` records it
+anew, and ``check`` asks a server of which two calls were recorded.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.children import environment
-from timetracer_otel import cli
+from tests import forks
+from tests.children import ROOT, environment, script
+from tests.cli._upstream import Upstream
+from tests.examples import drawn
+from tests.loopback import Loopback
+from tests.servers._ports import free_port
+from timetracer_otel import cli, record
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,7 +54,20 @@ COMMANDS = {
     "view": ["view", "577af2d0", "-o", "page.html"],
     "to-test": ["to-test", "577af2d0", "-o", "test_orders.py", "--app", "shop:app", "--no-run"],
     "git-setup": ["git-setup"],
+    "completion": ["completion", "bash"],
+    "check": ["check", "asked"],
 }
+
+PROGRAM = ["python", "-m", "tests.cli._shop", "UPSTREAM", "shop.db"]
+SERVICE = ["--url", "http://127.0.0.1:PORT", "--", *PROGRAM, "PORT"]
+RUNNERS = {
+    "record": ["record", "--dir", "made", "--", *PROGRAM],
+    "replay": ["replay", "cassettes", "--", *PROGRAM],
+    "verify --against": ["verify", "cassettes", "--against", "--max-calls", "sql=+0", *SERVICE],
+    "reproduce": ["reproduce", "577af2d0", *SERVICE],
+}
+"""The commands that start a program, in which ``UPSTREAM`` and ``PORT`` stand for what they are in a run."""
+RECORDED_UPSTREAM = "http://127.0.0.1:45171"
 
 
 def golden(columns: int) -> dict[str, str]:
@@ -65,25 +85,87 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def asked(folder: Path) -> Iterator[Upstream]:
+    """A server whose answers have changed since ``asked`` was recorded."""
+    upstream = Upstream()
+    with record(folder / "asked" / "user.msgpack"), httpx.Client(base_url=upstream.url) as client:
+        client.get("/user?page=1")
+        client.post("/search", json={"name": "Ada"})
+    upstream.user = {"id": 7, "name": "Bob", "tags": []}
+    yield upstream
+    upstream.stop()
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_a_command_prints_at_each_width(
-    name: str, columns: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    columns: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     if name == "git-setup":
         subprocess.run(["git", "init", "-q", "."], check=True, env=environment([]))
+    upstream: Upstream | None = request.getfixturevalue("asked") if name == "check" else None
     monkeypatch.setenv("COLUMNS", str(columns))
     code = cli.main(COMMANDS[name])
     printed = capsys.readouterr()
-    told = printed.out + "".join(f"stderr: {line}\n" for line in printed.err.splitlines())
-    told = told.replace(f"{folder}/", "").replace(sys.executable, "PYTHON") + f"exit code {code}\n"
-    assert told == golden(columns)[name]
+    output = printed.out.replace(upstream.url, "http://UPSTREAM") if upstream is not None else printed.out
+    if name == "completion":
+        # The script is the work of shtab, and its help that of the parser: these are its lines about all commands.
+        output = "".join(re.findall(r"^_shtab_timetracer_otel_subparsers=.*\n", output, re.MULTILINE))
+    assert told(output, printed.err, code, folder) == golden(columns)[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"), [(name, columns) for name in RUNNERS for columns in drawn([[80, 200]], "width", name)]
+)
+def test_what_a_command_that_starts_a_program_prints_at_each_width(name: str, columns: int, folder: Path) -> None:
+    port, upstream = str(free_port()), RECORDED_UPSTREAM
+    used = environment({"fastapi", "httpx", "sqlite3"}, PYTHONPATH=str(ROOT), COLUMNS=str(columns))
+    with Loopback() as server:
+        if name == "record":
+            upstream = server.url
+        words = [word.replace("PORT", port).replace("UPSTREAM", upstream) for word in RUNNERS[name]]
+        command = script("timetracer-otel")
+        if name == "record":
+            # At its end the program says what was recorded, where it is the process that the command was.
+            done = subprocess.run(
+                [command, *words], env=used, cwd=folder, capture_output=True, text=True, timeout=240
+            )
+        else:
+            used["PATH"] = forks.on_path(folder.with_name(f"{folder.name}-commands")) + used["PATH"]
+            done = forks.run(command, *words, env=used, cwd=folder, loaded="tool")
+    output = done.stdout.replace(f"http://127.0.0.1:{port}", "http://SERVICE")
+    output, error = (
+        re.sub(r"\bin [\d.]+ m?s\b", "in TIME", re.sub(r"\d+(\.\d)? KiB", "SIZE", text))
+        for text in (output, done.stderr)
+    )
+    assert told(output, error, done.returncode, folder) == golden(columns)[name]
+
+
+def told(output: str, error: str, code: int, folder: Path) -> str:
+    """What a command has printed, with names for what differs from run to run."""
+    text = output + "".join(f"stderr: {line}\n" for line in error.splitlines())
+    text = text.replace(f"{folder}/", "").replace(f"{folder}", "FOLDER").replace(sys.executable, "PYTHON")
+    return f"{text}exit code {code}\n"
+
+
+def test_every_command_has_its_texts() -> None:
+    (commands,) = (
+        action for action in cli.command_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    assert {words[0] for words in [*COMMANDS.values(), *RUNNERS.values()]} == {*commands.choices}
+    for columns in (80, 200):
+        assert [*golden(columns)] == [*COMMANDS, *RUNNERS]
 
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_table_fits_and_has_whole_numbers_and_ids(columns: int) -> None:
     texts = golden(columns)
-    assert [*texts] == [*COMMANDS]
     for name in TABLES:
         # Above its table, show tells what it has of the whole recording.
         table = texts[name].partition("\n\n")[2] if name.startswith("show") else texts[name]

@@ -238,6 +238,58 @@ def test_connections_are_refused_by_the_ini_option(pytester: pytest.Pytester, up
     assert "['a b'] is not allowed" in said or "'a b'] is not allowed" in said
 
 
+def test_connections_are_refused_by_the_configuration_of_a_module(
+    pytester: pytest.Pytester, upstream: Loopback
+) -> None:
+    write(
+        pytester,
+        upstream,
+        """
+        import socket
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def timetracer_config():
+            return {"block_network": True}
+
+        def connect():
+            socket.create_connection(("127.0.0.1", 9)).close()
+
+        def test_refused():
+            connect()
+
+        @pytest.mark.block_network(False)
+        def test_let_out():
+            with pytest.raises(ConnectionRefusedError):
+                connect()
+
+        @pytest.mark.timetracer(block_network=False)
+        def test_let_out_by_its_own_marker():
+            with pytest.raises(ConnectionRefusedError):
+                connect()
+
+        @pytest.mark.timetracer
+        def test_recorded_and_refused():
+            connect()
+
+        @pytest.mark.block_network(allowed_hosts=["127.0.0.1:9"])
+        @pytest.mark.timetracer(block_network=True)
+        def test_said_by_all_and_allowed():
+            with pytest.raises(ConnectionRefusedError):
+                connect()
+
+        @pytest.mark.block_network(False)
+        def test_a_block_in_a_test_that_is_let_out(timetracer_auto):
+            with timetracer_auto("block.msgpack"), pytest.raises(ConnectionRefusedError):
+                connect()
+        """,
+    )
+    write(pytester, upstream, "import httpx\n\ndef test_it():\n    httpx.get('URL/users/1')\n", "test_other.py")
+    done = run(pytester)
+    assert failed_in(done) == {"test_refused", "test_recorded_and_refused"}
+    done.assert_outcomes(passed=5, failed=2)
+
+
 ANEW = """
     import httpx
     import pytest

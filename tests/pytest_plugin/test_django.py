@@ -69,6 +69,13 @@ def test_a_fixture(db, client):
     assert client.get("/items").json() == {"items": []}
 """
 COUNT = SUITE.count("def test_")
+BY_CONFIG = """
+import pytest
+
+@pytest.fixture(scope="session")
+def timetracer_config(timetracer_config):
+    return {**timetracer_config, "record_mode": "all"}
+"""
 
 
 @pytest.fixture
@@ -115,4 +122,8 @@ def test_a_test_that_is_recorded_anew_has_a_database_beside_replayed_ones(
         (suite.path / "cassettes" / "test_shop" / "ShopTests.setUpClass.msgpack").unlink()
         (suite.path / "cassettes" / "test_shop" / "ShopTests.test_what_another_test_did_is_undone.msgpack").unlink()
         run(suite, runner="django").assert_outcomes(passed=COUNT)
+        suite.makeconftest(BY_CONFIG)
+        chosen = run(suite, "-k", "a_fixture", runner="django")
+        chosen.assert_outcomes(passed=1, deselected=COUNT - 1)
+    suite.path.joinpath("conftest.py").unlink()
     run(suite, runner="django").assert_outcomes(passed=COUNT)

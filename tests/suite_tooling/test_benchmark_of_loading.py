@@ -25,7 +25,7 @@ def test_cassettes_of_each_kind_and_a_folder_are_loaded() -> None:
     assert len(rows) == 4
     assert any(line.startswith("| 1,200 |") for line in lines)
     goals = lines[lines.index("| goal | figure | wanted | |") :]
-    assert len(goals) == 6
+    assert len(goals) == 7
 
 
 @pytest.mark.timeout(300)

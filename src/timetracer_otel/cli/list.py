@@ -130,9 +130,11 @@ def _remarks(found: Sequence[StoredCassette]) -> list[str]:
     from timetracer_otel.base.counters import clients_without_plugin
 
     remarks = [_reason(each) for each in found if each.error]
-    alone = sum((Counter(each.without_plugin) for each in found), Counter[str]())
+    alone: Counter[str] = Counter()
     connections: dict[str, Counter[str]] = {}
     for each in found:
+        if each.without_plugin:
+            alone.update(each.without_plugin)
         for library, addresses in each.connections.items():
             connections.setdefault(library, Counter()).update(addresses)
     calls = clients_without_plugin(alone, connections)

@@ -56,6 +56,7 @@ JUDGEMENT: Final[Colours] = (
 _STATUSES: Final = {"1": "", "2": "green", "3": "cyan", "4": "yellow", "5": "red", "e": "red"}
 """The style of a status by its first character. ``error`` begins with an ``e``."""
 _TONES: Final = {"": "", "name": "cyan", "aside": "dim", "trouble": "yellow"}
+_GAP: Final = "  "
 
 
 def print_lines(lines: Iterable[str], colours: Colours = ()) -> None:
@@ -95,22 +96,31 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
         for line in table(columns, rows, width):
             print(f"{indent}{line}")
         return
-    from rich.table import Table
+    # A table of rich lays each row out anew: of 10,000 rows, that takes seconds. These are laid out already.
+    headings, *laid_out = cells(columns, rows, width)
+    print(indent + _GAP.join(_coloured(heading, "bold") for heading in headings))
+    tones = [column.tone for column in columns]
+    for row in laid_out:
+        shown = [_coloured(cell, _style(tone, cell)) for tone, cell in zip(tones, row, strict=True)]
+        print(indent + _GAP.join(shown))
+
+
+def _coloured(text: str, style: str) -> str:
+    before, after = _codes(style) if style else ("", "")
+    return f"{before}{text}{after}"
+
+
+@lru_cache
+def _codes(style: str) -> tuple[str, str]:
+    """What a terminal is sent before a text of a style, and behind it."""
+    console = _console()
+    assert console is not None
     from rich.text import Text
 
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    headings, *laid_out = cells(columns, rows, width)
-    for heading in headings:
-        shown.add_column(Text(heading), no_wrap=True, overflow="ignore")
-    for row in laid_out:
-        shown.add_row(*(Text(cell, _style(column.tone, cell)) for column, cell in zip(columns, row, strict=True)))
-    console.print(shown if not indent else _indented(shown, indent), soft_wrap=True)
-
-
-def _indented(shown: object, indent: str) -> object:
-    from rich.padding import Padding
-
-    return Padding(shown, (0, 0, 0, len(indent)), expand=False)  # type: ignore[arg-type]
+    with console.capture() as captured:
+        console.print(Text("x", style), end="")
+    before, _, after = captured.get().partition("x")
+    return before, after
 
 
 def _style(tone: str, cell: str) -> str:
@@ -122,7 +132,7 @@ def _console() -> Console | None:
     """What prints with colour; None where the plain text is wanted.
 
     That is so where standard output is no terminal, the extra ``cli`` is not installed, ``NO_COLOR`` is set
-    (https://no-color.org), or the terminal knows no colours (``TERM=dumb``).
+    (https://no-color.org), or the terminal knows no colours (``TERM=dumb``) or no escape sequences (old Windows).
     """
     if not sys.stdout.isatty():
         return None
@@ -134,4 +144,5 @@ def _console() -> Console | None:
 
     # Nothing is wrapped or clipped here: that is done before.
     console = Console(width=UNLIMITED, highlight=False, markup=False, emoji=False)
-    return None if console.no_color or console.is_dumb_terminal or console.color_system is None else console
+    knows_none = console.no_color or console.is_dumb_terminal or console.legacy_windows
+    return None if knows_none or console.color_system is None else console

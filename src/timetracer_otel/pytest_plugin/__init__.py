@@ -132,7 +132,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         needed = ["timetracer_session"]
         if marker.kwargs.get("scope") in _WIDE:
             needed.append(f"_timetracer_{marker.kwargs['scope']}")
-    elif item.get_closest_marker("block_network") is not None or item.config.getini(_BLOCK_INI):
+    elif (
+        item.get_closest_marker("block_network") is not None
+        or item.config.getini(_BLOCK_INI)
+        or _has_own_config(item)
+    ):
         needed = ["_timetracer_blocked"]
     names: list[str] | None = getattr(item, "fixturenames", None)
     if not needed or names is None:
@@ -148,6 +152,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         names.insert(at, name)
         scopes.insert(at, scope if scope in _WIDE else "function")
     item.fixturenames = names  # type: ignore[attr-defined]
+
+
+def _has_own_config(item: pytest.Item) -> bool:
+    """Whether the fixture `timetracer_config` that a test sees is overridden."""
+    manager = getattr(item.session, "_fixturemanager", None)
+    return manager is not None and len(manager.getfixturedefs("timetracer_config", item) or ()) > 1
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -301,11 +311,12 @@ _timetracer_run = pytest.fixture(_shared_session, scope="session", name="_timetr
 
 @pytest.fixture
 def _timetracer_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Refuses the connections of a test without a session, by the marker `block_network` or the ini option."""
+    """Refuses the connections of a test without a session: by `block_network`, as marker, setting or ini option."""
     from timetracer_otel.pytest_plugin.blocked_tests import BlockedTest
     from timetracer_otel.pytest_plugin.blocking import Blocking
+    from timetracer_otel.pytest_plugin.sessions import configured
 
-    blocking = Blocking.of(request.node)
+    blocking = Blocking.of(request.node, configured(request.getfixturevalue("timetracer_config")))
     if not blocking.is_on:
         yield
         return
@@ -565,7 +576,7 @@ def _replaying(
         assert isinstance(session, ReplaySession)
         note_age(request.node, session)
         account.session = session
-        session.allowed_hosts = Blocking.of(request.node).allowed_hosts
+        session.allowed_hosts = Blocking.of(request.node, settings).allowed_hosts
         # The session of a folder is current everywhere: it is that of the process.
         with nullcontext() if path.is_dir() else everywhere(session, request.instance):
             yield session
@@ -592,6 +603,6 @@ def _recording(
     if path is not None:
         note_used(request.node, path)
     with timetracer_otel.record(path, **settings) as session, everywhere(session, request.instance):
-        session.allowed_hosts = Blocking.of(request.node).allowed_hosts
+        session.allowed_hosts = Blocking.of(request.node, settings).allowed_hosts
         yield session
     note_rerecorded(request.node, session)

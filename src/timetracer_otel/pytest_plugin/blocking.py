@@ -1,8 +1,10 @@
-"""``block_network``, by the marker or the ini option: connections that no plugin makes for a session are refused."""
+"""``block_network``, by the marker, `timetracer_config` or the ini option: connections that no plugin makes for a
+session are refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -28,32 +30,39 @@ _HINT = (
 class Blocking(NamedTuple):
     """What a test may connect to."""
 
-    is_on: bool = False
+    settings: Mapping[str, Any] = {}
+    """Of a session of the test, above all others: ``block_network``, where anybody says it."""
     allowed_hosts: Hosts | None = None
 
     @classmethod
-    def of(cls, item: pytest.Item) -> Blocking:
-        """What the nearest marker says, or else the ini option. Hosts of both are allowed.
+    def of(cls, item: pytest.Item, settings: Mapping[str, Any]) -> Blocking:
+        """What the nearest marker says, or else the settings, or else the ini option. The hosts of the marker and of
+        the ini option are allowed.
+
+        Args:
+            item: The test.
+            settings: Of its session, or what `timetracer_config` gives where it has none.
 
         Raises:
             ConfigurationError: The marker has another argument, or hosts that are none.
         """
         marker = item.get_closest_marker(MARKER)
-        is_on, hosts = item.config.getini(BLOCK_INI), list(item.config.getini(ALLOWED_HOSTS_INI))
+        is_on = settings.get(MARKER, item.config.getini(BLOCK_INI))
+        hosts = list(item.config.getini(ALLOWED_HOSTS_INI))
         if marker is not None:
             is_on, more = _arguments(*marker.args, **marker.kwargs)
             hosts += more
         if not is_on:
-            return cls()
+            return cls({MARKER: False} if marker is not None or MARKER in settings else {})
         try:
-            return cls(True, Hosts(hosts) if hosts else None)
+            return cls({MARKER: True}, Hosts(hosts) if hosts else None)
         except ValueError:
             raise ConfigurationError(f"{MARKER}: {hosts!r} is not allowed. Allowed: {ALLOWED}.") from None
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Of a session of the test, besides its own."""
-        return {"block_network": True} if self.is_on else {}
+    def is_on(self) -> bool:
+        """Whether connections are refused."""
+        return bool(self.settings.get(MARKER))
 
 
 def _arguments(*positional: Any, **named: Any) -> tuple[bool, Sequence[str]]:

@@ -7,7 +7,9 @@ made.
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +99,36 @@ def _is_of_database(item: pytest.Item) -> bool:
 def _is_replayed(item: pytest.Item) -> bool:
     marker = item.get_closest_marker(_MARKER)
     assert marker is not None
-    settings = marker.kwargs
+    config = _config_of(item)
+    if config is None:
+        return False
+    settings = {**config, **marker.kwargs}
     mode = item.config.getoption("--timetracer-record-mode") or settings.get("record_mode") or settings.get("mode")
     if not mode:
         mode = TraceConfig.from_env().record_mode if is_set("RECORD_MODE") else default_record_mode()
     name = marker.args[0] if marker.args else settings.get("name")
     return mode == "none" or (mode == "once" and path_for_test(item, _folder(item), name).exists())
+
+
+def _config_of(item: pytest.Item) -> Mapping[str, Any] | None:
+    """What `timetracer_config` will give for a test; None where that is not known before the test runs.
+
+    The fixture that sets the databases up is of the whole run, and that of another test cannot be asked from there.
+    Its function can, where it needs no other fixture.
+    """
+    manager = getattr(item.session, "_fixturemanager", None)
+    config: Any = {}
+    # The first one is ours, and each other one overrides the one before it.
+    for fixture in (manager.getfixturedefs("timetracer_config", item) or ())[1:] if manager is not None else ():
+        needed = [*inspect.signature(fixture.func).parameters]
+        waits = inspect.isgeneratorfunction(fixture.func) or inspect.iscoroutinefunction(fixture.func)
+        if waits or needed not in ([], ["timetracer_config"]):
+            return None
+        try:
+            config = fixture.func(*([config] if needed else []))
+        except Exception:
+            return None  # The test will say it.
+    return config if isinstance(config, Mapping) else None
 
 
 def _folder(item: pytest.Item) -> Path:

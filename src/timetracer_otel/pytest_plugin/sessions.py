@@ -136,8 +136,8 @@ class TestSession:
         self._item = item
         name, settings = marked(request.node, request.getfixturevalue("timetracer_config"))
         self.path = path_for_test(request.node, folder, name)
-        blocking = Blocking.of(item)
-        self._block = replay(self.path, config=TraceConfig.from_env(), **blocking.settings, **settings)
+        blocking = Blocking.of(item, settings)
+        self._block = replay(self.path, config=TraceConfig.from_env(), **{**settings, **blocking.settings})
         self._allowed = blocking.allowed_hosts
         self._session: BaseSession | None = None
         self._error: BaseException | None = None
@@ -283,8 +283,8 @@ def default_record_mode() -> Literal["none", "once"]:
 
 def settings_of_block(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The settings of a block in a test, besides those that its arguments say."""
-    config = request.getfixturevalue("timetracer_config")
-    return {**Blocking.of(request.node).settings, **configured(config)}
+    settings = configured(request.getfixturevalue("timetracer_config"))
+    return {**settings, **Blocking.of(request.node, settings).settings}
 
 
 def note_used(item: pytest.Item, path: Path) -> None:

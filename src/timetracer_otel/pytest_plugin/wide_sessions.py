@@ -91,8 +91,8 @@ class WideSession:
         self.scope = scope_of(marker) or "function"
         name, own = marked(item, request.getfixturevalue("timetracer_config"), marker)
         self.path = path_for_scope(item, self.scope, _folder(request, item, self.scope), name)
-        blocking = Blocking.of(item)
-        settings: dict[str, Any] = {**blocking.settings, **own}
+        blocking = Blocking.of(item, own)
+        settings: dict[str, Any] = {**own, **blocking.settings}
         self._fails_on_unused = bool(settings.pop("fail_on_unused", TraceConfig.from_env().fail_on_unused))
         self._worker = getattr(item.config, "workerinput", None)
         if not self._one_process:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import shutil
 import unicodedata
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from timetracer_otel.base.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "Column",
@@ -158,22 +159,36 @@ def cells(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
         width: How many cells a line may have. Lines are longer only if the columns that are not elastic need it.
         gap: How many spaces stand between two columns.
     """
-    widths = _widths(columns, rows)
+    by_column = _by_column(columns, rows)
+    widths = [max(map(_measure(texts), texts)) for texts in by_column]
     _squeeze(columns, widths, width - gap * (len(columns) - 1))
-    return [
-        [
-            pad(clip(cell, cells_wide, column.keep), cells_wide, column.right)
-            for cell, cells_wide, column in zip(row, widths, columns, strict=True)
-        ]
-        for row in ([column.heading for column in columns], *rows)
+    laid_out = [
+        _laid_out(texts, cells_wide, column)
+        for texts, cells_wide, column in zip(by_column, widths, columns, strict=True)
     ]
+    return [list(row) for row in zip(*laid_out, strict=True)]
+
+
+def _laid_out(texts: Sequence[str], width: int, column: Column) -> list[str]:
+    measure = _measure(texts)
+    clipped = [text if measure(text) <= width else clip(text, width, column.keep) for text in texts]
+    if measure is not len or _measure(clipped) is not len:
+        return [pad(text, width, column.right) for text in clipped]
+    return [text.rjust(width) if column.right else text.ljust(width) for text in clipped]
+
+
+def _measure(texts: Iterable[str]) -> Callable[[str], int]:
+    """What tells the width of each of these texts. Those of a list of 10,000 are nearly all ASCII."""
+    return len if all(map(str.isascii, texts)) else display_width
+
+
+def _by_column(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The heading and the cells of each column."""
+    return [[column.heading, *map(itemgetter(index), rows)] for index, column in enumerate(columns)]
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [
-        max([display_width(column.heading), *(display_width(row[index]) for row in rows)])
-        for index, column in enumerate(columns)
-    ]
+    return [max(map(_measure(texts), texts)) for texts in _by_column(columns, rows)]
 
 
 def _squeeze(columns: Sequence[Column], widths: list[int], room: int) -> None:
