@@ -24,8 +24,8 @@ _OVER: Final = {
     OTHERS: "over the budget of the route",
 }
 _MOST_ROUTES: Final = 1_000
-"""Routes that have a budget of their own. All others have one together: where a framework gives a path for a route, the
-memory must not grow."""
+"""Routes that have a budget of their own. All others share one: where a framework gives a path for a route, no
+memory is taken for each of them."""
 
 
 class Choice:
