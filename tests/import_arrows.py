@@ -52,6 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("context",),
     ("blocks", "testing"),
     ("", "plugins"),
+    ("verification",),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
@@ -61,7 +62,7 @@ READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",), "aud
 """Rooms that only read what the others made, and which of each other they may import."""
 
 READERS_SEE = "session"
-"""They import from this room's floor and below. Only ``cli`` and ``pytest_plugin`` import
+"""They import from this room's floor and below. Only ``verification``, ``cli`` and ``pytest_plugin`` import
 them, and functions of ``blocks`` and ``process``, for the account at the end."""
 
 SHOWN_IN_NOTEBOOKS = ("notebooks", "report.notebook")
@@ -341,7 +342,7 @@ def _arrows(module: Module) -> Iterator[Breach]:
             assert place is not None
             asks_at_the_end = place[0] in {"blocks", "process"} and not found.at_top
             shows = (module.name, name) == SHOWN_IN_NOTEBOOKS and not found.at_top
-            allowed = place[1] >= _floor("cli") or asks_at_the_end or shows
+            allowed = place[1] >= _floor("verification") or asks_at_the_end or shows
         else:
             assert place is not None
             assert other is not None

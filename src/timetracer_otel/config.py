@@ -103,6 +103,8 @@ class Settings(TypedDict, total=False):
     capture: Sequence[str]
     sample_rate: float
     errors_only: bool
+    policy: str
+    budget: str
     exclude_paths: Sequence[str]
     store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
     store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
@@ -154,8 +156,8 @@ class TraceConfig:
     means. Grouped by concern, they are:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
-    - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
-      `store_response_body`, `log_records`, `random_state`, `memory_databases`
+    - What is recorded: `capture`, `sample_rate`, `errors_only`, `policy`, `budget`, `exclude_paths`,
+      `store_request_body`, `store_response_body`, `log_records`, `random_state`, `memory_databases`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
@@ -215,6 +217,8 @@ class TraceConfig:
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""
     max_age: str = ""
+    policy: str = ""
+    budget: str = ""
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)

@@ -590,6 +590,11 @@ class AppliedPolicies:
     store_response_body: str = "always"
     sample_rate: float = 1.0
     errors_only: bool = False
+    policy: str = ""
+    budget: str = ""
+    kept_as: str = ""
+    """Why it was kept, where ``policy`` or ``budget`` decided: ``errors``, ``slower``, ``share``. Empty: it was not
+    asked, or is not known."""
     pseudonymised: bool = False
     """Whether each secret was replaced by a pseudonym of its own, wherever it stood. In older recordings one constant
     text stands for all secrets, only under secret names."""

@@ -19,7 +19,7 @@ from pymongo.synchronous import auth, pool, topology
 from tests.contract.framework import Case, Flavour, methods_of
 from tests.contract.pymongo_cases import CASES, run
 from tests.servers.mongo import Mongo, forget
-from timetracer_otel.plugins import disable_pymongo, enable_pymongo
+from timetracer_otel.plugins import disable_motor, disable_pymongo, enable_motor, enable_pymongo
 
 __all__ = ["FLAVOUR", "AsyncPymongoFlavour", "EveryClient", "MotorFlavour", "PymongoFlavour"]
 
@@ -121,6 +121,12 @@ class MotorFlavour(PymongoFlavour):
     name = "motor"
     client_class = AsyncIOMotorClient
     bucket_class = AsyncIOMotorGridFSBucket
+
+    def enable(self) -> None:
+        enable_motor()
+
+    def disable(self) -> None:
+        disable_motor()
 
 
 class EveryClient(PymongoFlavour):

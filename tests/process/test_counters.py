@@ -61,7 +61,7 @@ def test_what_was_written_is_counted_in_code_and_as_metrics(tmp_path: Path) -> N
             "timetracer.sessions.open": 0,
             "timetracer.cassettes.written": 1,
             "timetracer.cassettes.cut": 0,
-            "timetracer.cassettes.discarded": 2,
+            "timetracer.cassettes.discarded did not fail": 2,
             "timetracer.calls.late": 0,
         },
     }
@@ -76,3 +76,12 @@ def test_what_was_lost_is_counted_by_reason_and_said_once_at_the_end(tmp_path: P
     assert (told["written"], told["dropped"], told["open"], told["lost"]) == (0, {reason: 3}, 0, True)
     assert told["points"][f"timetracer.cassettes.dropped {reason}"] == 3
     assert log.count("recording lost something: 0 cassettes written, 3 cassettes dropped") == 1
+
+
+def test_what_the_settings_leave_out_is_counted_by_reason(tmp_path: Path) -> None:
+    told, log = _run(tmp_path, TIMETRACER_POLICY="errors,share:0", TIMETRACER_BUDGET="1/min")
+    metric = "timetracer.cassettes.discarded"
+    assert {name: number for name, number in told["points"].items() if name.startswith(metric)} == {
+        f"{metric} neither failed, nor slow, nor in the share": 2
+    }
+    assert (told["written"], told["discarded"], told["open"], log) == (1, 2, 0, "")

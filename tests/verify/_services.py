@@ -39,6 +39,8 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
         used = {"fastapi", "httpx", "sqlalchemy", "redis"}
     elif "tests.verify._failing" in words:
         used = {"starlette", "flask", "django", "httpx"}
+    elif "tests.verify._one_app" in words:
+        used = {"flask", "httpx"}
     elif "tests.verify._counting" in words:
         used = {"flask", "httpx", "sqlite3"}
     elif "tests.django_shop" in words:

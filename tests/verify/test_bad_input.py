@@ -52,6 +52,13 @@ def _folders(tmp_path: Path) -> None:
             ["good", "--url", "localhost:80", *CMD],
             "--url: 'localhost:80' is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.",
         ),
+        *(
+            (
+                ["good", "--shard", text, *CMD],
+                f"--shard: {text!r} is not allowed. Allowed: K/N, from 1/N to N/N, as in 3/10.",
+            )
+            for text in ("3", "0/3", "4/3", "1/0", "1/3/5")
+        ),
         (["good", "--only", "/b*", *CMD], "--only: no recording in {tmp}/good is like '/b*'."),
         (
             ["good", "--live", "htpx", *CMD],

@@ -190,6 +190,32 @@ def test_a_service_that_answers_otherwise_fails_with_the_path(shop: Shop) -> Non
     assert ignored.returncode == 0, ignored.stdout
 
 
+def test_shards_are_the_whole_and_their_junit_files_merge(shop: Shop, tmp_path: Path) -> None:
+    # One call is another one, so that requests fail, with texts that name their cassettes.
+    reports = [tmp_path / f"{name}.xml" for name in ("whole", "1", "2", "merged")]
+    whole, first, second, merged = map(str, reports)
+    options = ("--jobs", "8", "--only", "*[357]", "--junit-xml")
+    done = shop.verify(*options, whole, CHANGE="call")
+    assert done.returncode == 1
+    told = [shop.verify("--shard", f"{number}/2", *options, str(reports[number]), CHANGE="call") for number in (1, 2)]
+    assert [each.stderr for each in told] == ["", ""]
+    heads = [re.match(r"verify: shard (\d/\d), (\d+) of (\d+) in ", each.stdout) for each in told]
+    assert [head and (head[1], head[3]) for head in heads] == [("1/2", "6"), ("2/2", "6")]
+    assert sum(int(head[2]) for head in heads if head) == 6
+    script = Path(sys.executable).with_name("junitparser")
+    subprocess.run([script, "merge", first, second, merged], check=True)
+    assert _cases(merged) == _cases(whole)
+    assert sum(state != "passed" for *_, state in _cases(whole)) == 3
+    assert not any(str(tmp_path) in text or str(shop.cassettes) in text for text in map(Path.read_text, reports))
+
+
+def _cases(report: str) -> list[tuple[str, str, str]]:
+    """The tests of a JUnit file, by their names: what is the same wherever they ran."""
+    cases = [case for suite in junitparser.JUnitXml.fromfile(report) for case in suite]
+    states = ["\n".join(f"{each.message}\n{each.text}" for each in case.result) or "passed" for case in cases]
+    return sorted((case.name, case.classname, state) for case, state in zip(cases, states, strict=True))
+
+
 def test_a_service_that_does_not_replay_does_not_pass(shop: Shop) -> None:
     # It answers what was recorded, and makes it up: no session of ours is in it.
     code = f"""

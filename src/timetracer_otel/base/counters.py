@@ -24,8 +24,10 @@ __all__ = [
     "cassette_dropped",
     "cassette_written",
     "counters",
+    "discarded_text",
     "event_dropped",
     "forget",
+    "log_discarded",
     "log_losses",
     "session_began",
     "session_ended",
@@ -44,7 +46,8 @@ class Counters:
     cassettes_cut: int
     """Cassettes of requests that were under way when the process ended. They hold the calls that had ended."""
     cassettes_discarded: int
-    """Recordings of requests that did not fail, thrown away because of the setting ``errors_only``."""
+    """Requests that the settings leave without a cassette: they were not chosen, or their recording was thrown away.
+    The paths of ``exclude_paths`` do not count."""
     cassettes_dropped: Mapping[str, int]
     """Recordings lost as a whole, by reason. Empty is the good news."""
     events_dropped: Mapping[str, int]
@@ -57,6 +60,8 @@ class Counters:
     """Recorded calls that no plugin captured, so that no replay can answer them, by library."""
     connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Connections of clients that have no plugin and left no span, by library and by address."""
+    discarded_by_reason: Mapping[str, int] = field(default_factory=dict)
+    """The numbers that `cassettes_discarded` is the sum of, by reason."""
 
     @property
     def lost(self) -> bool:
@@ -90,11 +95,13 @@ class _Numbers:
         self.lock = threading.RLock()
         self.plain: dict[str, _Number] = {}
         self.cassettes_dropped: dict[str, _Number] = {}
+        self.discarded: Counter[str] = Counter()
         self.events_dropped: Counter[str] = Counter()
         self.without_plugin: Counter[str] = Counter()
         self.connections: dict[str, Counter[str]] = {}
         self.told: set[str] = set()
         self.logged: Counters | None = None
+        self.logged_discarded = 0
 
 
 _numbers = _Numbers()
@@ -120,9 +127,10 @@ def cassette_cut() -> None:
     _add("cut", 1)
 
 
-def cassette_discarded() -> None:
-    """A recording was not wanted (``errors_only``)."""
-    _add("discarded", 1)
+def cassette_discarded(reason: str) -> None:
+    """The settings leave a request without a cassette; ``reason`` is one of few constant texts."""
+    with _numbers.lock:
+        _numbers.discarded[reason] += 1
 
 
 def cassette_dropped(reason: str, of: str = "") -> None:
@@ -174,17 +182,19 @@ def counters() -> Counters:
     with _numbers.lock:
         # Of copies, which are made in one step: a signal handler may count meanwhile.
         plain = {what: number for what, (number, _) in _numbers.plain.copy().items()}
+        discarded = dict(_numbers.discarded)
         return Counters(
             sessions_open=plain.get("open", 0),
             cassettes_written=plain.get("written", 0),
             cassettes_cut=plain.get("cut", 0),
-            cassettes_discarded=plain.get("discarded", 0),
+            cassettes_discarded=sum(discarded.values()),
             cassettes_dropped={reason: number for reason, (number, _) in _numbers.cassettes_dropped.copy().items()},
             events_dropped=dict(_numbers.events_dropped),
             calls_late=plain.get("late", 0),
             faults=faults.fault_counts(),
             without_plugin=dict(sorted(_numbers.without_plugin.items())),
             connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},
+            discarded_by_reason=discarded,
         )
 
 
@@ -194,6 +204,24 @@ def log_losses() -> None:
     if now.lost and now != _numbers.logged:
         _numbers.logged = now
         faults.logger.warning("timetracer-otel: recording lost something: %s.", now)
+
+
+def log_discarded() -> None:
+    """Say in one line of level INFO how many requests the settings left without a cassette, and why; nothing where
+    there are none since the last such line.
+    """
+    by_reason = dict(_numbers.discarded)
+    number = sum(by_reason.values())
+    if number != _numbers.logged_discarded:
+        _numbers.logged_discarded = number
+        faults.logger.info("timetracer-otel: %s.", discarded_text(by_reason))
+
+
+def discarded_text(by_reason: Mapping[str, int]) -> str:
+    """``12 requests have no cassette, as the settings say (did not fail: 12)``."""
+    number = sum(by_reason.values())
+    reasons = ", ".join(f"{reason}: {each}" for reason, each in sorted(by_reason.items()))
+    return f"{number} request{'s have' if number != 1 else ' has'} no cassette, as the settings say ({reasons})"
 
 
 def tell_without_plugin(

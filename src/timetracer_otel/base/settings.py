@@ -17,6 +17,7 @@ from typing import Any
 from timetracer_otel.base.hosts import ALLOWED as _HOSTS_TEXT
 from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.base.ignore_rules import parse_rule
+from timetracer_otel.base.recording_policy import BUDGET_TEXT, POLICY_TEXT, budgets_of, policy_of
 from timetracer_otel.base.redaction_rules import parse_redaction_rule
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
@@ -150,6 +151,16 @@ def _max_age(text: str) -> str:
     return text
 
 
+def _policy(text: str) -> str:
+    policy_of(text)
+    return text
+
+
+def _budget(text: str) -> str:
+    budgets_of(text)
+    return text
+
+
 def _rules(text: str) -> list[str]:
     return [item.strip() for item in text.split(";") if item.strip()]
 
@@ -249,6 +260,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sample_rate", "SAMPLE_RATE", float, "0.0 to 1.0", "Share of requests that is recorded."),
     Setting(
         "errors_only", "ERRORS_ONLY", _flag, _YES_NO, "Keep the cassettes of requests that failed, and no other."
+    ),
+    Setting(
+        "policy",
+        "POLICY",
+        _policy,
+        POLICY_TEXT,
+        "Which recordings of requests are kept: of failed ones, of those that took longer, and a share of the rest. "
+        "Empty: all of them.",
+    ),
+    Setting(
+        "budget",
+        "BUDGET",
+        _budget,
+        BUDGET_TEXT,
+        "How many recordings of each route a process keeps in that time, spread over it. Failed requests, slow ones "
+        "and the rest have a budget each. Empty: no limit.",
     ),
     Setting(
         "exclude_paths",
@@ -509,8 +536,8 @@ SETTINGS: tuple[Setting, ...] = (
 CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
-        *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
-        *("log_records", "random_state", "memory_databases"),
+        *("capture", "sample_rate", "errors_only", "policy", "budget", "exclude_paths"),
+        *("store_request_body", "store_response_body", "log_records", "random_state", "memory_databases"),
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),
@@ -567,6 +594,16 @@ def check(field: str, value: Any, named: str) -> None:
             kept_bounds(value)
         except ValueError:
             raise wrong(named, value, _KEEP_TEXT) from None
+    if field == "policy":
+        try:
+            policy_of(value)
+        except ValueError:
+            raise wrong(named, value, POLICY_TEXT) from None
+    if field == "budget":
+        try:
+            budgets_of(value)
+        except ValueError:
+            raise wrong(named, value, BUDGET_TEXT) from None
     if field == "max_age":
         try:
             max_age_of(value)

@@ -352,6 +352,9 @@ _POLICIES: Final = Table(
         "store_response_body": ("store_response_body", _TEXT),
         "sample_rate": ("sample_rate", _NUMBER),
         "errors_only": ("errors_only", _FLAG),
+        "policy": ("policy", _TEXT),
+        "budget": ("budget", _TEXT),
+        "kept_as": ("kept_as", _TEXT),
         "pseudonymised": ("pseudonymised", _FLAG),
     },
 )

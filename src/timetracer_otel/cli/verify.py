@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from timetracer_otel.match.folder_index import FolderIndex
-    from timetracer_otel.verify import Against, Budget, Planned
+    from timetracer_otel.verify import Against, Budget, Planned, Shard
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
@@ -39,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="requests to send at once (default: 1)")
     parser.add_argument(
         "--only", metavar="PATTERN", help="only requests like 'GET /users/*' or paths like '/users/*'"
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="only the K-th of N shares of the recordings, which together are the whole, as in 3/10",
     )
     parser.add_argument(
         "--against",
@@ -79,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     positive_options(args, "jobs")
     for flag in ("junit_xml", "json", "markdown"):
         _check_report(f"--{flag.replace('_', '-')}", getattr(args, flag))
+    shard = _shard(args.shard)
     budgets = [_budget(part) for text in args.max_calls for part in text.split(",")]
     if Path(args.folder).is_file():
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
@@ -86,17 +93,24 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.verify import Reports, address_of, plan, verify
 
     index = FolderIndex(args.folder)
-    planned = _planned(index, args.only, plan(index, args.only))
-    trial = Trial(args, given, index, planned, against=_against(args.against, budgets))
-    address = None if trial.takes_jobs else address_of(args.url, planned)
+    whole = _planned(index, args.only, plan(index, args.only))
+    planned = whole if shard is None else shard.among(whole)
+    # What CMD is, and where it listens, is the same for all shards.
+    trial = Trial(args, given, index, whole, against=_against(args.against, budgets))
+    address = None if trial.takes_jobs else address_of(args.url, whole)
+    reports = Reports(args.junit_xml, args.json, args.markdown)
+    if not any(each.is_job or is_sendable(each) for each in planned):
+        print(f"verify: nothing to send in shard {shard} of {one_line(args.folder)}")
+        reports.write([], 0.0, datetime.now(timezone.utc))
+        return 0
     fail_on_unused = args.fail_on_unused or TraceConfig.from_env().fail_on_unused
     started = trial.service(address, fail_on_unused=fail_on_unused, recorded_clock=recorded_clock)
     with started as (runner, service, queue):
         where = f"the service at {address}" if address is not None else "given to a worker"
-        print(f"verify: {len(planned)} recordings in {one_line(args.folder)}, {where}\n", flush=True)
+        number = f"{len(planned)} recordings" if shard is None else f"shard {shard}, {len(planned)} of {len(whole)}"
+        print(f"verify: {number} in {one_line(args.folder)}, {where}\n", flush=True)
         if not trial.wait(service, queue):
             return 1
-        reports = Reports(args.junit_xml, args.json, args.markdown)
         return int(not verify(runner, service, planned, args.jobs, reports, _say, queue))
 
 
@@ -111,6 +125,17 @@ def _check_report(flag: str, path: Path | None) -> None:
         raise CommandError(f"{flag}: {path} is a folder. Name a file.")
     if not path.parent.is_dir():
         raise CommandError(f"{flag}: cannot write {path}: there is no folder {path.parent}. Name another file.")
+
+
+def _shard(text: str | None) -> Shard | None:
+    from timetracer_otel.verify import Shard
+
+    if text is None:
+        return None
+    try:
+        return Shard.of_text(text)
+    except ValueError:
+        raise CommandError(f"--shard: {text!r} is not allowed. Allowed: K/N, from 1/N to N/N, as in 3/10.") from None
 
 
 def _against(folder: str | None, budgets: Sequence[Budget]) -> Against | None:

@@ -110,7 +110,7 @@ class JobScope:
 
     def response(self) -> ResponseSnapshot:
         """What the job returned, as JSON; status 0, as there is none."""
-        took_ms = ((self._ended_s or perf_counter()) - self._started_s) * 1000
+        took_ms = self.duration_ms
         if self._ended_s is None or self.failed:
             return ResponseSnapshot(status=0, duration_ms=took_ms)
         try:
@@ -118,6 +118,17 @@ class JobScope:
         except (TypeError, ValueError, RecursionError):
             body = None
         return ResponseSnapshot(status=0, headers=_JSON, body=body, duration_ms=took_ms)
+
+    @property
+    def duration_ms(self) -> float:
+        """How long the job took, or has taken up to now."""
+        return ((self._ended_s or perf_counter()) - self._started_s) * 1000
+
+    @property
+    def route_name(self) -> str:
+        """``JOB tasks.send``."""
+        request = self.request()
+        return f"{request.method} {request.path}"
 
     def release(self) -> None:
         """Let go of the arguments and the value, so that their memory can be freed."""

@@ -232,7 +232,6 @@ class RequestScope:
 
     def response(self) -> ResponseSnapshot:
         """The response, as far as it was sent."""
-        ended_s = self.response_body.ended_s or self._ended_s
         body: BodySnapshot | None = None
         if self._sent_by is not None:
             body = BodySnapshot(captured=False)
@@ -242,8 +241,19 @@ class RequestScope:
             status=self.status,
             headers=HeaderMap(self.headers),
             body=body,
-            duration_ms=((ended_s or perf_counter()) - self._started_s) * 1000,
+            duration_ms=self.duration_ms,
         )
+
+    @property
+    def duration_ms(self) -> float:
+        """How long the response took, to its last byte."""
+        ended_s = self.response_body.ended_s or self._ended_s
+        return ((ended_s or perf_counter()) - self._started_s) * 1000
+
+    @property
+    def route_name(self) -> str:
+        """``GET /users/{id}``; all requests of a method whose route is not known have one name."""
+        return f"{self.incoming.method} {self.route or '(no route)'}"
 
     def release(self) -> None:
         """Let go of the bodies, so that their memory can be freed."""

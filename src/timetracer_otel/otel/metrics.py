@@ -55,9 +55,9 @@ def offer() -> None:
     )
     meter.create_observable_counter(
         "timetracer.cassettes.discarded",
-        [_number(lambda now: now.cassettes_discarded)],
+        [_numbers_by(REASON, lambda now: now.discarded_by_reason)],
         "{cassette}",
-        "Recordings of requests that did not fail, where only others are kept.",
+        "Requests that the settings leave without a cassette.",
     )
     meter.create_observable_counter(
         "timetracer.cassettes.dropped",

@@ -133,6 +133,20 @@ class RootSpan:
         """The status and the duration; status 0 after `release`."""
         return ResponseSnapshot(status=0) if self._span is None else _response_of(self._span)
 
+    @property
+    def duration_ms(self) -> float:
+        """That of the span; 0 while it runs."""
+        span = self._span
+        return max(0, (span.end_time or 0) - (span.start_time or 0)) / 1e6 if span is not None else 0.0
+
+    @property
+    def route_name(self) -> str:
+        """The method with the route; for others than requests, the kind and the name with which the span started."""
+        method, path, _ = self._line
+        is_request = self._span is not None and is_server(self._span)
+        route = route_of(self._span) if self._span is not None else None
+        return f"{method} {route or ('(no route)' if is_request else path)}"
+
     def release(self) -> None:
         """Let go of the span, so that it can be freed."""
         self._span = None

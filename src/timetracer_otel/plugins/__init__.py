@@ -25,7 +25,7 @@ from timetracer_otel.libraries.mysqlconnector import disable_mysqlconnector, ena
 from timetracer_otel.libraries.pika import disable_pika, enable_pika
 from timetracer_otel.libraries.psycopg import disable_psycopg, enable_psycopg
 from timetracer_otel.libraries.psycopg2 import disable_psycopg2, enable_psycopg2
-from timetracer_otel.libraries.pymongo import disable_pymongo, enable_pymongo
+from timetracer_otel.libraries.pymongo import disable_motor, disable_pymongo, enable_motor, enable_pymongo
 from timetracer_otel.libraries.pymysql import disable_pymysql, enable_pymysql
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
 from timetracer_otel.libraries.requests import disable_requests, enable_requests
@@ -47,6 +47,7 @@ __all__ = [
     "disable_django_orm",
     "disable_grpc",
     "disable_httpx",
+    "disable_motor",
     "disable_mysqlclient",
     "disable_mysqlconnector",
     "disable_aiokafka",
@@ -75,6 +76,7 @@ __all__ = [
     "enable_django_orm",
     "enable_grpc",
     "enable_httpx",
+    "enable_motor",
     "enable_mysqlclient",
     "enable_mysqlconnector",
     "enable_aiokafka",

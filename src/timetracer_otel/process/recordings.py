@@ -9,6 +9,7 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.otel.spans import LiveSpans
+from timetracer_otel.process.choice import Choice
 from timetracer_otel.process.journal import Journal
 from timetracer_otel.process.keeping import Keeper
 from timetracer_otel.process.late_calls import LateChildren
@@ -29,8 +30,9 @@ class Recordings:
 
     def __init__(self, config: TraceConfig, spans: LiveSpans, successor: Callable[[], BaseSession | None]) -> None:
         self._config = config
+        self._choice = Choice(config)
         # Where only failed requests are kept, calls that come too late are not, like all calls outside a request.
-        self._successor = None if config.errors_only else successor
+        self._successor = successor if self._choice.keeps_calls_outside else None
         self._lock = threading.RLock()
         self._open: set[TraceSession] = set()
         self._ended: set[TraceSession] = set()
@@ -40,8 +42,15 @@ class Recordings:
         keeper = Keeper(store, config.keep)
         self._writer = BackgroundWriter(store, late, self._journal, keeper, self._settled)
 
+    @property
+    def keeps_calls_outside(self) -> bool:
+        """Whether calls outside any request are recorded (see `Choice`)."""
+        return self._choice.keeps_calls_outside
+
     def begin(self) -> TraceSession | None:
-        """A session for a request that begins; None, counted, where too many are under way."""
+        """A session for a request that begins; None, counted, where it is not chosen, or too many are under way."""
+        if not self._choice.begins():
+            return None
         if len(self._open) >= self._config.max_sessions:
             counters.cassette_dropped("too many recordings at once")
             faults.warn_once(
@@ -71,14 +80,13 @@ class Recordings:
             if session not in self._open or session in self._ended:
                 return
             self._ended.add(session)
-        if self._config.errors_only and not has_failed:
-            session.discard()
-            self._writer.discard(session)
-            counters.cassette_discarded()
-            self._settled(session)
-        else:
+        if self._choice.keeps(session, has_failed):
             session.end_root()
             self._writer.submit(session)
+        else:
+            session.discard()
+            self._writer.discard(session)
+            self._settled(session)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait for the cassettes of ended requests without late calls under way; False where that took too long."""

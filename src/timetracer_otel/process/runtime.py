@@ -251,7 +251,8 @@ class Runtime:
             counters.log_losses()
             if self._config.uncaptured is not Uncaptured.RECORD:
                 counters.tell_without_plugin()
-            record_account.tell(self._config.cassette_dir)
+            if not record_account.tell(self._config.cassette_dir):
+                counters.log_discarded()
 
     def _cut_short(self) -> None:
         """Say what `stop` has not written, as the process ends while it is under way."""
@@ -270,14 +271,14 @@ class Runtime:
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for.
 
-        There is none where only failed requests are recorded (`errors_only`): these calls have no request that could
-        fail. `sample_rate` is about requests, so it does not count here.
+        There is none where only failed and slow requests are recorded (`errors_only`, `policy`): these calls have no
+        request that could fail. `sample_rate` is about requests, so it does not count here.
         """
         if not self.takes_requests:
             return self._replay.session if self._replay is not None else None
         if self._folder is not None:
             return self._folder.outside()
-        if self._config.errors_only:
+        if self._recordings is not None and not self._recordings.keeps_calls_outside:
             return None
         session = self._process_session
         if session is None:
@@ -408,7 +409,7 @@ class Runtime:
     def _begin_recording(self, path: str | None) -> TraceSession | None:
         """A session for a request that begins now; None where it is left out, with all calls below it."""
         config, recordings = self._config, self._recordings
-        if recordings is None or (path is not None and not config.should_trace(path)) or not config.should_sample():
+        if recordings is None or (path is not None and not config.should_trace(path)):
             return None
         return recordings.begin()
 

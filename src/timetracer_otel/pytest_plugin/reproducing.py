@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from timetracer_otel.base.settings import variable_kinds
 from timetracer_otel.blocks import replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.process_recordings import paths_beside
 from timetracer_otel.match.roots import is_http
-from timetracer_otel.pytest_plugin.app_calls import app_named, call_app
 from timetracer_otel.pytest_plugin.sessions import accounted, note_age, note_used, settings_of_block
-from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import ReplaySession
-from timetracer_otel.types import Cassette, HeaderMap
-from timetracer_otel.verify.compare import Ignored, compare
+from timetracer_otel.types import HeaderMap
+from timetracer_otel.verification.app_calls import app_named, call_app
+from timetracer_otel.verification.judging import compared
+from timetracer_otel.verify.compare import Ignored
 
 if TYPE_CHECKING:
     from timetracer_otel.config import Settings
@@ -127,27 +125,10 @@ def reproduce(
     name = f"{recorded.method} {recorded.path}"
     if answer is None:
         raise ConfigurationError(f"app: {app!r} gave no answer to {name}.")
-    config = session.config or TraceConfig.from_env()
-    kinds = variable_kinds(config.variables)
-    recorded_clock = config.clock == "recorded"
-    took_s = time.monotonic() - began_s
-    names = AnswerNames(cassette, session.verdict().bindings, kinds, took_s, recorded_clock)
-    lines, notes = compare(cassette, answer, ignored, names)
-    lines += _error_difference(cassette, called.error, answer.status)
+    lines, notes = compared(cassette, called, answer, session, ignored, time.monotonic() - began_s)
     if notes:
         request.node.add_report_section("call", "timetracer", "".join(f"note: {note}\n" for note in notes))
     return Reproduced(name, answer.status, answer.headers, answer.body, "\n".join(lines), called.error)
-
-
-def _error_difference(cassette: Cassette, error: BaseException | None, status: int) -> list[str]:
-    """A line where the request failed by an exception of another class than the recorded one."""
-    recorded = (cassette.error_info or {}).get("type", "").rpartition(".")[2]
-    now = type(error).__name__ if error is not None else ""
-    if recorded == now or (not recorded and status == cassette.response.status):
-        # A framework makes an answer of some exceptions that are no failure: "404 Not Found".
-        return []
-    text = without_known_forms(f" ({error})", cassette.pseudonyms) if now else ""
-    return [f"exception: recorded {recorded or 'none'}, now {now or 'none'}{text}"]
 
 
 def verify_by_command(

@@ -144,6 +144,12 @@ def _policies(cassette: Cassette) -> str:
         parts.append(f"sample rate {policies.sample_rate:g}")
     if policies.errors_only:
         parts.append("failed requests only")
+    if policies.policy:
+        parts.append(f"policy {policies.policy}")
+    if policies.budget:
+        parts.append(f"budget {policies.budget}")
+    if policies.kept_as:
+        parts.append(f"kept as {policies.kept_as}")
     return ", ".join(parts)
 
 

@@ -202,6 +202,16 @@ class RootExchange(Protocol):
         """The response up to now, not redacted."""
         ...
 
+    @property
+    def duration_ms(self) -> float:
+        """That of the response: until its last byte, or now."""
+        ...
+
+    @property
+    def route_name(self) -> str:
+        """The method and the route's template, or the name of the job: one of few, whatever is asked for."""
+        ...
+
     def release(self) -> None:
         """Free the memory of the bodies: they are written, or not wanted."""
         ...

@@ -59,7 +59,7 @@ def meta(
     )
 
 
-def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:
+def policies(config: TraceConfig, redactor: Redactor, kept_as: str = "") -> AppliedPolicies:
     """The settings that decide what stands in the cassette."""
     return AppliedPolicies(
         redaction_mode=config.redact,
@@ -69,6 +69,9 @@ def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:
         store_response_body=config.store_response_body.value,
         sample_rate=config.sample_rate,
         errors_only=config.errors_only,
+        policy=config.policy,
+        budget=config.budget,
+        kept_as=kept_as,
         pseudonymised=redactor.renames and redactor.active,
     )
 

@@ -73,6 +73,7 @@ class TraceSession(BaseSession):
         request, response: The request that the run was about, and its response, where somebody set them.
         exchange: Gives both where a middleware saw them, and nobody set them.
         origin: Gives both from the request's span, where no middleware saw them.
+        kept_as: Why the recording is kept, where the settings ``policy`` or ``budget`` have decided.
         limits: How much memory there is for bodies.
         observes: Whether client spans of calls that no plugin saw become events.
         successor: Gives the session of calls that begin after this session has ended. None: such calls are lost.
@@ -115,6 +116,7 @@ class TraceSession(BaseSession):
         self.successor: Callable[[], BaseSession | None] | None = None
         self.trace_id: str | None = None
         self.framework = ""
+        self.kept_as = ""
         self.blocked: list[NetworkBlockedError] = []
         self._session_id = random_uuid()
         self._pid = os.getpid()
@@ -538,7 +540,7 @@ class TraceSession(BaseSession):
             request=request,
             response=response,
             events=events,
-            policies=policies(self.config, self._maker.redactor),
+            policies=policies(self.config, self._maker.redactor, self.kept_as),
             stats=CaptureStats.of(events, self.elapsed_ms, self._dropped, self._connections),
             error_info=error_info,
             pseudonyms=book.names() if book is not None else (),

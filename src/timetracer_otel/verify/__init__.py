@@ -16,6 +16,7 @@ from timetracer_otel.verify.reproduction import kept, reproduction, staged
 from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
 from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
+from timetracer_otel.verify.shards import Shard
 from timetracer_otel.verify.staleness import CHANGED, LEFT_OUT, NO_ANSWER, SAME, Checked, Comparing, check
 from timetracer_otel.verify.upstream import GivenHeader, Wanted, hosts_of, parsed_header
 from timetracer_otel.verify.verdicts import VerdictFile
@@ -42,6 +43,7 @@ __all__ = [
     "Runner",
     "Service",
     "ServiceError",
+    "Shard",
     "VerdictFile",
     "Wanted",
     "address_of",

@@ -32,7 +32,7 @@ def write_junit(path: Path, results: Sequence[Result], took_s: float, began: dat
         if result.outcome is Outcome.LEFT_OUT:
             continue
         case = junitparser.TestCase(_xml(result.planned.name), _xml(result.planned.cassette), round(result.took_s, 3))
-        problems = _xml("\n".join(result.problems))
+        problems = _text(result, result.problems)
         if result.outcome is Outcome.FAILED:
             case.result = [junitparser.Failure(problems.partition("\n")[0], "difference")]
             case.result[0].text = problems
@@ -43,12 +43,21 @@ def write_junit(path: Path, results: Sequence[Result], took_s: float, began: dat
             *(result.calls.lines()[2:] if result.calls is not None and result.calls.differs else []),
         ]
         if told:
-            case.system_out = _xml("\n".join(told))
+            case.system_out = _text(result, told)
         suite.add_testcase(case)
     suite.time = round(took_s, 3)
     document = junitparser.JUnitXml()
     document.add_testsuite(suite)
     document.write(str(path), pretty=True)
+
+
+def _text(result: Result, lines: Sequence[str]) -> str:
+    text = "\n".join(lines)
+    entry = result.planned.entry
+    if entry is not None:
+        # Files of several machines are put together: where the folder stands on one of them is not in it.
+        text = text.replace(entry.path, result.planned.cassette)
+    return _xml(text)
 
 
 _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

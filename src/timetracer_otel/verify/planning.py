@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from timetracer_otel.cassette import open_cassette
 from timetracer_otel.constants import JOB, MESSAGE, BodyEnd
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
@@ -55,6 +56,8 @@ class Planned:
     """Why its HTTP request cannot be sent as it was recorded; None if it can."""
     is_job: bool = False
     """Whether it is of a job that a worker can be given."""
+    session_id: str = ""
+    """The id of the recording; the name of the file, where that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,20 @@ def plan(index: FolderIndex, only: str | None = None) -> list[Planned]:
         for entry in index.entries
         if only is None or fnmatch(entry.request, only) or fnmatch(entry.facts.path, only)
     ]
-    outside = [Path(path).name for path in index.outside_paths] if only is None else []
+    outside = index.outside_paths if only is None else []
     return [
-        *(_planned(index, entry) for entry in entries),
-        *(Planned(name, name, left_out=_NO_REQUEST) for name in outside),
+        *(replace(_planned(index, entry), session_id=entry.session_id) for entry in entries),
+        *map(_of_process, outside),
     ]
+
+
+def _of_process(path: str) -> Planned:
+    name = Path(path).name
+    try:
+        session_id = open_cassette(path).session.id
+    except CassetteError:
+        session_id = name
+    return Planned(name, name, left_out=_NO_REQUEST, session_id=session_id)
 
 
 def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
@@ -98,7 +110,9 @@ def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
     try:
         cassette = index.read(entry)
     except CassetteError as fault:
-        return Planned(entry.request, name, entry, unsendable=str(fault))
+        # Reports of several machines are put together: where the folder stands on one of them is not in it.
+        why = str(fault).replace(entry.path, name)
+        return Planned(entry.request, name, entry, unsendable=why)
     request = cassette.request
     if request.method in (JOB, MESSAGE) and (request.body is None or request.body.captured):
         return Planned(entry.request, name, entry, left_out=A_JOB, is_job=True)

@@ -16,7 +16,7 @@ from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.libraries.pymongo.private_names import RELIED_UPON
 from timetracer_otel.libraries.pymongo.secrets import FORM
 
-__all__ = ["disable_pymongo", "enable_pymongo", "plugin"]
+__all__ = ["disable_motor", "disable_pymongo", "enable_motor", "enable_pymongo", "plugin"]
 
 
 def _patches(module: ModuleType) -> Sequence[Any]:
@@ -55,3 +55,9 @@ def enable_pymongo() -> None:
 def disable_pymongo() -> None:
     """Undo `enable_pymongo`, and switch off OpenTelemetry's instrumentation if that switched it on."""
     plugin.disable()
+
+
+enable_motor = enable_pymongo
+"""The same: Motor makes its calls by pymongo. The name is that of timetracer 1.6."""
+disable_motor = disable_pymongo
+"""The same as `disable_pymongo`."""
