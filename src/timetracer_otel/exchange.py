@@ -2,21 +2,24 @@
 
 An exporter is an `ExportFormat` (or a function from a cassette to bytes) under the entry point group
 ``timetracer_otel_exporter``. An importer is an `ImportFormat` under ``timetracer_otel_importer``. Neither writes a
-file: the commands ``export`` and ``convert`` do. All that stands here is safe from any thread.
+file: the commands ``export`` and ``convert`` do. The exception is a `FolderFormat`, an exporter that makes several
+files of many recordings. All that stands here is safe from any thread.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from math import isfinite
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from timetracer_otel.cassette import StoredCassette
 from timetracer_otel.constants import (
     ANY_HTTP_CLIENT,
     CONVERSATION,
@@ -28,6 +31,7 @@ from timetracer_otel.redact.content_encoding import encode_body, known_encodings
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.report import event_name
 from timetracer_otel.report.bodies import charset_of as charset_of_headers
+from timetracer_otel.session.observed import event_of_span
 from timetracer_otel.types import (
     AppliedPolicies,
     BodySnapshot,
@@ -42,19 +46,23 @@ from timetracer_otel.types import (
     RequestSnapshot,
     ResponseSnapshot,
     SessionMeta,
+    SpanFacts,
     header_pairs,
 )
 
 __all__ = [
     "ExportFormat",
     "Exported",
+    "FolderFormat",
     "HttpCall",
     "ImportFormat",
     "Imported",
+    "Recording",
     "calls_left_out",
     "charset_of",
     "encoded_again",
     "imported_cassette",
+    "observed_call",
     "utc_text",
 ]
 
@@ -94,6 +102,9 @@ class ExportFormat:
     write: Callable[[Cassette], Exported]
     suffixes: tuple[str, ...]
     """How names of its files end, in lower case, with the dot: by them ``convert`` picks the format."""
+    joinable: bool = False
+    """Whether files of it, one behind the other, are a file of all their recordings. A folder of cassettes becomes
+    one file then."""
 
     def __call__(self, cassette: Cassette) -> bytes:
         """The bytes of the file, without the account of what is left out."""
@@ -110,6 +121,28 @@ class ImportFormat:
     """Whether a whole file is of this format, by its content. Raises nothing."""
     suffixes: tuple[str, ...]
     """As for `ExportFormat`. They decide where several formats recognise a file."""
+    read_all: Callable[[bytes], Iterable[Imported]] | None = None
+    """As ``read``, for a file that may hold several recordings: it gives each of them by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording of a folder."""
+
+    row: StoredCassette
+    """What ``list`` says about its file."""
+    cassette: Cassette
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFormat:
+    """A format of several files, in which all the recordings of a folder are written."""
+
+    write: Callable[[Iterable[Recording], Path], Sequence[str]]
+    """Writes its files into a folder that is there and empty, and gives what it left out, one line each. It reads the
+    recordings one by one: together they may be larger than the memory. ``convert`` puts the files in their place."""
+    suffixes: tuple[str, ...]
+    """As for `ExportFormat`: how the name of the folder ends that ``convert`` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +268,20 @@ def imported_cassette(calls: Sequence[HttpCall], recorded_at: str, source: str) 
         policies=AppliedPolicies(redaction_mode="off"),
         stats=CaptureStats.of(events, duration_ms, {}),
     )
+
+
+def observed_call(facts: SpanFacts, eid: int, started_ns: int, reason: str) -> DependencyEvent:
+    """The event of a call of which a file has the span alone. No replay can answer from it.
+
+    Args:
+        facts: The span.
+        eid: Its position in the cassette, from 1.
+        started_ns: When the recording began, in nanoseconds since the Unix epoch.
+        reason: What the file does not hold.
+    """
+    event = event_of_span(facts, started_ns, _SIGNER, reason)
+    event.eid = eid
+    return event
 
 
 def charset_of(content_type: str) -> str:

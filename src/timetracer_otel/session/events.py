@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 from timetracer_otel.base import faults
-from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.cassette.boundaries import noted_boundary, span_of_boundary
@@ -29,6 +28,7 @@ from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.call_times import Times, times_of
+from timetracer_otel.session.observed import event_of_span
 from timetracer_otel.session.open_calls import OpenCall, OpenCalls, all_open
 from timetracer_otel.session.open_events import Notes, OpenEvents, facts_in
 from timetracer_otel.session.secret_book import SecretBook, with_content
@@ -49,7 +49,7 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["EventMaker", "span_event_type"]
+__all__ = ["EventMaker"]
 
 log_texts.install()
 
@@ -389,37 +389,13 @@ class EventMaker:
         """The event of a client span whose call no plugin saw. The tools show it; no replay can answer from it."""
         facts.attributes = self._attributes(facts.attributes)
         self._redact_status(facts)
-        attributes = facts.attributes
         lib = library_of_scope(facts.scope)
-        url = first_of(
-            attributes, "url.full", "http.url", "server.address", "net.peer.name", "messaging.destination.name"
-        )
-        status = first_of(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
-        start_ns, end_ns = facts.start_ns or session_started_ns, facts.end_ns or session_started_ns
-        call = Call(
-            lib=lib,
-            event_type=EventType.CUSTOM,
-            method=str(first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""),
-            url=str(url) if url is not None else None,
-        )
-        event = DependencyEvent(
-            eid=0,
-            event_type=span_event_type(attributes),
-            start_offset_ms=(start_ns - session_started_ns) / 1e6,
-            duration_ms=(end_ns - start_ns) / 1e6,
-            signature=self.signer.redacted(call).signature,
-            result=EventResult(
-                status=status if isinstance(status, int) else None,
-                error=facts.status_description if facts.status == "ERROR" else None,
-                error_type=text_or_none(first_of(attributes, "error.type", "exception.type"))
-                if facts.status == "ERROR"
-                else None,
-            ),
-            span=facts,
-            not_replayable=f"only observed: the recording has no answer of this call of {lib}"
+        reason = (
+            f"only observed: the recording has no answer of this call of {lib}"
             if is_covered_scope(facts.scope)
-            else WITHOUT_PLUGIN + lib,
+            else WITHOUT_PLUGIN + lib
         )
+        event = event_of_span(facts, session_started_ns, self.signer, reason)
         book = self.book
         if book is not None:
             book.note_forms(event)
@@ -803,16 +779,6 @@ _HEADER_ATTRIBUTES = (
 )
 _STATEMENT_ATTRIBUTES = frozenset({"db.statement", "db.query.text", "exception.message"})
 _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})
-
-
-def span_event_type(attributes: Mapping[str, Any]) -> EventType:
-    """The kind of dependency that a client span is about, by attributes of the semantic conventions."""
-    system = first_of(attributes, "db.system.name", "db.system")
-    if system is not None:
-        return EventType.REDIS if system == "redis" else EventType.DB_QUERY
-    if first_of(attributes, "http.request.method", "http.method") is not None:
-        return EventType.HTTP_CLIENT
-    return EventType.CUSTOM
 
 
 _OPAQUE = "its result has a compressed value that cannot be looked into"
