@@ -6,6 +6,7 @@ and the SDK, is imported only where there is something to do.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,19 +166,73 @@ def _is_wanted(library: str) -> bool:
 
 
 def pre_instrument() -> None:
-    """Begin a replay before any instrumentor is loaded.
+    """Begin a replay before any instrumentor is loaded, and let the loader say only what is true.
 
     An instrumentor that raises keeps all that come after it from being loaded. Example: the one of httpx, where
     ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` is no regular expression. If ours were among those, the app would call the
     real services.
     """
-    if replay_is_wanted() and not instrumentation_disabled("timetracer"):
+    if instrumentation_disabled("timetracer"):
+        return
+    if replay_is_wanted():
         TimetracerInstrumentor().begin()
+    try:
+        if _is_wanted_at_all():
+            _loader.addFilter(_is_true)
+    except Exception as error:
+        faults.contain("pre_instrument", error)
+
+
+_loader = logging.getLogger("opentelemetry.instrumentation.auto_instrumentation._load")
+
+
+def _is_wanted_at_all() -> bool:
+    """Whether this process records or replays, or will when the instrumentor is loaded."""
+    if _runtime_is_loaded():
+        from timetracer_otel.process.runtime import runtime
+
+        if runtime().mode is not TraceMode.OFF:
+            return True
+    if not environment_speaks():
+        return False
+    try:
+        return TraceConfig.from_env().is_enabled
+    except ConfigurationError:
+        return False
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Whether a line of the loader of instrumentors is true: a filter of its logger while it loads.
+
+    It says of an instrumentor which does not declare the installed release of its library that "nothing can be
+    instrumented". Of those that `post_instrument` switches on, this is not so. Example: that of SQLAlchemy, which
+    declares releases before 2.1, and works with 2.1.
+    """
+    try:
+        text = record.getMessage()
+        if not text.endswith("so nothing can be instrumented."):
+            return True
+        from timetracer_otel.calls.registry import LeftOut, load_plugins
+
+        left_out = {
+            name
+            for plugin in load_plugins()
+            if isinstance(plugin, LeftOut) and not instrumentation_disabled(plugin.name)
+            for name in plugin.left_out()
+        }
+        return text.partition(" ")[0] not in left_out
+    except Exception as error:
+        faults.contain("pre_instrument.filter", error)
+        return True
 
 
 def post_instrument() -> None:
-    """Attach the span processor to a provider that was set up while the instrumentors were loaded."""
+    """Attach the span processor to a provider that was set up while the instrumentors were loaded.
+
+    Instrumentors that were left out although they work are switched on.
+    """
     try:
+        _loader.removeFilter(_is_true)
         if not _runtime_is_loaded():
             return
         from timetracer_otel.calls.registry import LeftOut, load_plugins
