@@ -47,7 +47,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("incoming",),
     # a process, and what OpenTelemetry loads of us
     ("process",),
-    ("otel.exporter", "otel.instrumentor"),
+    ("otel.by_hand", "otel.instrumentor"),
+    ("otel.exporter",),
     # the front door
     ("context",),
     ("blocks", "testing"),
@@ -85,7 +86,7 @@ OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression",
 OPTIONAL_ROOMS = ("cassette", "redact", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
 
-SDK_MODULES = ("otel.exporter", "otel.processor", "otel.sampler")
+SDK_MODULES = ("otel.by_hand", "otel.exporter", "otel.processor", "otel.sampler")
 
 CLIENTS: dict[str, tuple[str, ...]] = {
     "httpx": ("httpx", "httpx2", "httpcore", "httpcore2", "h2", "anyio"),

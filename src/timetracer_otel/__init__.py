@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         ReplayMismatchError,
         TimetracerError,
     )
+    from timetracer_otel.otel.by_hand import TimetracerSpanProcessor
+    from timetracer_otel.otel.instrumentor import TimetracerInstrumentor
 
 __version__ = "0.1.0"
 """The only place of the version: the build reads it here. A literal, since looking it up would cost each start."""
@@ -49,6 +51,8 @@ __all__ = [
     "ReplayFailedError",
     "ReplayMismatchError",
     "TimetracerError",
+    "TimetracerInstrumentor",
+    "TimetracerSpanProcessor",
     "TraceConfig",
     "TraceMode",
     "__version__",
@@ -60,6 +64,8 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("record", "replay"), "blocks"),
     **dict.fromkeys(("Counters", "counters"), "base.counters"),
+    "TimetracerInstrumentor": "otel.instrumentor",
+    "TimetracerSpanProcessor": "otel.by_hand",
     "TraceConfig": "config",
     **dict.fromkeys(("CapturePolicy", "CompressionType", "RecordMode", "TraceMode"), "constants"),
 }

@@ -3,7 +3,8 @@
 Every setting of the table in `base.settings` has a field here, a name in the environment with the prefix
 ``TIMETRACER_``, and the same name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that
 ``opentelemetry-instrument`` has a flag for it).
-``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry.
+``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry. Settings that the
+configuration file of OpenTelemetry declares (`base.declared`) hold where the environment says nothing of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
 from timetracer_otel.base.chance import chance
+from timetracer_otel.base.declared import declared, declared_mode, is_declared
 from timetracer_otel.base.plugin_names import mocks, unknown_live_names, unknown_names
 from timetracer_otel.base.settings import (
     CONCERNS,
@@ -51,6 +53,7 @@ __all__ = [
     "Setting",
     "Settings",
     "TraceConfig",
+    "Unstated",
     "debugger",
     "environment",
     "environment_speaks",
@@ -83,6 +86,15 @@ JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
 RECORD_ACCOUNT = "TIMETRACER_RECORD_ACCOUNT"
 """The variable by which ``timetracer-otel record`` asks the program that it starts to say at its end what it wrote:
 ``<process>:<seconds>``, the id of its process and when it began; no setting."""
+
+
+class Unstated(str):
+    """The name of a service or an environment that nobody stated to us: the provider's resource may know it better.
+
+    A text of a class of its own, so that it is told apart wherever a configuration is copied.
+    """
+
+    __slots__ = ()
 
 
 class Settings(TypedDict, total=False):
@@ -170,8 +182,8 @@ class TraceConfig:
     """
 
     mode: TraceMode = TraceMode.OFF
-    service_name: str = "timetracer-service"
-    env: str = "local"
+    service_name: str = Unstated("timetracer-service")
+    env: str = Unstated("local")
     cassette_dir: str = "./cassettes"
     cassette_path: str | None = None
     capture: list[str] = field(default_factory=list[str])
@@ -347,8 +359,8 @@ _LISTS = [name for name, items in zip(_FIELDS, _DEFAULT_LISTS, strict=True) if i
 _lists_of = itemgetter(*_LISTS)
 
 _ONLY_MODE = {"mode"}
-_kept: tuple[dict[Any, Any], dict[TraceMode, TraceConfig]] = {}, {}
-"""The environment as it was when it was last read, and what it said, by mode."""
+_kept: tuple[tuple[dict[Any, Any], dict[str, Any]], dict[TraceMode, TraceConfig]] = ({}, {}), {}
+"""The environment, and what was declared, as they were when they were last read, and what they said, by mode."""
 
 
 def _kept_config(mode: TraceMode) -> TraceConfig:
@@ -361,7 +373,7 @@ def _kept_config(mode: TraceMode) -> TraceConfig:
     # The object's own table, in which Python keeps what it has of the environment: to list it by the object's methods
     # decodes each name and value. Where somebody has put a plain dictionary in its place, that is the table.
     environ: Any = os.environ
-    now = dict(getattr(environ, "_data", environ))
+    now = dict(getattr(environ, "_data", environ)), declared()
     before, by_mode = _kept
     if now != before:
         by_mode = dict[TraceMode, TraceConfig]()
@@ -391,8 +403,10 @@ def is_ci() -> bool:
 
 
 def replay_is_wanted() -> bool:
-    """Whether the environment asks for a replay, even where another of its settings has an invalid value."""
-    wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
+    """Whether the environment, or what is declared, asks for a replay, even where another setting is not allowed."""
+    wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE")
+    if wanted is None:
+        return declared_mode() is TraceMode.REPLAY
     return wanted.lower() == TraceMode.REPLAY.value
 
 
@@ -430,13 +444,13 @@ def is_set(name: str) -> bool:
 
 
 def environment_speaks() -> bool:
-    """Whether any of our settings is in the environment, or OTEL_TRACES_EXPORTER names our exporter."""
-    return _names_exporter() or any(_variable(setting.name) is not None for setting in SETTINGS)
+    """Whether any of our settings is in the environment or declared, or OTEL_TRACES_EXPORTER names our exporter."""
+    return is_declared() or _names_exporter() or any(_variable(setting.name) is not None for setting in SETTINGS)
 
 
 def mode_is_explicit() -> bool:
-    """Whether the environment sets the mode itself, and does not only name our exporter."""
-    return _variable("MODE") is not None
+    """Whether the mode itself is set or declared, and not only our exporter named."""
+    return _variable("MODE") is not None or declared_mode() is not None
 
 
 def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
@@ -485,7 +499,7 @@ def _variable(name: str) -> tuple[str, str] | None:
 
 
 def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {} if explicit_only else declared()
     # To ask for each of 80 variables takes longer than to list those that are there, and every session reads them.
     ours = (name for name in os.environ if name.startswith((ENV_PREFIX, OTEL_ENV_PREFIX)))
     there = {name.removeprefix(OTEL_ENV_PREFIX).removeprefix(ENV_PREFIX) for name in ours}
@@ -502,9 +516,9 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
         service = environment("OTEL_SERVICE_NAME") or resource.get("service.name")
         deployment = resource.get("deployment.environment.name") or resource.get("deployment.environment")
         if service:
-            values.setdefault("service_name", service)
+            values.setdefault("service_name", Unstated(service))
         if deployment:
-            values.setdefault("env", deployment)
+            values.setdefault("env", Unstated(deployment))
     return values
 
 

@@ -396,3 +396,21 @@ def test_a_forked_child_records_into_a_cassette_of_its_own(upstream: Loopback, t
         for cassette in cassettes(tmp_path)
     )
     assert seen == [["/users/1", "/users/2"], ["/users/3"]]
+
+
+@pytest.mark.parametrize("mode", ["record", "replay"])
+def test_no_line_says_that_a_library_cannot_be_instrumented_which_is(mode: str, tmp_path: Path) -> None:
+    """OpenTelemetry's instrumentation declares releases of SQLAlchemy before 2.1, and we switch it on with 2.1."""
+    code = """
+        import sqlalchemy
+        from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+        with sqlalchemy.create_engine("sqlite://").connect() as connection:
+            print(connection.scalar(sqlalchemy.text("SELECT 1")), SQLAlchemyInstrumentor()._is_instrumented_by_opentelemetry)
+    """
+    names = {"TIMETRACER_MODE": mode, "TIMETRACER_DIR": str(tmp_path)}
+    if mode == "replay":
+        instrumented(code, **{**names, "TIMETRACER_MODE": "record"})
+        names["TIMETRACER_CASSETTE"] = str(next(tmp_path.rglob("*.msgpack")))
+    done = instrumented(code, **names)
+    assert done.stdout == "1 True\n", done.stderr
+    assert "nothing can be instrumented" not in done.stderr

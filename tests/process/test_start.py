@@ -57,6 +57,7 @@ def test_a_program_that_asks_for_nothing_loads_none_of_what_records() -> None:
         "timetracer_otel",
         "timetracer_otel.base",
         "timetracer_otel.base.chance",
+        "timetracer_otel.base.declared",
         "timetracer_otel.base.faults",
         "timetracer_otel.base.hosts",
         "timetracer_otel.base.ignore_rules",

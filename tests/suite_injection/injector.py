@@ -40,7 +40,7 @@ GUARDS = frozenset(
         "guard/c_connections.py": "CConnections._checked.<locals>.checked",
         "guard/verifiers.py": "_noting.<locals>.noted",
         "guard/network_guard.py": "_hook _noting_sockets.<locals>.connect",
-        "otel/processor.py": "TimetracerSpanProcessor.on_start TimetracerSpanProcessor.on_end",
+        "otel/processor.py": "SessionSpanProcessor.on_start SessionSpanProcessor.on_end",
         "otel/propagator.py": "_SessionPropagator.extract",
         "libraries/kits/dbapi/app_types.py": "note_made",
         "libraries/kits/dbapi/drivers/psycopg2.py": "_own_object",

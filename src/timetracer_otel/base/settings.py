@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = [
     "kept_bounds",
     "names",
     "parse",
+    "value_of",
     "variable_kinds",
     "wrong",
 ]
@@ -59,6 +61,16 @@ class Setting:
     def env(self) -> str:
         """The variable's name as the documentation gives it."""
         return ENV_PREFIX + self.name
+
+    @property
+    def option(self) -> str:
+        """The name as an option: of the exporter in a configuration file, and of the instrumentor in code."""
+        return self.name.lower()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its value is a list."""
+        return self.parse in (names, _rules, _variables)
 
 
 def _choice(kind: type[Enum]) -> tuple[Callable[[str], Any], str]:
@@ -575,6 +587,36 @@ def parse(setting: Setting, text: str, named: str) -> Any:
         return setting.parse(text)
     except ValueError:
         raise wrong(named.rstrip("="), text, setting.allowed) from None
+
+
+def value_of(setting: Setting, value: Any, named: str) -> Any:
+    """A setting's value from what a configuration file or code gives for it: text, a number, true, a list.
+
+    Raises:
+        ConfigurationError: The value is not allowed. The error calls the setting ``named``.
+    """
+    if isinstance(value, list | tuple) and setting.is_list:
+        found: Any = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in value]
+    elif isinstance(value, bool):
+        # YAML reads `mode: off` and `variables: on` as false and true.
+        found = _first_allowed(setting, ("true", "on") if value else ("false", "off"), value, named)
+    elif isinstance(value, Enum):
+        found = parse(setting, str(value.value), named)
+    elif isinstance(value, str | int | float | os.PathLike):
+        found = parse(setting, str(value), named)
+    else:
+        raise wrong(named, value, setting.allowed)
+    check(setting.field, found, named)
+    return found
+
+
+def _first_allowed(setting: Setting, texts: Sequence[str], value: Any, named: str) -> Any:
+    for text in texts:
+        try:
+            return setting.parse(text)
+        except ValueError:
+            continue
+    raise wrong(named, value, setting.allowed)
 
 
 def check(field: str, value: Any, named: str) -> None:

@@ -244,11 +244,19 @@ class LibraryPlugin:
         """Remove the seams where no open session needs them, and nothing else does."""
         self._remove_unused()
 
+    def left_out(self) -> Collection[str]:
+        """The names of the instrumentors that may not declare the installed release of the library, and work with
+        it: none where the library is not installed.
+        """
+        if not self.newer_than_declared or not any(_is_there(module) for module in self.modules[:1]):
+            return ()
+        return [path.partition(":")[0].rpartition(".")[2] for path in self.instrumentors]
+
     def instrument_left_out(self) -> None:
         """Switch on the instrumentors that ``opentelemetry-instrument`` left out, as they do not declare the
         installed release of the library.
         """
-        if not self.newer_than_declared or not any(_is_there(module) for module in self.modules[:1]):
+        if not self.left_out():
             return
         with _lock:
             for instrumentor in self._switch_instrumentors_on({}):

@@ -47,6 +47,10 @@ class Activatable(Protocol):
 class LeftOut(Protocol):
     """A plugin with instrumentors that ``opentelemetry-instrument`` leaves out although they would work."""
 
+    def left_out(self) -> Collection[str]:
+        """The names of these instrumentors, as their entry points have them."""
+        ...
+
     def instrument_left_out(self) -> None:
         """Switch these instrumentors on, where the app has a tracer provider."""
 

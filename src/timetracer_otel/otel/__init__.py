@@ -10,16 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from timetracer_otel.otel.by_hand import TimetracerSpanProcessor
     from timetracer_otel.otel.exporter import TimetracerSpanExporter
     from timetracer_otel.otel.instrumentor import TimetracerInstrumentor, post_instrument, pre_instrument
-    from timetracer_otel.otel.processor import TimetracerSpanProcessor
-    from timetracer_otel.otel.sampler import TimetracerSampler, sampler_factory
+    from timetracer_otel.otel.sampler import TimetracerSampler, declared_sampler, sampler_factory
 
 __all__ = [
     "TimetracerInstrumentor",
     "TimetracerSampler",
     "TimetracerSpanExporter",
     "TimetracerSpanProcessor",
+    "declared_sampler",
     "post_instrument",
     "pre_instrument",
     "sampler_factory",
@@ -29,7 +30,8 @@ _HOME = {
     "TimetracerInstrumentor": "instrumentor",
     "TimetracerSampler": "sampler",
     "TimetracerSpanExporter": "exporter",
-    "TimetracerSpanProcessor": "processor",
+    "TimetracerSpanProcessor": "by_hand",
+    "declared_sampler": "sampler",
     "post_instrument": "instrumentor",
     "pre_instrument": "instrumentor",
     "sampler_factory": "sampler",

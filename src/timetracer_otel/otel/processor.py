@@ -25,7 +25,7 @@ from timetracer_otel.threads import holding
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["MAX_LIVE_SPANS", "Decider", "TimetracerSpanProcessor"]
+__all__ = ["MAX_LIVE_SPANS", "Decider", "SessionSpanProcessor"]
 
 MAX_LIVE_SPANS = 100_000
 """How many live spans are kept at most. Spans that never end are a leak of the app's, which must not become ours."""
@@ -61,7 +61,7 @@ class Decider(Protocol):
         ...
 
 
-class TimetracerSpanProcessor(SpanProcessor):
+class SessionSpanProcessor(SpanProcessor):
     """Sees every recording span, sampled or not: opens and closes root sessions, and keeps the table of live spans.
 
     It exports nothing. An exception in a processor would reach the app's code and keep the SDK from calling the next
@@ -90,6 +90,9 @@ class TimetracerSpanProcessor(SpanProcessor):
                 own, link, kind, scope = seen._context, seen._parent, seen._kind, seen._instrumentation_scope
             except AttributeError:
                 own, link, kind, scope = seen.get_span_context(), seen.parent, seen.kind, seen.instrumentation_scope
+            if own[1] in live:
+                # Two processors of ours are on the provider: the app has put one there, and we have.
+                return
             # By identity, since `in` would call the enum's hash, which is Python code.
             is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
             # The SDK gives None where the app named no context: the parent is that of the current one. A session that
@@ -109,6 +112,8 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
+            if session is not None and session.resource is None:
+                session.resource = getattr(seen, "resource", None)
             # Where a span begins when the one above it has ended, its parent is not live, but is of this process.
             is_local_root = parent is None and not is_client and (link is None or link[2])
             if is_local_root and session is not None and session.names_root:

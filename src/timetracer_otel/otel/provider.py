@@ -19,15 +19,16 @@ _asked: dict[int, Callable[[], Any]] = {}
 """The providers that were asked to take the processor, by `id`: a vendor's provider may not be hashable."""
 
 
-def attach(processor: Callable[[], SpanProcessor]) -> None:
-    """Add the processor to the global provider, once; do nothing where that provider makes no spans.
+def attach(processor: Callable[[], SpanProcessor], provider: Any = None) -> None:
+    """Add the processor to a provider, once; do nothing where that provider makes no spans.
 
     A provider that raises is not asked again: calls are then recorded without the spans that it makes.
 
     Args:
         processor: Gives the processor; called only when there is a provider that takes one.
+        provider: The provider; without it, the global one.
     """
-    provider: Any = trace.get_tracer_provider()
+    provider = trace.get_tracer_provider() if provider is None else provider
     if not hasattr(provider, "add_span_processor"):
         return
     known = _asked.get(id(provider))

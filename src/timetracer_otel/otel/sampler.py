@@ -10,8 +10,9 @@ from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
 from timetracer_otel.base import faults
+from timetracer_otel.config import environment
 
-__all__ = ["TimetracerSampler", "sampler_factory"]
+__all__ = ["TimetracerSampler", "declared_sampler", "sampler_factory"]
 
 
 class TimetracerSampler(sampling.Sampler):
@@ -79,3 +80,13 @@ def sampler_factory(argument: str | float | None = None) -> TimetracerSampler:
             "from 0 to 1; parentbased_always_on is used.",
         )
         return TimetracerSampler()
+
+
+def declared_sampler(root: str | float | None = None) -> TimetracerSampler:
+    """Make the sampler that ``sampler: {timetracer: }`` names in the configuration file of OpenTelemetry.
+
+    Args:
+        root: What decides for the backend, in the form of ``OTEL_TRACES_SAMPLER_ARG`` (see `sampler_factory`).
+            Without it that variable counts: no release of OpenTelemetry gives options to a sampler yet.
+    """
+    return sampler_factory(environment("OTEL_TRACES_SAMPLER_ARG") if root is None else root)

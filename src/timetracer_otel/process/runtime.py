@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -77,6 +77,8 @@ class Runtime:
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
+        self._told = ""
+        """What was last logged to be wrong with the settings."""
         self._watching = False
         self._holds = False
         """Whether sessions of the process may be current, so that seams are in and threads get them."""
@@ -101,14 +103,20 @@ class Runtime:
     def processor(self) -> SpanProcessor:
         """The span processor of this process. Asked for only where a provider is set: it imports the SDK."""
         if self._processor is None:
-            from timetracer_otel.otel.processor import TimetracerSpanProcessor
+            from timetracer_otel.otel.processor import SessionSpanProcessor
 
-            self._processor = TimetracerSpanProcessor(self)
+            self._processor = SessionSpanProcessor(self)
         return self._processor
 
-    def watch_spans(self) -> None:
-        """Attach the span processor to the provider that is set, or will be set. Contains its faults."""
+    def watch_spans(self, provider: Any = None) -> None:
+        """Attach the span processor to the provider that is set, or will be set. Contains its faults.
+
+        Args:
+            provider: Another provider that it is attached to as well.
+        """
         try:
+            if provider is not None:
+                attach(lambda: self.processor, provider)
             attach(lambda: self.processor)
         except Exception as error:
             faults.contain("provider.attach", error)
@@ -126,7 +134,7 @@ class Runtime:
         try:
             config = TraceConfig.from_env()
         except ConfigurationError as error:
-            self._refuse(error, TraceConfig(), replaying=replay_is_wanted())
+            self.refuse(error)
             return self.mode
         faults.logger.setLevel(config.log_level.upper())
         for line in config.warnings(known_names()):
@@ -482,9 +490,21 @@ class Runtime:
         sigterm.watch(self.stop, self._cut_short)
         self.watch_spans()
 
+    def refuse(self, error: ConfigurationError, *, replaying: bool | None = None) -> None:
+        """Log in one line what is wrong with the settings. Where a replay is wanted, every call is refused then.
+
+        Args:
+            error: What is wrong.
+            replaying: Whether a replay is wanted; without it, what the settings say that can be read.
+        """
+        self._refuse(error, TraceConfig(), replaying=replay_is_wanted() if replaying is None else replaying)
+
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
-        faults.logger.error("timetracer-otel: %s", error)
-        if replaying:
+        if str(error) != self._told:
+            # The exporter and the instrumentor read the same settings.
+            self._told = str(error)
+            faults.logger.error("timetracer-otel: %s", error)
+        if replaying and self._replay is None:
             refusing = RefusingSession(
                 "This replay could not start",
                 config,

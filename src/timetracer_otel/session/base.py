@@ -38,6 +38,9 @@ class BaseSession:
     """Whether the session is about a request, job or message that has a cassette. The outermost spans of it carry the
     session's id (`constants.CASSETTE_ATTRIBUTE`)."""
 
+    resource: Any = None
+    """The resource of the provider whose span came first in this session; None before there is one."""
+
     ended_spans: list[EndedSpan] | None = None
     """The ended spans of this session, up to `max_spans`. Our span processor appends to the list, and calls
     `span_ended` where there is no list, or no room in it. The list saves a function call for each span."""

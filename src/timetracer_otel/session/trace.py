@@ -535,7 +535,8 @@ class TraceSession(BaseSession):
         return Cassette(
             schema_version=str(FORMAT_VERSION),
             session=meta(
-                self.config, self._session_id, self._started_at, self.framework, trace_id, self._random_state
+                *(self.config, self._session_id, self._started_at, self.framework, trace_id, self._random_state),
+                resource=self.resource,
             ),
             request=request,
             response=response,

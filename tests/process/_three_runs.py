@@ -1,0 +1,51 @@
+"""One program, run three times: bare, recorded, and replayed with the upstream stopped, each in its own process."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.loopback import Loopback
+from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.types import Cassette
+
+__all__ = ["ThreeRuns", "three_runs"]
+
+
+@dataclass
+class ThreeRuns:
+    """What came of the three runs: all of them printed the same."""
+
+    cassette: Cassette
+    recorded: subprocess.CompletedProcess[str]
+    replayed: subprocess.CompletedProcess[str]
+
+
+def three_runs(
+    run: Callable[..., subprocess.CompletedProcess[str]], code: str, folder: Path, hits: int = 1, **variables: str
+) -> ThreeRuns:
+    """Run code bare, recorded and replayed; it finds the upstream's address in ``UPSTREAM``.
+
+    Args:
+        run: Runs code with changes to its environment, as `tests.process._programs.plain`.
+        code: The program.
+        folder: Where it is recorded, into one cassette.
+        hits: How many calls it makes.
+        variables: What stands in the environment in all three runs.
+    """
+    with Loopback() as upstream:
+        variables["UPSTREAM"] = upstream.url
+        bare = run(code, TIMETRACER_MODE="off", **variables)
+        assert bare.returncode == 0, bare.stderr
+        recorded = run(code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(folder), **variables)
+        assert sum(upstream.hits.values()) == 2 * hits
+    (stored,) = CassetteStore(folder).list()
+    replayed = run(code, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(stored.path), **variables)
+    assert recorded.stdout == bare.stdout, recorded.stderr
+    assert replayed.stdout == bare.stdout, replayed.stderr
+    assert f"{hits} hit, 0 missed, 0 unused, 0 live" in replayed.stderr
+    for done in (recorded, replayed):
+        assert "timetracer-otel: fault" not in done.stderr
+    return ThreeRuns(read_cassette(stored.path), recorded, replayed)
