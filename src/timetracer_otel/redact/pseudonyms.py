@@ -275,10 +275,13 @@ def _plain(secret: str, draw: _Draw) -> str:
 
 def _beside(char: str, draw: _Draw) -> str:
     """A character of the same kind, of the same script, and of as many bytes in UTF-8."""
-    first, kind = ord(char) // _BLOCK * _BLOCK, unicodedata.category(char)
-    return draw.pick(
-        [near for code in range(first, first + _BLOCK) if unicodedata.category(near := chr(code)) == kind]
-    )
+    first, kind = ord(char) // _BLOCK * _BLOCK, _kind(char)
+    return draw.pick([near for code in range(first, first + _BLOCK) if _kind(near := chr(code)) == kind])
+
+
+def _kind(char: str) -> tuple[str, bool]:
+    # One of the control characters is white space, U+0085. A text of nothing else is judged to be no secret.
+    return unicodedata.category(char), char.isspace()
 
 
 def _moment(found: re.Match[str], draw: _Draw) -> str:

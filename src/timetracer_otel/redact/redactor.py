@@ -95,7 +95,8 @@ _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", 
 _NAME_RULE = "name:"
 _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
-_GIVES_ESCAPED = re.compile(rb'[:=]\s*\\+"')
+_GIVES_ESCAPED = re.compile(rb'[:=]\s*\\+"|\\+"\s*:')
+"""A value in quotes, or a name of JSON: its value may be a number or a list."""
 _BASE64_OF_JSON = re.compile(rb'"(?:ey[JA]|ewog|W[1-3y])[A-Za-z0-9+/_-]{10}')
 _DOCUMENTS = (PICKLE, *PACKED)
 _QUOTES = frozenset({b"'", b'"', b"`"})
@@ -322,7 +323,7 @@ class Redactor:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
             edits = apart([*edits, *json_path_edits(data, paths, self)])
-        signs = _signs_of_documents(data, text)
+        signs = self._signs_of_documents(data, text)
         if signs is None:
             return edits
         quoted, packed, files = signs
@@ -332,7 +333,7 @@ class Redactor:
         names: dict[int, str | None] | None = None
         for start, stop in sorted(places):
             inner = data[start:stop]
-            is_quoted = quoted and _gives_quoted(inner) and may_hold_assignment(inner)
+            is_quoted = quoted and _gives_quoted(inner) and self._may_hold_names(inner)
             if not is_quoted and not packed and not files:
                 continue
             if not is_open or may_be_name_in_json(data, stop):
@@ -359,7 +360,8 @@ class Redactor:
             except ValueError:
                 continue
             made = self._document(plain) if plain[:1] in _BRACKETS else plain
-            if made == plain:  # A query of GraphQL begins with a brace, too.
+            # A query of GraphQL begins with a brace, too. What is JSON has been judged by its names.
+            if made == plain and not (plain[:1] in _BRACKETS and _is_json(plain)):
                 made = self._code(plain)
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
@@ -374,7 +376,28 @@ class Redactor:
         """
         if self._json_keys.may_be_in(data, squeezed):
             return True
-        return _signs_of_documents(data, data.decode("latin-1")) is not None
+        return self._signs_of_documents(data, data.decode("latin-1")) is not None
+
+    def _signs_of_documents(self, data: bytes, text: str) -> tuple[bool, bool, bool] | None:
+        """What may stand in the texts of JSON: values in quotes, JSON in base64, packed files in base64.
+
+        None where there is none of them.
+
+        Args:
+            data: The JSON.
+            text: The same, each byte as a character.
+        """
+        # To look for one character takes a tenth of the time of two, and most texts have none of these.
+        quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and self._may_hold_names(data)
+        may_be_packed = (
+            ("J" in text and "eyJ" in text)
+            or ("A" in text and "eyA" in text)
+            or ("w" in text and "ewog" in text)
+            or ("W" in text and '"W' in text)
+        )
+        packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
+        files = may_have_packed_base64(text)
+        return (quoted, packed, files) if quoted or packed or files else None
 
     def reads_as_json(self, data: bytes, content_type: str) -> bool:
         """Whether nothing can be replaced in a body but what `may_change_json` tells of.
@@ -715,7 +738,7 @@ class Redactor:
         )
 
     def _may_hold_names(self, data: bytes) -> bool:
-        """Whether a secret name may stand in a document that is no text."""
+        """Whether a secret name may stand in a document."""
         if may_hold_assignment(data):
             return True
         lowered = data.lower()
@@ -748,34 +771,20 @@ class Redactor:
         return self._masks.in_xml(value, name)
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _gives_quoted(data: bytes) -> bool:
     """The same in a text of JSON, whose double quotes have escapes."""
     if b"'" in data and gives_in_single_quotes(data.decode("latin-1")):
         return True
     # To look for a single byte takes a tenth of the time of two.
     return b"\\" in data and b'\\"' in data and _GIVES_ESCAPED.search(data) is not None
-
-
-def _signs_of_documents(data: bytes, text: str) -> tuple[bool, bool, bool] | None:
-    """What may stand in the texts of JSON: values in quotes, JSON in base64, packed files in base64.
-
-    None where there is none of them.
-
-    Args:
-        data: The JSON.
-        text: The same, each byte as a character.
-    """
-    # To look for one character takes a tenth of the time of two, and most texts have none of these.
-    quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and may_hold_assignment(data)
-    may_be_packed = (
-        ("J" in text and "eyJ" in text)
-        or ("A" in text and "eyA" in text)
-        or ("w" in text and "ewog" in text)
-        or ("W" in text and '"W' in text)
-    )
-    packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
-    files = may_have_packed_base64(text)
-    return (quoted, packed, files) if quoted or packed or files else None
 
 
 _WITHOUT_TEXT = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")

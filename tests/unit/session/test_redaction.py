@@ -324,6 +324,29 @@ def test_a_recording_and_a_replay_judge_alike(name: str, value: Any) -> None:
     assert DEFAULT.url(kept_url) == DEFAULT.url(url)
 
 
+def test_a_pseudonym_of_control_characters_is_no_white_space() -> None:
+    """U+0085 is the only one of them that is. A replay judges a text of nothing else to be no secret."""
+    others = "".join(char for char in map(chr, range(0x80, 0xA0)) if not char.isspace())
+    assert "\x85" not in Pseudonyms().of(others * 10)
+
+
+@pytest.mark.parametrize(
+    "value", ["a1b2c3d4e5", 12345, ["a1b2c3d4e5"], ["x", ["a1b2c3d4e5"]], {"kind": "b", "to": [8]}]
+)
+@pytest.mark.parametrize("name", ["password", "cvv", "jwt", "own_name"])
+def test_json_in_a_text_of_json_is_judged_as_json_is(name: str, value: object) -> None:
+    redactor = Redactor.of("default", ["own_name"])
+    plain = json.dumps({name: value, "n": 1})
+    expected = redactor.body(plain.encode(), JSON).data.decode()
+    assert (expected == plain) == isinstance(value, dict)
+    for text in (plain, plain.replace(": ", ":")):
+        sent = json.dumps({"id": 7, "sent": text}).encode()
+        made = json.loads(redactor.body(sent, JSON).data)
+        assert made["sent"] == (expected if text is plain else expected.replace(": ", ":"))
+        recorded = json.loads(Pseudonymiser(redactor, Pseudonyms()).body(sent, JSON).data)["sent"]
+        assert (recorded == text) == isinstance(value, dict)
+
+
 def _sizes(length: int, cuts: list[int]) -> list[int]:
     edges = sorted({0, length, *(min(cut, length) for cut in cuts)})
     return [after - before for before, after in itertools.pairwise(edges)]
