@@ -21,6 +21,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from tests import forks
+
 __all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "told_under_hash_seed", "uses"]
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +40,10 @@ def script(name: str) -> str:
 
 
 def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, given: str = "") -> Any:
-    """What a program writes in JSON: it runs in a Python of its own, which hashes text by this seed.
+    """What a program writes in JSON: it runs in a process of its own, which hashes text by this seed.
+
+    Where programs are forked (`tests.forks`), it has one of two seeds that the run has drawn: what replays has the one,
+    and all else the other.
 
     Args:
         seed: Of the hashes.
@@ -47,19 +52,22 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
         folder: Where it runs.
         given: Its standard input.
     """
-    print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
-    made = subprocess.run(
-        [sys.executable, str(program), *args],
-        input=given,
-        cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed)),
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr[-3000:]
-    return json.loads(made.stdout)
+    changes = {"PYTHONPATH": str(ROOT)}
+    if os.environ.get(forks.RUN, "0") == "0":
+        changes["PYTHONHASHSEED"] = str(seed)
+        print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    turn = int("replay" in args)
+    with forks.start(
+        str(program), *args, env=environment(**changes), cwd=folder, turn=turn, **streams
+    ) as process:
+        try:
+            output, error = process.communicate(given, timeout=500)
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == 0, error[-3000:]
+    return json.loads(output)
 
 
 def instrument(*command: str) -> list[str]:

@@ -189,7 +189,12 @@ def run(
 
 
 def start(
-    *arguments: str, env: Mapping[str, str], cwd: str | Path | None = None, loaded: str = "traced", **streams: Any
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: str | Path | None = None,
+    loaded: str = "traced",
+    turn: int | None = None,
+    **streams: Any,
 ) -> subprocess.Popen[str]:
     """Begin ``python ARGUMENTS``, which takes SIGINT and SIGTERM. Where a signal ends it, its exit code is a shell's.
 
@@ -198,11 +203,12 @@ def start(
         env: Its whole environment.
         cwd: Its folder; ours where there is none.
         loaded: As for `run`.
+        turn: As for `run`.
         streams: ``stdout`` and others that `subprocess.Popen` takes.
     """
     words = [sys.executable, *arguments]
     if runs_in_a_fork(arguments, env):
-        words[:1] = python(loaded)
+        words[:1] = python(loaded, turn)
     return subprocess.Popen(words, env=env, cwd=cwd, text=True, **streams)
 
 
