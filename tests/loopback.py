@@ -114,12 +114,15 @@ class Loopback:
             self._thread.join()
 
 
+_USED = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+
+
 def _chat(streams: bool) -> bytes:
     """What a language model answers, in the form of OpenAI's API; as events where it streams."""
     facts = {"id": "c-1", "created": 1, "model": "m-1"}
     if not streams:
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello Ada"}}
-        return json.dumps({**facts, "object": "chat.completion", "choices": [choice]}).encode()
+        return json.dumps({**facts, "object": "chat.completion", "choices": [choice], "usage": _USED}).encode()
     events = [
         json.dumps(
             {

@@ -323,7 +323,8 @@ class DependencyEvent(_ReadInPart):
     not_replayable: str | None = None
     """Why no replay can answer from this event; None where it can."""
     within: list[SpanFacts] = field(default_factory=list)
-    """Client spans of other instrumentations inside this call: the same call, seen at a lower level."""
+    """Client spans of other instrumentations of the same call: those inside it, and that of a client for language
+    models around it, where it is not `span`."""
     pseudonyms: tuple[str, ...] = ()
     """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
     whole cassette has them in `Cassette.pseudonyms`, but for those that are too short to be a name."""
@@ -773,23 +774,33 @@ class Binding:
 
 
 class _UnusedLater:
-    """Gives a verdict its unused events when they are first asked for: to list them takes longer than the rest."""
+    """Gives a verdict its unused events, and the number of paid calls, when they are first asked for: to find them
+    takes longer than the rest.
+    """
 
-    __slots__ = ("_unused",)
+    __slots__ = ("_paid", "_unused")
 
     _unused: Callable[[], tuple[DependencyEvent, ...]]
     """Not there where the verdict has them."""
+    _paid: Callable[[], int | None]
 
     def leave_unused(self, unused: Callable[[], tuple[DependencyEvent, ...]]) -> None:
         """Let the unused events come from ``unused``, which gives the same at any time."""
         object.__delattr__(self, "unused")
         object.__setattr__(self, "_unused", unused)
 
+    def leave_paid(self, paid: Callable[[], int | None]) -> None:
+        """Let the number of paid calls come from ``paid``, which looks at the recording."""
+        object.__delattr__(self, "paid")
+        object.__setattr__(self, "_paid", paid)
+
     if not TYPE_CHECKING:  # Type checkers would take every name for one of a verdict.
 
         def __getattr__(self, name: str) -> Any:
             if name == "unused":
                 object.__setattr__(self, name, self._unused())
+            elif name == "paid":
+                object.__setattr__(self, name, self._paid())
             return object.__getattribute__(self, name)
 
 
@@ -820,6 +831,9 @@ class Verdict(_UnusedLater):
     Empty where no rule is advised."""
     bindings: tuple[Binding, ...] = ()
     """The values of the recording for which this run had others, which count as equal."""
+    paid: int | None = None
+    """How many calls to providers of language models went out for real. None where none did, and the recording holds
+    no such call."""
 
     def __repr__(self) -> str:
         said = "ok" if self.ok else "not ok"
@@ -847,6 +861,8 @@ class Verdict(_UnusedLater):
             parts.append(f"{len(self.blocked)} blocked")
         if self.bindings:
             parts.append(f"{len(self.bindings)} bound")
+        if self.paid is not None:
+            parts.append(f"paid calls: {self.paid}")
         return ", ".join(parts)
 
 

@@ -100,6 +100,7 @@ def _is_shown_by_levels(shown: list[str], observed: list[str]) -> None:
         *([r"openai chat m-1 > #\d+ httpx2? .*/chat/completions.*"] if find_spec("openai") is not None else []),
     ]
     assert all(any(re.fullmatch(each, pair) for pair in below) for each in expected), "\n".join(shown)
+    assert find_spec("openai") is None or any("m-1, 9 tokens in, 2 out" in line for line in shown)
     steps = sum(line.startswith("step ") for line in shown)
     assert steps == 3 + (find_spec("openai") is not None)
 

@@ -422,13 +422,22 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 session.live_hosts is None or not session.goes_out(site.address, site.call().url)
             ):
                 return _replay(site, session)
-            session.note_live(site.lib)
+            session.note_live(site.lib, _address(site))
             if session.made_calls is not None and not site.sets_up:
                 session.note_live_call(site.call())
             if session.uncovered.messages:
                 session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))
     return _make(site, recording)
+
+
+def _address(site: Site) -> str | None:
+    """Where a call goes that is made for real. A fault of ours must not keep it from being made."""
+    try:
+        return site.address
+    except Exception as fault:
+        faults.contain("flow.address", fault)
+        return None
 
 
 def _account(session: ReplaySession, where: hooks.Whereabouts) -> None:

@@ -39,6 +39,7 @@ class ReplayLedger:
         self._sums: Counter[str] = Counter()
         self._told: list[str] = []
         self._without_plugin: set[str] = set()
+        self._has_models = False
 
     def began(self, request: str, cassette: str | None) -> None:
         """Count a request that has come in. ``cassette`` was chosen for it; None where there is no recording."""
@@ -78,6 +79,7 @@ class ReplayLedger:
                 **_told(verdict.misses, verdict.blocked),
                 "unused": [event.eid for event in verdict.unused],
                 "live": dict(verdict.live),
+                **({"paid": verdict.paid} if verdict.paid is not None else {}),
                 "bindings": [[each.kind, each.recorded, each.present] for each in verdict.bindings],
                 **({"made": made} if made is not None else {}),
             }
@@ -91,6 +93,9 @@ class ReplayLedger:
             self._sums["live"] += sum(verdict.live.values())
             self._sums["blocked"] += len(verdict.blocked)
             self._sums["bound"] += len(verdict.bindings)
+            if verdict.paid is not None:
+                self._sums["paid"] += verdict.paid
+                self._has_models = True
             self._without_plugin.update(verdict.without_plugin)
 
     def tell(self, index: FolderIndex) -> None:
@@ -101,6 +106,7 @@ class ReplayLedger:
         named = f" ({', '.join(sorted(self._without_plugin))})" if self._without_plugin else ""
         blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
         blocked += f", {sums['bound']} bound" if sums["bound"] else ""
+        blocked += f", paid calls: {sums['paid']}" if self._has_models else ""
         faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
             f"replay of {index.directory}: {sums['requests']} requests from "

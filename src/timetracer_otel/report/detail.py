@@ -9,6 +9,7 @@ from timetracer_otel.redact.forms import form_of
 from timetracer_otel.report.bodies import body_lines
 from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms, model_span
+from timetracer_otel.session.span_roles import is_of_model
 from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, SpanFacts, header_pairs
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequenc
     model = model_span(event)
     lines += _span(event.span) if model is None else ["  above it", *_indented(_span(model))]
     for inner in event.within:
-        lines += ["  within it", *_indented(_span(inner))]
+        lines += ["  above it" if is_of_model(inner) else "  within it", *_indented(_span(inner))]
     return lines
 
 

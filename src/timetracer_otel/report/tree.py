@@ -25,6 +25,7 @@ from timetracer_otel.report.words import (
     request_name,
     response_size,
 )
+from timetracer_otel.session.span_roles import is_of_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -209,7 +210,7 @@ def _tree(events: Iterable[DependencyEvent], of_request: bool, logs: Sequence[Lo
         while waiting and waiting[-1].at_ms < event.start_offset_ms:
             _place_log(roots, paths, skip, waiting.pop())
         node = nodes[id(event)]
-        node.children += [_Group(_span_name(span)) for span in event.within]
+        node.children += [_Group(_span_name(span)) for span in event.within if not is_of_model(span)]
         parent = by_span.get(event.span.parent_span_id or "") if event.span is not None else None
         model = model_span(event)
         if model is not None:

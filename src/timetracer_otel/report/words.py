@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.report.tables import printable
 from timetracer_otel.report.targets import event_target
+from timetracer_otel.session.models import model_use
 from timetracer_otel.session.span_roles import is_of_model
 
 if TYPE_CHECKING:
@@ -104,8 +105,11 @@ def response_size(body: BodySnapshot | None) -> int | None:
 
 
 def event_marks(event: DependencyEvent) -> list[str]:
-    """Short marks of an event: that it is a stream, that its body ended early, that it cannot be replayed."""
-    marks = []
+    """Short marks of an event: the model and the tokens of a call to a language model, that it is a stream, that its
+    body ended early, that it cannot be replayed.
+    """
+    use = model_use(event)
+    marks = [printable(str(use))] if use is not None and str(use) else []
     body = event.result.body
     if body is not None:
         if len(body.chunks) > 1:

@@ -47,6 +47,7 @@ from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Alike, Bindings, Found, Rivals
 from timetracer_otel.session.made_calls import MadeCalls
+from timetracer_otel.session.models import PaidCalls
 from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -130,7 +131,8 @@ class ReplaySession(BaseSession):
         self.config = config
         self.live_calls: Counter[str] = Counter()
         self.blocked: list[NetworkBlockedError] = []
-        self.uncovered: UncoveredCalls = UncoveredCalls(cassette)
+        self.paid: PaidCalls = PaidCalls(lambda: cassette.events)
+        self.uncovered: UncoveredCalls = UncoveredCalls(cassette, self.paid)
         """The calls that no plugin captures."""
         self.live_hosts: Hosts | None = Hosts(config.live_hosts) if config is not None and config.live_hosts else None
         """Where calls may go for real; None where the settings name no hosts."""
@@ -312,10 +314,11 @@ class ReplaySession(BaseSession):
             self._live_urls.add(recorded_url)
         return True
 
-    def note_live(self, plugin_name: str) -> None:
-        """Count a call that went out for real during this replay."""
+    def note_live(self, plugin_name: str, address: str | None = None) -> None:
+        """Count a call that goes out for real during this replay, to this URL where that is known."""
         with self._lock:
             self.live_calls[plugin_name] += 1
+        self.paid.went_out(address)
 
     def note_live_call(self, call: Call) -> None:
         """Note a call that goes out for real, where somebody compares the calls of this run."""
@@ -720,6 +723,7 @@ class ReplaySession(BaseSession):
             bindings=self._bindings.listed,
         )
         verdict.leave_unused(unused)
+        verdict.leave_paid(lambda: self.paid.number)
         return verdict
 
     def _unused(self, mark: int, live_urls: frozenset[str]) -> tuple[DependencyEvent, ...]:

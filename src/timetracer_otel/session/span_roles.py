@@ -162,6 +162,20 @@ class SpanRoles:
             or self._has_message(message_of(facts))
         )
 
+    def of_model(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
+        """The last HTTP request that was made for a call to a language model, which gave its answer; None for other
+        spans, and where there is none.
+        """
+        if not is_of_model(facts):
+            return None
+        made = [call for call in self._calls if call.call().event_type is EventType.HTTP_CLIENT]
+        inside = [call for call in made if any(outer is span for outer in around(self._spans.get(call.span_id)))]
+        return next(reversed(inside or [call for call in made if self._is_beside(call, span, facts)]), None)
+
+    def _is_beside(self, call: PendingCall, span: EndedSpan, facts: SpanFacts) -> bool:
+        request = started_request(call, EventType.HTTP_CLIENT, self._spans.get(call.span_id), self._zero_ns)
+        return request is not None and _began_beside(request, span, facts)
+
     def _has_message(self, message: str | None) -> bool:
         return message is not None and message in self._sent
 
@@ -171,19 +185,14 @@ class SpanRoles:
 
     def _has_request(self, span: EndedSpan, facts: SpanFacts) -> bool:
         """Whether a captured HTTP request began while the span was open, beside it."""
-        start_ns, end_ns = facts.start_ns, facts.end_ns
-        if start_ns is None or end_ns is None:
+        if facts.start_ns is None or facts.end_ns is None:
             return False
-        parents = {span.parent.span_id} if span.parent is not None else {0, int(facts.parent_span_id or "0", 16)}
         made = (
             started_request(call, call.call().event_type, self._spans.get(call.span_id), self._zero_ns)
             for call in self._calls
         )
         return any(
-            request is not None
-            and not parents.isdisjoint(request.span_ids)
-            and start_ns - _TOLERANCE_NS <= request.started_ns <= end_ns + _TOLERANCE_NS
-            for request in chain(self._before, made)
+            request is not None and _began_beside(request, span, facts) for request in chain(self._before, made)
         )
 
     def within(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
@@ -204,6 +213,18 @@ class SpanRoles:
         length_ns = max(facts.end_ns - facts.start_ns, 1)
         best = max(near, key=lambda timed: _common_ns(timed, facts), default=None)
         return best.call if best is not None and _common_ns(best, facts) * 2 >= length_ns else None
+
+
+def _began_beside(request: StartedRequest, span: EndedSpan, facts: SpanFacts) -> bool:
+    """Whether a request began while a span was open, beneath the same parent."""
+    start_ns, end_ns = facts.start_ns, facts.end_ns
+    if start_ns is None or end_ns is None:
+        return False
+    parents = {span.parent.span_id} if span.parent is not None else {0, int(facts.parent_span_id or "0", 16)}
+    return (
+        not parents.isdisjoint(request.span_ids)
+        and start_ns - _TOLERANCE_NS <= request.started_ns <= end_ns + _TOLERANCE_NS
+    )
 
 
 def _timed(call: PendingCall, span: EndedSpan | None, zero_ns: int) -> _Timed:

@@ -231,7 +231,11 @@ class TraceSession(BaseSession):
                 call = roles.within(span, facts)
                 if call is not None:
                     within.setdefault(call.eid, []).append(facts)
-                elif not roles.is_above(span, facts):
+                elif roles.is_above(span, facts):
+                    call = roles.of_model(span, facts)
+                    if call is not None:
+                        within.setdefault(call.eid, []).append(facts)
+                else:
                     event = self._maker.observed(facts, self._started_ns)
                     events.append(event)
                     if event.is_without_plugin:
@@ -738,7 +742,9 @@ class EventFeed:
             elif call is not None:
                 within.setdefault(call.eid, []).append(facts)
             elif span.span_id in self._above or roles.is_above(span, facts):
-                continue
+                model_call = roles.of_model(span, facts)
+                if model_call is not None and model_call.eid in made:
+                    within.setdefault(model_call.eid, []).append(facts)
             elif message_of(facts) is not None and (facts.end_ns or 0) > session._zero_ns + int(settled_s * 1e9):
                 self._unplaced.append(span)
             else:

@@ -19,6 +19,7 @@ from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.match.leaves import joined_texts
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
+from timetracer_otel.session.models import PaidCalls
 from timetracer_otel.session.span_roles import is_of_model, message_of
 from timetracer_otel.types import Cassette
 
@@ -40,10 +41,12 @@ class UncoveredCalls:
 
     Args:
         cassette: What is replayed.
+        paid: Counts those of them that are paid.
     """
 
-    def __init__(self, cassette: Cassette) -> None:
+    def __init__(self, cassette: Cassette, paid: PaidCalls) -> None:
         self._cassette = cassette
+        self._paid = paid
         self._lock = threading.Lock()
         self._spans: Counter[str] = Counter()
         self._connections: Counter[str] = Counter()
@@ -101,6 +104,8 @@ class UncoveredCalls:
                 library, message = library_of_scope(span.scope), message_of(span.facts())
                 if message is None:
                     self._spans[library] += 1
+                    if is_of_model(span.facts()):
+                        self._paid.add()
                 else:
                     self.messages[message] = library
             # A client library may stand on another one: the span around this one is the same call.

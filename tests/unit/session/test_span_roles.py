@@ -11,6 +11,7 @@ import pytest
 from timetracer_otel.constants import EventType
 from timetracer_otel.match.process_recordings import empty_cassette
 from timetracer_otel.session import TraceSession
+from timetracer_otel.session.models import PaidCalls
 from timetracer_otel.session.span_roles import SpanRoles
 from timetracer_otel.session.trace import EventFeed
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -176,7 +177,7 @@ def test_a_span_about_a_message_waits_for_the_call_that_sends_it() -> None:
 
 
 def test_a_message_that_a_replayed_call_sends_is_in_the_account() -> None:
-    uncovered = UncoveredCalls(empty_cassette())
+    uncovered = UncoveredCalls(empty_cassette(), PaidCalls(list))
     for message in ("m-1", "m-2"):
         uncovered.span_began(sent(message))
         uncovered.span_ended(sent(message))
