@@ -31,7 +31,8 @@ from tests.sample_cassettes import checkout
 from tests.servers._ports import free_port
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
-from timetracer_otel.cassette import save_cassette
+from timetracer_otel.cassette import StoredCassette, save_cassette
+from timetracer_otel.exchange import Recording
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
@@ -288,8 +289,8 @@ def only_block(page: str, language: str) -> str:
     return text
 
 
-def test_the_exporters_of_the_page_export_and_import() -> None:
-    first, second = [text for kind, text in blocks("docs/how-to-add-an-exporter.md") if kind == "python"]
+def test_the_exporters_of_the_page_export_and_import(tmp_path: Path) -> None:
+    first, second, third = [text for kind, text in blocks("docs/how-to-add-an-exporter.md") if kind == "python"]
     names: dict[str, Any] = {}
     exec(first, names)
     assert names["export"](checkout()).splitlines()[0] == b"http://127.0.0.1:8001/users/7"
@@ -299,6 +300,10 @@ def test_the_exporters_of_the_page_export_and_import() -> None:
     assert made.left_out
     assert names["import_format"].recognises(made.data)
     assert len(names["import_format"].read(made.data).cassette.events) == len(made.data.splitlines())
+    exec(third, names)
+    row = StoredCassette("checkout.msgpack", 0)
+    assert names["export"].write([Recording(row, checkout())], tmp_path) == []
+    assert (tmp_path / "counts.txt").read_text() == "checkout.msgpack 5\n"
 
 
 def test_the_command_of_the_page_is_one(

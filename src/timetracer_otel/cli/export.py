@@ -79,6 +79,11 @@ def _exporter(name: str) -> Callable[[Cassette], bytes | Exported]:
             f"Try: pip install timetracer-otel-exporter-{name}"
         )
     try:
-        return writer_of(found[name].load())
+        exporter: Any = found[name].load()
     except Exception as error:  # the import of another distribution may raise anything
         raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
+    from timetracer_otel.exchange import FolderFormat
+
+    if isinstance(exporter, FolderFormat):
+        raise CommandError(f"--to: {name} has several files. Try: timetracer-otel convert FOLDER B --to {name}")
+    return writer_of(exporter)

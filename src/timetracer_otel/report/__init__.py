@@ -10,7 +10,7 @@ from timetracer_otel.report.difference import body_difference, header_difference
 from timetracer_otel.report.head import error_detail, summary
 from timetracer_otel.report.rerecording import rerecording_lines
 from timetracer_otel.report.stable import stable_lines
-from timetracer_otel.report.statistics import Statistics
+from timetracer_otel.report.statistics import Statistics, call_failed, upstream_address
 from timetracer_otel.report.tables import Column, cells, fitted, format_size, printable, table, terminal_width
 from timetracer_otel.report.tree import timeline
 from timetracer_otel.report.verdict import verdict_text
@@ -32,6 +32,7 @@ __all__ = [
     "as_text",
     "body_difference",
     "body_lines",
+    "call_failed",
     "cells",
     "compare_recordings",
     "decode_body",
@@ -57,5 +58,6 @@ __all__ = [
     "table",
     "terminal_width",
     "timeline",
+    "upstream_address",
     "verdict_text",
 ]

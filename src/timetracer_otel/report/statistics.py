@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from timetracer_otel.cassette import StoredCassette
     from timetracer_otel.types import DependencyEvent
 
-__all__ = ["RouteNumbers", "Statistics", "Times", "UpstreamNumbers"]
+__all__ = ["RouteNumbers", "Statistics", "Times", "UpstreamNumbers", "call_failed", "upstream_address"]
 
 OUTSIDE: Final = "(outside any request)"
 _WITH_PATHS: Final = frozenset({"http", "https", "ws", "wss"})
@@ -121,13 +121,13 @@ class Statistics:
             self._add_call(event)
 
     def _add_call(self, event: DependencyEvent) -> None:
-        key = event.signature.lib, _address(event.signature.url or "")
+        key = event.signature.lib, upstream_address(event.signature.url or "")
         upstream = self._upstreams.get(key)
         if upstream is None:
             upstream = self._upstreams[key] = UpstreamNumbers(*key)
         result = event.result
         upstream.calls += 1
-        upstream.failed += result.error_type is not None or (result.status or 0) >= 500
+        upstream.failed += call_failed(event)
         upstream.received_bytes += (result.body.size_bytes or 0) if result.body is not None else 0
         upstream.times.all_ms.append(event.duration_ms)
 
@@ -225,7 +225,12 @@ class Statistics:
         return columns, rows
 
 
-def _address(url: str) -> str:
+def call_failed(event: DependencyEvent) -> bool:
+    """Whether a call raised, or was answered with a status of 500 or more."""
+    return event.result.error_type is not None or (event.result.status or 0) >= 500
+
+
+def upstream_address(url: str) -> str:
     """Whom a call went to: a server, or a database of one."""
     try:
         parts = urlsplit(url)

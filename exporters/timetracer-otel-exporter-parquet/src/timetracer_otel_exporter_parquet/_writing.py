@@ -1,0 +1,71 @@
+"""Two files of Parquet, written while the recordings are read: what is in memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
+
+from timetracer_otel.exchange import Recording
+from timetracer_otel_exporter_parquet._rows import CALLS, REQUESTS, call_row, request_row
+
+__all__ = ["write"]
+
+ROWS: Final = 50_000
+"""So many rows are in one group. Engines pass over groups as a whole, and read several at once."""
+CHARACTERS: Final = 1 << 25
+"""Or so many characters of text: statements may be long."""
+
+
+def write(recordings: Iterable[Recording], folder: Path) -> Sequence[str]:
+    """Write the tables into a folder.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    with _Table(folder / "requests.parquet", REQUESTS) as requests, _Table(folder / "calls.parquet", CALLS) as calls:
+        for recording in recordings:
+            rows = [call_row(recording, event) for event in recording.cassette.events]
+            for row in rows:
+                calls.add(row)
+            requests.add(request_row(recording, rows))
+    # What a table is not made for is no loss: it is an extract, and the cassettes stay.
+    return ()
+
+
+class _Table:
+    """A file with rows that are written group by group."""
+
+    def __init__(self, path: Path, schema: Any) -> None:
+        self._schema = schema
+        self._texts = [each.name for each in schema if pa.types.is_string(each.type)]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+        self._characters = 0
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._writer.close()
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._characters += sum(len(row[name]) for name in self._texts if row[name])
+        if len(self._rows) >= ROWS or self._characters >= CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows, self._characters = [], 0
