@@ -30,7 +30,12 @@ class ThreeRuns:
 
 
 def three_runs(
-    run: Callable[..., subprocess.CompletedProcess[str]], code: str, folder: Path, hits: int = 1, **variables: str
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    code: str,
+    folder: Path,
+    hits: int = 1,
+    elsewhere: int = 0,
+    **variables: str,
 ) -> ThreeRuns:
     """Run code bare, recorded and replayed; it finds the upstream's address in ``UPSTREAM``.
 
@@ -38,7 +43,8 @@ def three_runs(
         run: Runs code with changes to its environment, as `tests.process._programs.plain`.
         code: The program.
         folder: Where it is recorded. If that is into several cassettes, it is replayed from the folder.
-        hits: How many calls it makes.
+        hits: How many calls it makes to the upstream.
+        elsewhere: How many it makes to others, that are answered as well.
         variables: What stands in the environment in all three runs.
     """
     with Loopback() as upstream:
@@ -52,7 +58,7 @@ def three_runs(
     replayed = run(code, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=source, **variables)
     assert recorded.stdout == bare.stdout, recorded.stderr
     assert replayed.stdout == bare.stdout, replayed.stderr
-    assert f"{hits} hit, 0 missed, 0 unused, 0 live" in replayed.stderr
+    assert f"{hits + elsewhere} hit, 0 missed, 0 unused, 0 live" in replayed.stderr, replayed.stderr
     for done in (recorded, replayed):
         assert "timetracer-otel: fault" not in done.stderr
     return ThreeRuns([read_cassette(path) for path in paths], recorded, replayed)
