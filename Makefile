@@ -52,13 +52,14 @@ CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 # What `make test` does not run, or only in part.
 ELSEWHERE = $(sort $(shell sed -nE 's/^(suite-[a-z]+|fuzz):.*/\1/p' Makefile)) (make help says what they are)
 COMMA := ,
+DISTRIBUTIONS = $(shell sed -nE 's/^distribution-([a-z-]+) = .*/\1/p' pyproject.toml)
 # pip says much, or with --quiet nothing for minutes: a dot for each package that it looks at, and for each three
 # seconds in which it says nothing. Bash reads, since an awk may wait for a whole block of lines.
 DOTS := while :; do if read -r -t 3 line; then case "$$line" in Collecting*) printf .;; \
   "Building wheels"*) printf ' building ';; "Installing collected"*) printf ' installing ';; esac; \
   elif [ $$? -gt 128 ]; then printf .; else break; fi; done; echo
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-distributions suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -125,6 +126,12 @@ suite-browser: $(STAMPS)/installed ## the page of `view` in a real browser, whic
 suite-transports: ## what Logfire's and Datadog's clients send goes on, and counts nowhere (a minute; in .venv-transports)
 	@$(MAKE) --no-print-directory VENV=.venv-transports GROUP=transports .venv-transports/stamps/installed
 	@$(CLEAN) TEST_FORKS=0 .venv-transports/bin/python -m pytest tests/suite_transports $(PYTEST_ARGS)
+
+suite-distributions: $(STAMPS)/installed ## programs set up by Logfire, Sentry, Datadog, and configuration files, each three times (5 minutes)
+	@for name in $(DISTRIBUTIONS); do folder=$(VENV)/distributions/$$name; test -e $$folder/.installed || { \
+	  echo "installing $$name into $$folder"; \
+	  $(BIN)/python -m pip install --quiet --upgrade --target $$folder --group distribution-$$name 2>/dev/null && touch $$folder/.installed; } || exit; done
+	@$(CLEAN) TEST_FORKS=0 DISTRIBUTIONS=$(VENV)/distributions $(BIN)/python -m pytest tests/suite_distributions $(PYTEST_ARGS)
 
 suite-clients: ## the clients' own tests: traced only, recorded, replayed (an hour; in .venv-clients; CLIENTS="httpx …" for some)
 	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed

@@ -405,7 +405,8 @@ def test_no_line_says_that_a_library_cannot_be_instrumented_which_is(mode: str, 
         import sqlalchemy
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
         with sqlalchemy.create_engine("sqlite://").connect() as connection:
-            print(connection.scalar(sqlalchemy.text("SELECT 1")), SQLAlchemyInstrumentor()._is_instrumented_by_opentelemetry)
+            found = connection.scalar(sqlalchemy.text("SELECT 1"))
+        print(found, SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry)
     """
     names = {"TIMETRACER_MODE": mode, "TIMETRACER_DIR": str(tmp_path)}
     if mode == "replay":

@@ -23,7 +23,8 @@ SET_UP = """
     from timetracer_otel.otel import TimetracerSpanExporter
 
     def provider(service):
-        return TracerProvider(resource=Resource.create({"service.name": service, "deployment.environment": "staging"}))
+        named = {"service.name": service, "deployment.environment": "staging"}
+        return TracerProvider(resource=Resource.create(named))
 
     def ask(tracer, path="/users/1"):
         with tracer.start_as_current_span(f"GET {path}", kind=trace.SpanKind.SERVER):
@@ -99,9 +100,11 @@ TWO = """
         "TimetracerInstrumentor().instrument(); billing.add_span_processor(TimetracerSpanProcessor())",
         "TimetracerInstrumentor().instrument(tracer_provider=billing)",
         # One processor more on a provider is harmless.
-        "billing.add_span_processor(TimetracerSpanProcessor()); "
-        "trace.get_tracer_provider().add_span_processor(TimetracerSpanProcessor()); "
-        "TimetracerInstrumentor().instrument(tracer_provider=billing)",
+        """
+    for each in (billing, trace.get_tracer_provider()):
+        each.add_span_processor(TimetracerSpanProcessor())
+    TimetracerInstrumentor().instrument(tracer_provider=billing)
+        """,
     ],
     ids=["processor", "argument", "both"],
 )

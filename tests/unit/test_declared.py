@@ -15,10 +15,24 @@ from timetracer_otel.constants import TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 
 VALUES: dict[str, Any] = {
-    **{"mode": "record", "cassette": "x.msgpack", "log_level": "DEBUG", "compression": "gzip", "keep": "7d,1000"},
-    **{"redact": "strict", "record_mode": "once", "max_age": "30d:fail", "uncaptured": "live", "clock": "recorded"},
-    **{"store_req_body": "never", "store_res_body": "on_error", "match_on": "method", "ignore": "query:ts"},
-    **{"ignore_sql_params": "created_at", "redact_rules": "body:$.ssn", "variables": "uuid", "sample_rate": "0.5"},
+    "mode": "record",
+    "cassette": "x.msgpack",
+    "log_level": "DEBUG",
+    "compression": "gzip",
+    "keep": "7d,1000",
+    "redact": "strict",
+    "record_mode": "once",
+    "max_age": "30d:fail",
+    "uncaptured": "live",
+    "clock": "recorded",
+    "store_req_body": "never",
+    "store_res_body": "on_error",
+    "match_on": "method",
+    "ignore": "query:ts",
+    "ignore_sql_params": "created_at",
+    "redact_rules": "body:$.ssn",
+    "variables": "uuid",
+    "sample_rate": "0.5",
 }
 """For settings that take no text, number or flag of any kind."""
 

@@ -250,15 +250,16 @@ SETTINGS: tuple[Setting, ...] = (
         "SERVICE",
         str,
         "any text",
-        "Name of the service in the cassette; falls back to OTEL_SERVICE_NAME, "
-        "then to service.name in OTEL_RESOURCE_ATTRIBUTES.",
+        "Name of the service in the cassette; falls back to service.name of the tracer provider's resource, then to "
+        "OTEL_SERVICE_NAME, then to service.name in OTEL_RESOURCE_ATTRIBUTES.",
     ),
     Setting(
         "env",
         "ENV",
         str,
         "any text",
-        "Name of the environment; falls back to deployment.environment.name in OTEL_RESOURCE_ATTRIBUTES.",
+        "Name of the environment; falls back to deployment.environment.name of the tracer provider's resource, then to "
+        "that in OTEL_RESOURCE_ATTRIBUTES.",
     ),
     Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
     Setting(

@@ -86,8 +86,14 @@ def _line_of(span: ReadableSpan) -> tuple[str, str, str]:
     attributes = span.attributes or {}
     method = first_of(attributes, "http.request.method", "http.method")
     path, _, query = (request_path(span) or span.name).partition("?")
-    query = str(first_of(attributes, "url.query") or query)
+    query = str(first_of(attributes, "url.query") or query or _query_of_url(span))
     return str(method) if method is not None else span.kind.name, path, query
+
+
+def _query_of_url(span: ReadableSpan) -> str:
+    """The query where only a URL has it: under the old conventions, `http.target` of an ASGI app is its path."""
+    url = first_of(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
+    return "" if url is None else split_url(str(url)).query or ""
 
 
 def route_of(span: ReadableSpan) -> str | None:
