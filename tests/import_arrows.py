@@ -52,6 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("context",),
     ("blocks", "testing"),
     ("", "plugins"),
+    ("integrations",),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
@@ -72,6 +73,7 @@ A notebook asks a value for its HTML: the lowest floor has the values, and a rea
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
+    "asgiref": ("integrations",),
     "pytest": ("pytest_plugin",),
     "tqdm": ("verify",),
     "junitparser": ("verify",),
