@@ -24,6 +24,8 @@ CONTRACT = (
     *("types", "constants", "exceptions", "config", "context", "session", "cassette", "otel"),
     "plugins",
     *(f"plugins.{library}_plugin" for library in ("aiohttp", "httpx", "redis", "requests", "sqlalchemy")),
+    "integrations",
+    *(f"integrations.{framework}" for framework in ("django", "fastapi", "flask", "starlette")),
     "testing",
     "exchange",
     "pytest_plugin",

@@ -53,7 +53,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("context",),
     ("blocks", "testing"),
     ("", "plugins"),
-    ("verification",),
+    ("integrations", "verification"),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
@@ -74,6 +74,7 @@ A notebook asks a value for its HTML: the lowest floor has the values, and a rea
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
+    "asgiref": ("integrations",),
     "pytest": ("pytest_plugin",),
     "tqdm": ("verify",),
     "junitparser": ("verify",),

@@ -54,9 +54,9 @@ GUARDS = frozenset(
         "incoming/seams.py": "asgi_seam.<locals>.wrap.<locals>.__call__ wsgi_seam.<locals>.wrap.<locals>.__call__",
         "incoming/asgi.py": "_bare _read_first.<locals>.receive_again",
         "incoming/wsgi.py": "_bare _bare_chunk _bare_close _SizedResponse.__len__ "
-        + " ".join(f"_NotedInput.{name}" for name in ("__getattr__", "__iter__", "__next__"))
+        + " ".join(f"NotedInput.{name}" for name in ("__getattr__", "__iter__", "__next__"))
         + " "
-        + " ".join(f"_NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
+        + " ".join(f"NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
         # The second one calls nothing of ours.
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting _ReadPayload.write",
         "libraries/aiosqlite/seams.py": "_Queued.__call__",

@@ -15,11 +15,11 @@ from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import noting_async
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.incoming.guarded import around_async
-from timetracer_otel.incoming.receiver import receiver
+from timetracer_otel.incoming.receiver import RequestReceiver, receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix
 
-__all__ = ["ConnectionScope", "Message", "Receive", "Send", "serve"]
+__all__ = ["ConnectionScope", "Message", "Receive", "Send", "incoming_request", "serve"]
 
 ConnectionScope = MutableMapping[str, Any]
 """What ASGI calls the scope of a connection: the facts of one request, as the server gives them."""
@@ -28,23 +28,37 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[ConnectionScope, Receive, Send], Awaitable[None]]
 RouteOf = Callable[[ConnectionScope], "str | None"]
+Decider = Callable[[], RequestReceiver]
 
 _SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
 """Messages of extensions that name a file instead of giving the body."""
 
 
 async def _bare(
-    app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
+    app: App,
+    scope: ConnectionScope,
+    receive: Receive,
+    send: Send,
+    framework: str,
+    route_of: RouteOf,
+    decider: Decider = receiver,
 ) -> None:
     await app(scope, receive, send)
 
 
 def _begin(
-    _: None, app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
+    _: None,
+    app: App,
+    scope: ConnectionScope,
+    receive: Receive,
+    send: Send,
+    framework: str,
+    route_of: RouteOf,
+    decider: Decider = receiver,
 ) -> Flow | None:
-    if scope["type"] != "http" or not receiver().takes_requests:
+    if scope["type"] != "http" or not decider().takes_requests:
         return None
-    return _served(app, scope, receive, send, framework, route_of)
+    return _served(app, scope, receive, send, framework, route_of, decider())
 
 
 serve = around_async("asgi", _bare, _begin)
@@ -57,17 +71,24 @@ Args:
     send: As the server gives it.
     framework: The framework's name, for the cassette.
     route_of: Finds the route that the framework chose, in the scope after the app has run.
+    decider: Gives the receiver that decides on the session; by default that of the process.
 """
 
 
 def _served(
-    app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
+    app: App,
+    scope: ConnectionScope,
+    receive: Receive,
+    send: Send,
+    framework: str,
+    route_of: RouteOf,
+    decider: RequestReceiver,
 ) -> Flow:
-    incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
-    if receiver().reads_body_first(incoming):
+    incoming = incoming_request(scope, framework, added_prefix(scope, receive, send))
+    if decider.reads_body_first(incoming):
         body, receive = yield from _read_first(receive)
         incoming = replace(incoming, body=body)
-    request = receiver().request_began(incoming)
+    request = decider.request_began(incoming)
     if request is None:
         return (yield AppStep(app, scope, receive, send))
     try:
@@ -83,7 +104,14 @@ def _served(
         request.end()
 
 
-def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingRequest:
+def incoming_request(scope: ConnectionScope, framework: str, added: str = "") -> IncomingRequest:
+    """The request that a connection's scope tells of.
+
+    Args:
+        scope: As the server gives it.
+        framework: The framework's name.
+        added: The beginning of its path that the server has added (see `uvicorn.added_prefix`).
+    """
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
         # The specification allows any iterable. One that can be read only once must still be there for the app.

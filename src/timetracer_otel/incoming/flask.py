@@ -8,10 +8,11 @@ from timetracer_otel.incoming import wsgi
 from timetracer_otel.incoming.scope import note_raised
 from timetracer_otel.incoming.seams import on, wsgi_seam
 
-__all__ = ["SEAMS"]
+__all__ = ["SEAMS", "route_of"]
 
 
-def _route_of(environ: wsgi.Environ) -> str | None:
+def route_of(environ: wsgi.Environ) -> str | None:
+    """The URL rule that Flask chose; None before it has, and in other apps."""
     rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
     return getattr(rule, "rule", None)
 
@@ -22,5 +23,5 @@ def _noting_error(original: Function) -> Function:
 
 SEAMS = (
     Seams("flask", ["flask.app"], on("Flask", "handle_user_exception", _noting_error)),
-    Seams("flask", ["flask.app"], on("Flask", "__call__", wsgi_seam("flask", _route_of))),
+    Seams("flask", ["flask.app"], on("Flask", "__call__", wsgi_seam("flask", route_of))),
 )

@@ -8,11 +8,11 @@ from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.session import BaseSession
 
-__all__ = ["Receiver", "receiver", "set_receiver"]
+__all__ = ["Receiver", "RequestReceiver", "receiver", "set_receiver"]
 
 
-class Receiver(Protocol):
-    """The questions of the middlewares, which `process.runtime` answers."""
+class RequestReceiver(Protocol):
+    """The questions of the middlewares, which `process.runtime` answers; of an app's own, `process.app_requests`."""
 
     @property
     def takes_requests(self) -> bool:
@@ -26,6 +26,10 @@ class Receiver(Protocol):
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
         """Begin a request that has come in; None where it is not to be noted."""
         ...
+
+
+class Receiver(RequestReceiver, Protocol):
+    """What the seams of the frameworks and of the task queues ask, which `process.runtime` answers."""
 
     def job_began(self, job: IncomingJob) -> JobScope | None:
         """Begin a job that a worker was given; None where it is not to be noted."""

@@ -6,10 +6,11 @@ from timetracer_otel.base.patching import Seams
 from timetracer_otel.incoming import asgi
 from timetracer_otel.incoming.seams import asgi_seam, on
 
-__all__ = ["SEAMS"]
+__all__ = ["SEAMS", "route_of"]
 
 
-def _route_of(scope: asgi.ConnectionScope) -> str | None:
+def route_of(scope: asgi.ConnectionScope) -> str | None:
+    """The path of the route that the app chose, from the outermost app on; None before it has, and in other apps."""
     # Newer releases of FastAPI tell the path with the prefixes of the routers that the route is included in.
     own = scope.get("fastapi")
     effective = own.get("effective_route_context") if isinstance(own, dict) else None
@@ -22,6 +23,6 @@ def _route_of(scope: asgi.ConnectionScope) -> str | None:
 
 
 SEAMS = (
-    Seams("fastapi", ["fastapi.applications"], on("FastAPI", "__call__", asgi_seam("fastapi", _route_of))),
-    Seams("starlette", ["starlette.applications"], on("Starlette", "__call__", asgi_seam("starlette", _route_of))),
+    Seams("fastapi", ["fastapi.applications"], on("FastAPI", "__call__", asgi_seam("fastapi", route_of))),
+    Seams("starlette", ["starlette.applications"], on("Starlette", "__call__", asgi_seam("starlette", route_of))),
 )

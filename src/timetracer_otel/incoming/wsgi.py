@@ -14,32 +14,52 @@ from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.incoming.guarded import around
-from timetracer_otel.incoming.receiver import receiver
+from timetracer_otel.incoming.receiver import RequestReceiver, receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 
-__all__ = ["Environ", "StartResponse", "serve"]
+__all__ = [
+    "Environ",
+    "NotedInput",
+    "NotedResponse",
+    "StartResponse",
+    "content_length",
+    "incoming_request",
+    "serve",
+]
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 RouteOf = Callable[[Environ], "str | None"]
+Decider = Callable[[], RequestReceiver]
 
 _INPUT = "wsgi.input"
 _FILE_WRAPPER = "wsgi.file_wrapper"
 
 
 def _bare(
-    app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf
+    app: App,
+    environ: Environ,
+    start_response: StartResponse,
+    framework: str,
+    route_of: RouteOf,
+    decider: Decider = receiver,
 ) -> Iterable[bytes]:
     return app(environ, start_response)
 
 
 def _begin(
-    _: None, app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf
+    _: None,
+    app: App,
+    environ: Environ,
+    start_response: StartResponse,
+    framework: str,
+    route_of: RouteOf,
+    decider: Decider = receiver,
 ) -> Flow | None:
-    if not receiver().takes_requests:
+    if not decider().takes_requests:
         return None
-    return _served(app, environ, start_response, framework, route_of)
+    return _served(app, environ, start_response, framework, route_of, decider())
 
 
 serve = around("wsgi", _bare, _begin)
@@ -51,21 +71,29 @@ Args:
     start_response: As the server gives it.
     framework: The framework's name, for the cassette.
     route_of: Finds the route that the framework chose, in the environ when the response begins.
+    decider: Gives the receiver that decides on the session; by default that of the process.
 """
 
 
-def _served(app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf) -> Flow:
-    incoming = _incoming(environ, framework)
-    if receiver().reads_body_first(incoming):
+def _served(
+    app: App,
+    environ: Environ,
+    start_response: StartResponse,
+    framework: str,
+    route_of: RouteOf,
+    decider: RequestReceiver,
+) -> Flow:
+    incoming = incoming_request(environ, framework)
+    if decider.reads_body_first(incoming):
         incoming = replace(incoming, body=(yield from _read_first(environ)))
-    request = receiver().request_began(incoming)
+    request = decider.request_began(incoming)
     if request is None:
         return (yield AppStep(app, environ, start_response))
     goes_on = False
     try:
         source = environ.get(_INPUT)
         if source is not None:
-            environ[_INPUT] = _NotedInput(source, request, _length(environ))
+            environ[_INPUT] = NotedInput(source, request, content_length(environ))
         sent_by_server = _watched_file_wrapper(environ)
         with request:
             try:
@@ -82,7 +110,7 @@ def _served(app: App, environ: Environ, start_response: StartResponse, framework
         elif sent_by_server(response):
             request.response_left_to("the server's file wrapper")
         else:
-            noted = (_SizedResponse if hasattr(response, "__len__") else _NotedResponse)(response, request)
+            noted = (_SizedResponse if hasattr(response, "__len__") else NotedResponse)(response, request)
             goes_on = True
             return noted
         return response
@@ -91,7 +119,8 @@ def _served(app: App, environ: Environ, start_response: StartResponse, framework
             request.end()
 
 
-def _incoming(environ: Environ, framework: str) -> IncomingRequest:
+def incoming_request(environ: Environ, framework: str) -> IncomingRequest:
+    """The request that an environ tells of, and the framework's name."""
     # Texts in an environ are bytes that the server has decoded as latin-1 (PEP 3333, "Unicode Issues").
     path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
     query = environ.get("QUERY_STRING", "")
@@ -110,7 +139,8 @@ def _incoming(environ: Environ, framework: str) -> IncomingRequest:
     )
 
 
-def _length(environ: Environ) -> int | None:
+def content_length(environ: Environ) -> int | None:
+    """How many bytes the request's body has, by its header; None where that says nothing."""
     text = environ.get("CONTENT_LENGTH") or ""
     return int(text) if text.isascii() and text.isdigit() else None
 
@@ -130,7 +160,7 @@ def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
 def _read_first(environ: Environ) -> Flow:
     """Read the whole body, and put one into the environ that the app can read again."""
     source = environ[_INPUT]
-    length = _length(environ)
+    length = content_length(environ)
     if length is not None:
         body: bytes = yield partial(source.read, length)
     elif environ.get("wsgi.input_terminated") or environ.get("HTTP_TRANSFER_ENCODING"):
@@ -173,7 +203,7 @@ def _watched_file_wrapper(environ: Environ) -> Callable[[Any], bool]:
     return lambda response: any(response is known for known in made)
 
 
-class _NotedInput:
+class NotedInput:
     """Stands for ``wsgi.input``, and notes what is read of it; all else is the file's own."""
 
     def __init__(self, source: Any, request: RequestScope, length: int | None) -> None:
@@ -222,14 +252,14 @@ class _NotedInput:
 
 
 _NOTES: Mapping[str, Callable[..., None]] = {
-    **dict.fromkeys(("read", "read1", "readline", "recv"), _NotedInput._note_read),
-    "readlines": _NotedInput._note_lines,
-    "readinto": _NotedInput._note_into,
+    **dict.fromkeys(("read", "read1", "readline", "recv"), NotedInput._note_read),
+    "readlines": NotedInput._note_lines,
+    "readinto": NotedInput._note_into,
 }
 _END = object()
 
 
-class _NotedResponse:
+class NotedResponse:
     """A response whose chunks are noted as the server takes them. The session is current while the app makes each."""
 
     def __init__(self, response: Iterable[bytes], request: RequestScope) -> None:
@@ -258,20 +288,20 @@ class _NotedResponse:
         looked("wsgi.response", self._request.end)
 
 
-class _SizedResponse(_NotedResponse):
+class _SizedResponse(NotedResponse):
     """A noted response with a length, which servers look at."""
 
     def __len__(self) -> int:
         return len(self._response)  # type: ignore[arg-type]
 
 
-def _bare_chunk(noted: _NotedResponse) -> Any:
+def _bare_chunk(noted: NotedResponse) -> Any:
     if noted._chunks is None:
         noted._chunks = iter(noted._response)
     return next(noted._chunks, _END)
 
 
-def _noted_chunk(_: None, noted: _NotedResponse) -> Flow:
+def _noted_chunk(_: None, noted: NotedResponse) -> Flow:
     request = noted._request
     with request:
         try:
@@ -291,13 +321,13 @@ def _noted_chunk(_: None, noted: _NotedResponse) -> Flow:
 _next_chunk = around("wsgi.response", _bare_chunk, _noted_chunk)
 
 
-def _bare_close(noted: _NotedResponse) -> None:
+def _bare_close(noted: NotedResponse) -> None:
     close = getattr(noted._response, "close", None)
     if close is not None:
         close()
 
 
-def _noted_close(_: None, noted: _NotedResponse) -> Flow:
+def _noted_close(_: None, noted: NotedResponse) -> Flow:
     request = noted._request
     try:
         close = getattr(noted._response, "close", None)
