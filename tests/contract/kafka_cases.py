@@ -13,7 +13,7 @@ from typing import Any
 import aiokafka
 import confluent_kafka
 import kafka
-from confluent_kafka import serialization
+from confluent_kafka import aio, serialization
 
 from tests.contract.amqp_cases import attempt, attempted, awaited
 from tests.contract.framework import CaseList
@@ -269,6 +269,41 @@ def confluent_kafka_tells_a_function_of_its_own(url: str) -> Any:
         producer.poll(0.05)
     seen.append(attempt(producer.produce, topic="one", value=7))
     return [*seen, producer.flush()]
+
+
+@case
+def confluent_kafka_sends_batches(url: str) -> Any:
+    seen: list[Any] = []
+
+    def report(message: str) -> Any:
+        return lambda *args: seen.append(told(message, *args))
+
+    producer: Any = confluent_kafka.Producer({"bootstrap.servers": url, "on_delivery": report("default")})
+    orders: list[dict[str, Any]] = [
+        {"value": b"1", "key": "k", "callback": report("own")},
+        {"value": "2", "partition": 0},
+        {"key": b"3"},
+        {"value": b"x" * 2_000_000, "callback": report("too large")},
+    ]
+    seen.append(producer.produce_batch("one", orders))
+    seen.append([problem(each.get("_error")) for each in orders])
+    seen.append(["callback" in each for each in orders])
+    seen += [producer.flush(), len(producer)]
+    seen.append(producer.produce_batch("three", [{"value": b"4"}, {"value": b"5"}], 2, report("of the batch")))
+    seen += [producer.flush(), producer.produce_batch("one", []), attempt(producer.produce_batch, "one", 7)]
+    return [*seen, attempt(producer.produce_batch, "one", [{"value": b"6", "timestamp": AT}])]
+
+
+@case
+@awaited
+async def confluent_kafka_sends_by_asyncio(url: str) -> Any:
+    producer = aio.AIOProducer({"bootstrap.servers": url}, buffer_timeout=0)
+    async with producer:
+        futures = [await producer.produce("one", b"%d" % number, key="k") for number in range(3)]
+        too_large = await producer.produce("one", b"x" * 2_000_000)
+        await producer.flush()
+        found = [told("", None, await each) for each in futures]
+        return [found, await attempted(too_large)]
 
 
 @case

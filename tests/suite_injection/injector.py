@@ -132,7 +132,7 @@ GUARDS = frozenset(
         "libraries/kits/amqp/stand_in.py": "refusing_faults.<locals>.decorate.<locals>.called "
         "refusing_faults.<locals>.decorate.<locals>.awaited refused",
         "libraries/pika/internals.py": "_process_next",
-        "libraries/confluent_kafka/seams.py": "_told",
+        "libraries/confluent_kafka/producing.py": "_told",
         "libraries/kafka_python/internals.py": "_Later._run _Produced.wait",
         # The loop calls it, and it calls nothing of ours.
         "libraries/aiokafka/internals.py": "_set",

@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from timetracer_otel.base.patching import Function, Seams
-from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.guarded import AppStep, Done, Flow
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.config import job_source
 from timetracer_otel.current import OUTSIDE_JOBS, SESSION_KEY
@@ -63,23 +63,29 @@ def _consuming(original: Function) -> Function:
 def _handing_out(original: Function) -> Function:
     """A generator hands messages out. What the app does with one lasts until it asks for the next."""
 
-    def consume(channel: Any, queue: str, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+    def begin(_: None, channel: Any, queue: str, *args: Any, **kwargs: Any) -> Flow:
         source = job_source()
         if source is not None and begins_root():
-            return _verified(source, queue)
-        return _handed_out(queue, original(channel, queue, *args, **kwargs))
+            return Done(_verified(source, queue))
+        return made(queue, AppStep(original, channel, queue, *args, **kwargs))
 
-    return consume
+    def made(queue: str, step: AppStep) -> Flow:
+        generator = yield step
+        hand_out = while_handing_out(partial(next, generator, None))
+        return _handed_out(queue, generator, hand_out, Handling())
+
+    return around("pika", original, begin)
 
 
-def _handed_out(queue: str, generator: Any) -> Generator[Any, None, None]:
-    handling = Handling()
-    hand_out = while_handing_out(partial(next, generator, None))
+def _handed_out(
+    queue: str, generator: Any, hand_out: Callable[[], Any], handling: Handling
+) -> Generator[Any, None, None]:
     try:
         while (item := hand_out()) is not None:
             method, properties, body = item
             if method is not None:
-                handling.given(partial(_message, queue, None, method, properties, body))
+                message_of = partial(_message, queue, None, method, properties, body)
+                looked("pika.consume", handling.given, message_of)
             try:
                 yield item
             except GeneratorExit:

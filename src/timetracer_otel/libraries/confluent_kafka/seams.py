@@ -9,22 +9,20 @@ from typing import Any, Final
 
 from timetracer_otel.base.c_classes import InPlace
 from timetracer_otel.base.patching import Function, Undoable
-from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
-from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, only, raising
-from timetracer_otel.calls.noting import looked
+from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.guarded import AppStep, Flow, Noted, guarded, raising
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.confluent_kafka import internals
-from timetracer_otel.libraries.confluent_kafka.internals import LIB, Client
-from timetracer_otel.libraries.confluent_kafka.reports import Due, Producers
+from timetracer_otel.libraries.confluent_kafka.internals import LIB
+from timetracer_otel.libraries.confluent_kafka.producing import producing, producing_batch
+from timetracer_otel.libraries.confluent_kafka.reports import Producers
 from timetracer_otel.libraries.kits.kafka.asked import Asked, Asking
-from timetracer_otel.libraries.kits.kafka.call import AskedSite, ProduceSite, Record, Report, url_of
+from timetracer_otel.libraries.kits.kafka.call import AskedSite, url_of
 from timetracer_otel.libraries.kits.kafka.consumers import begins_without_broker
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
 __all__ = ["notes", "patches"]
-
-_ANY_PARTITION: Final = -1
 
 
 class _AskedSite(AskedSite):
@@ -116,11 +114,11 @@ def patches() -> Sequence[Undoable]:
         *(_asked_in_place(producer, each.name, partial(_ending, each)) for each in _ENDS),
         InPlace(producer, "__init__", partial(_making, False)),
         InPlace(consumer, "__init__", partial(_making, True)),
-        InPlace(producer, "produce", _producing),
+        InPlace(producer, "produce", producing),
         InPlace(producer, "poll", _polling),
         *(InPlace(producer, name, _flushing) for name in ("flush", "close", "__exit__") if name in vars(producer)),
         InPlace(producer, "__len__", _counting),
-        *(InPlace(producer, name, _refused) for name in ("produce_batch",) if name in vars(producer)),
+        *(InPlace(producer, name, producing_batch) for name in ("produce_batch",) if name in vars(producer)),
     ]
 
 
@@ -181,97 +179,6 @@ def _making(consumes: bool, original: Function) -> Function:
 def _adds(session: BaseSession) -> bool:
     """Whether a replay makes calls for real that it has no answer of."""
     return isinstance(session, ReplaySession) and session.recorder is not None
-
-
-class _Produce(ProduceSite):
-    """A message, of which a function of the app is told when it polls."""
-
-    as_called = False
-    # The function of the app is wrapped.
-
-    def __init__(self, client: Client, record: Record) -> None:
-        super().__init__(LIB, url_of(client.servers), record, None, time.sleep)
-        self._client = client
-        self._polls = client.polls
-
-    def reported(self, error: Any, message: Any) -> None:
-        """The library tells the app."""
-        fields = internals.report_of(error, message)
-        order = {"polls": self._client.polls - self._polls, "nth": next(self._client.numbers)}
-        self.told({**fields, **order}, problem=None if error is None else error.str())
-
-    def record_error(self, error: BaseException) -> RecordedError:
-        """What the client raised, as a value."""
-        return internals.made_error(error)
-
-    def rebuild_error(self, error: RecordedError) -> BaseException:
-        """What the client raised."""
-        return internals.exception_of(error)
-
-
-def _producing(original: Function) -> Function:
-    """An app sends a message."""
-
-    def begin(
-        session: BaseSession,
-        producer: Any,
-        topic: Any,
-        value: Any = None,
-        key: Any = None,
-        partition: int = _ANY_PARTITION,
-        callback: Any = None,
-        on_delivery: Any = None,
-        timestamp: int = 0,
-        headers: Any = None,
-        **wrong: Any,
-    ) -> Flow | Noted | None:
-        if wrong:
-            return None
-        client = internals.client_of(producer)
-        is_answered = replays(LIB, session, lambda: url_of(client.servers))
-        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
-        record = Record(
-            topic, key, value, pairs, None if partition == _ANY_PARTITION else partition, timestamp or None
-        )
-        site = _Produce(client, record)
-        given = callback if callback is not None else on_delivery
-        tell = given if given is not None else client.on_delivery
-        named: dict[str, Any] = {"partition": partition, "timestamp": timestamp, "headers": headers}
-        if tell is not None or client.is_known:
-            # A producer of which nothing is known may have a function of its own, which ours would displace.
-            named["on_delivery"] = partial(_told, site, tell)
-        site.live = AppStep(original, producer, topic, value, key, **named)
-        steps = flow(site, session)
-        return _answered(steps, session, producer, record, tell) if is_answered else steps
-
-    return guarded(LIB, original, begin)
-
-
-def _told(site: _Produce, tell: Callable[..., Any] | None, error: Any, message: Any) -> Any:
-    looked("confluent_kafka.report", site.reported, error, message)
-    return None if tell is None else tell(error, message)
-
-
-def _answered(steps: Flow, session: Any, producer: Any, record: Record, tell: Any) -> Flow:
-    report = yield from steps
-    if isinstance(report, Report):
-        pending = session.state(LIB, Producers).of(producer)
-        fields = report.fields
-        if fields is None:
-            pending.waiting.append(Due(_NEVER, _NEVER, None))
-        else:
-            message = internals.message_of(fields, record.topic, record.key, record.value, record.headers)
-            error = internals.error_again(fields["error"])
-            give = partial(tell, error, message) if tell is not None else _nobody
-            pending.waiting.append(Due(pending.polls + fields["polls"], fields["nth"], give))
-    return None
-
-
-_NEVER: Final = 1 << 62
-
-
-def _nobody() -> None:
-    """Nobody is told."""
 
 
 def _polling(original: Function) -> Function:
@@ -353,17 +260,5 @@ def _counting(original: Function) -> Function:
 
     def counted(more: int, step: AppStep) -> Flow:
         return more + (yield step)
-
-    return guarded(LIB, original, begin)
-
-
-def _refused(original: Function) -> Function:
-    """An app sends several messages by one call."""
-
-    def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow | None:
-        error = pass_or_refuse(
-            LIB, "produce_batch() of confluent-kafka is not captured.", "Send messages by produce().", session
-        )
-        return None if error is None else only(raising(error))
 
     return guarded(LIB, original, begin)
