@@ -83,6 +83,13 @@ def requests_get(address: str, _: Path) -> Calls:
     return repeated(lambda: session.get(url))
 
 
+def urllib3_get(address: str, _: Path) -> Calls:
+    import urllib3
+
+    pool, url = urllib3.PoolManager(), f"{address}/300"
+    return repeated(lambda: pool.request("GET", url))
+
+
 def aiohttp_get(address: str, _: Path) -> Calls:
     import aiohttp
 

@@ -31,10 +31,13 @@ import stand_ins
 COMMITTED = Path(__file__).with_name("instructions.json")
 TOLERATED = 0.10
 AT_ONCE = 2
-RECORDED = ["httpx GET, 300 B", "requests GET, 300 B", "sqlite SELECT, 1,000 rows of 5"]
+RECORDED = [
+    *("httpx GET, 300 B", "requests GET, 300 B", "urllib3 GET, 300 B"),
+    *("asyncpg SELECT 1", "sqlite SELECT, 1,000 rows of 5"),
+]
 FEWER = 4
 """How many times fewer calls are recorded than by `make bench`, which takes minutes."""
-PACKAGES = ("httpx", "msgpack", "opentelemetry-sdk", "redis", "requests", "sqlalchemy")
+PACKAGES = ("asyncpg", "httpx", "msgpack", "opentelemetry-sdk", "redis", "requests", "sqlalchemy", "urllib3")
 """Those whose instructions stand in a figure with ours."""
 
 Figures = dict[str, float]
@@ -135,9 +138,9 @@ def main() -> None:
             print(f"Nothing was compared: the figures are of {committed['python']}, and this is {interpreter()}.")
             return
         others = [
-            f"{name} {committed['packages'][name]}, and this is {here}"
+            f"{name} {committed['packages'].get(name)}, and this is {here}"
             for name, here in packages.items()
-            if here != committed["packages"][name]
+            if here != committed["packages"].get(name)
         ]
         if others:
             print(f"Nothing was compared: the figures are of {'; '.join(others)}.")

@@ -39,6 +39,7 @@ from clients import (
     redis_pipeline,
     requests_get,
     sqlite_rows,
+    urllib3_get,
 )
 from made_calls import large
 from servers import SERVERS
@@ -90,6 +91,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("httpx GET, 300 B", "http", httpx_get, CALLS, Goal(0.4, None, 0.1)),
     Kind("requests GET, 300 B", "http", requests_get, CALLS, Goal(0.4, None, 0.15)),
+    Kind("urllib3 GET, 300 B", "http", urllib3_get, CALLS, Goal(0.4, None, 0.15)),
     Kind("aiohttp GET, 300 B", "http", aiohttp_get, CALLS, Goal(0.4, None, 0.15)),
     Kind("psycopg SELECT 1", "postgresql", psycopg_select_within, CALLS, Goal(0.6, None, 0.15)),
     Kind("asyncpg SELECT 1", "postgresql", asyncpg_one, CALLS, Goal(0.6, None, 0.15)),
@@ -169,14 +171,20 @@ def count(names: list[str], fewer: int) -> None:
                 gc.enable()
 
     each(contextlib.nullcontext, flushes=False)
-    for plugin in INSTRUMENTORS:
+    used = [plugin for plugin in INSTRUMENTORS if plugin != "urllib3" or any(map(is_apart, kinds))]
+    for plugin in used:
         instrument(plugin)
     each(contextlib.nullcontext, flushes=True)
-    for plugin in INSTRUMENTORS:
+    for plugin in used:
         getattr(plugins, f"enable_{plugin}")()
     with tempfile.TemporaryDirectory() as folder:
         each(lambda: timetracer_otel.record(Path(folder, "calls.msgpack")), flushes=True)
     os._exit(0)
+
+
+def is_apart(kind: Kind) -> bool:
+    """Whether a kind has a process of its own: what instruments urllib3 sees the calls of requests as well."""
+    return kind.client is urllib3_get
 
 
 def mark(counts: bool) -> None:
@@ -192,8 +200,14 @@ def variable(server: str) -> str:
 
 def counted(names: list[str], *, fewer: int = 1, keep: Path | None = None) -> Iterator[tuple[Kind, Counts]]:
     """Count the kinds of these names, with so many times fewer calls."""
-    command = [__file__, "--fewer", str(fewer), "--count", *names]
-    kinds = [kind for kind in KINDS if kind.name in names]
+    for apart in (False, True):
+        kinds = [kind for kind in KINDS if kind.name in names and is_apart(kind) == apart]
+        if kinds:
+            yield from _counted(kinds, fewer, keep)
+
+
+def _counted(kinds: list[Kind], fewer: int, keep: Path | None) -> Iterator[tuple[Kind, Counts]]:
+    command = [__file__, "--fewer", str(fewer), "--count", *(kind.name for kind in kinds)]
     with contextlib.ExitStack() as stack:
         # Each server is a process of its own.
         needed = sorted({kind.server for kind in kinds})

@@ -340,6 +340,7 @@ INSTRUMENTORS = {
     "redis": ("redis", "RedisInstrumentor"),
     "requests": ("requests", "RequestsInstrumentor"),
     "sqlalchemy": ("sqlalchemy", "SQLAlchemyInstrumentor"),
+    "urllib3": ("urllib3", "URLLib3Instrumentor"),
 }
 
 
