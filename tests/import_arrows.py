@@ -144,9 +144,9 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("constants", "REDIS"): "a kind of event; the cassette format has it",
     ("constants", "redis"): "the same, as it stands in files",
     ("guard.c_connections", "uvloop"): "an event loop, no client: no library declares it",
-    ("session.events", "REDIS"): "the kind of event",
-    ("session.events", "rpc.grpc.status_code"): "an attribute of the semantic conventions",
-    ("session.events", "redis"): "the value of the semantic convention's db.system.name",
+    ("session.observed", "REDIS"): "the kind of event",
+    ("session.observed", "rpc.grpc.status_code"): "an attribute of the semantic conventions",
+    ("session.observed", "redis"): "the value of the semantic convention's db.system.name",
 }
 """By module and word: why the kernel may name it."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 import polars as pl
 import pytest
 import redis

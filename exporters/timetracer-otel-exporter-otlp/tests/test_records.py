@@ -12,8 +12,8 @@ import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common._internal import _encode_value
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.sdk.resources import Resource
 
 from timetracer_otel.cassette import cassette_from_bytes, cassette_to_bytes, pack
 from timetracer_otel.constants import EventType
@@ -21,6 +21,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.exchange import HttpCall, imported_cassette, utc_text
 from timetracer_otel.types import CallSnapshot, Cassette, DependencyEvent, EventResult, EventSignature, HeaderMap
 from timetracer_otel_exporter_otlp import export_json_logs, import_format
+from timetracer_otel_exporter_otlp._private_names import LogRecord, ReadableLogRecord, encode_logs
 from timetracer_otel_exporter_otlp._values import from_message, plain, restored
 
 SCALARS = st.one_of(
@@ -38,8 +39,9 @@ VALUES = st.recursive(
 
 
 def through_otlp(value: Any) -> Any:
-    data = _encode_value(plain(value)).SerializeToString()
-    return restored(from_message(AnyValue.FromString(data)))
+    record = ReadableLogRecord(LogRecord(body=plain(value)), Resource({}))
+    data = LogsData.FromString(encode_logs([record]).SerializeToString())
+    return restored(from_message(data.resource_logs[0].scope_logs[0].log_records[0].body))
 
 
 @given(value=VALUES)

@@ -114,6 +114,7 @@ def test_a_folder_without_recordings_becomes_tables_without_rows(tmp_path: Path)
 
 def test_rows_are_written_while_recordings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_writing, "ROWS", 500)
+    monkeypatch.setattr(_writing, "BATCH", 70)
     sizes = []
 
     def recordings() -> Iterator[Recording]:

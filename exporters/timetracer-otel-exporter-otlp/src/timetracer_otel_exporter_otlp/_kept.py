@@ -17,7 +17,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.exchange import imported_cassette, utc_text
 from timetracer_otel.types import Cassette
 from timetracer_otel_exporter_otlp._records import CALL, EVENT, RECORD, RECORDING, SEAL
-from timetracer_otel_exporter_otlp._values import from_message, restored
+from timetracer_otel_exporter_otlp._values import from_message, packed, restored
 
 __all__ = ["Kept"]
 
@@ -84,15 +84,15 @@ def _cassette(session: str, parts: _Parts) -> tuple[Cassette, list[str]]:
         header = cassette_to_bytes(replace(imported_cassette((), utc_text(), "OTLP"), events=[]))
         unpacker = msgpack.Unpacker(ext_hook=msgpack.ExtType)
         unpacker.feed(header)
-        made = _read(msgpack.packb(next(unpacker)), events, None)
+        made = _read(packed(next(unpacker)), events, None)
         return replace(made, complete=True), notes
     number = footer.get("footer")
     if not isinstance(number, int):
         raise CassetteError(f"The record of the recording {session} has no number of calls. Write the file again.")
     if number == len(events):
-        return _read(msgpack.packb(parts.header), events, footer), notes
-    whole = _read(msgpack.packb(parts.header), [], {**footer, "footer": 0, "boundaries": 0})
-    made = _read(msgpack.packb(parts.header), events, None)
+        return _read(packed(parts.header), events, footer), notes
+    whole = _read(packed(parts.header), [], {**footer, "footer": 0, "boundaries": 0})
+    made = _read(packed(parts.header), events, None)
     notes.append(f"{number} calls were recorded in {session}, and the records of {len(events)} are here")
     return replace(whole, events=made.events), notes
 
@@ -100,7 +100,7 @@ def _cassette(session: str, parts: _Parts) -> tuple[Cassette, list[str]]:
 def _read(header: bytes, events: Iterable[dict[str, Any]], footer: dict[str, Any] | None) -> Cassette:
     """A cassette of these parts. Its reader looks at them as at any file that a stranger has made."""
     try:
-        data = b"".join([header, *map(msgpack.packb, events)])
+        data = b"".join([header, *map(packed, events)])
         if footer is not None:
             data += _sealed(footer, data)
     except (ValueError, TypeError, OverflowError, RecursionError) as fault:
@@ -113,8 +113,6 @@ def _sealed(footer: dict[str, Any], before: bytes) -> bytes:
     fields = {key: item for key, item in footer.items() if key not in SEAL}
     if len(fields) + 2 > _MOST_KEYS:
         raise ValueError(f"its footer has {len(fields)} entries")
-    body = bytes([_FIXMAP | len(fields) + 2]) + b"".join(
-        msgpack.packb(part) for entry in fields.items() for part in entry
-    )
+    body = bytes([_FIXMAP | len(fields) + 2]) + b"".join(packed(part) for entry in fields.items() for part in entry)
     sealed = body + _OFFSET + struct.pack(">Q", len(before)) + _CRC
     return sealed + struct.pack(">I", zlib.crc32(before + sealed))

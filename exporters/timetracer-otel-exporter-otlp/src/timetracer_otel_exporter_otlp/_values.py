@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-__all__ = ["from_message", "plain", "restored"]
+__all__ = ["from_message", "packed", "plain", "restored"]
 
 _OURS: Final = "timetracer."
 _TEXT: Final = "timetracer.bytes"
@@ -34,6 +34,16 @@ _MOST_LEVELS: Final = 20
 """Readers of protobuf refuse what nests deeper than 100 messages, and each of our levels takes three."""
 
 
+def packed(value: Any) -> bytes:
+    """A value as msgpack.
+
+    Raises:
+        ValueError, TypeError, OverflowError: It has no encoding.
+    """
+    data: Any = msgpack.packb(value)
+    return bytes(data)
+
+
 def plain(value: Any, levels: int = _MOST_LEVELS) -> Any:
     """A value as msgpack's reader gives it, in the types that OpenTelemetry's encoder takes.
 
@@ -51,7 +61,7 @@ def plain(value: Any, levels: int = _MOST_LEVELS) -> Any:
         except UnicodeDecodeError:
             return value
     if levels <= 0:
-        return {_PACKED: msgpack.packb(value)}
+        return {_PACKED: packed(value)}
     if isinstance(value, msgpack.ExtType):
         return _extension(value, levels - 1)
     if isinstance(value, list):
@@ -93,13 +103,13 @@ def restored(value: Any) -> Any:
 def _restored_extension(content: Any) -> msgpack.ExtType:
     code, made_of = content
     if isinstance(made_of, dict) and set(made_of) == {_MADE_OF}:
-        return msgpack.ExtType(code, msgpack.packb(restored(made_of[_MADE_OF])))
+        return msgpack.ExtType(code, packed(restored(made_of[_MADE_OF])))
     return msgpack.ExtType(code, restored(made_of))
 
 
 def _restored_headers(content: Any) -> msgpack.ExtType:
     parts = [part.encode("latin-1") for name, value in content for part in (name, value)]
-    return msgpack.ExtType(_HEADERS_CODE, msgpack.packb(parts))
+    return msgpack.ExtType(_HEADERS_CODE, packed(parts))
 
 
 _RESTORE: Final[dict[str, Any]] = {

@@ -200,7 +200,7 @@ def _statement(event: DependencyEvent) -> str | None:
 def _rows(event: DependencyEvent) -> int | None:
     """How many rows the app got."""
     reply: Any = event.result.reply
-    rows = reply.get("rows") if event.event_type is EventType.DB_QUERY and isinstance(reply, dict) else None
+    rows: Any = reply.get("rows") if event.event_type is EventType.DB_QUERY and isinstance(reply, dict) else None
     return len(rows) if hasattr(rows, "__len__") else None
 
 

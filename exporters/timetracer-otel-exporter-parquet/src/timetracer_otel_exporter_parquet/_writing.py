@@ -17,6 +17,8 @@ __all__ = ["write"]
 
 ROWS: Final = 50_000
 """So many rows are in one group. Engines pass over groups as a whole, and read several at once."""
+BATCH: Final = 4_096
+"""So many rows are kept as Python's values. Then they are packed, which takes a tenth of the memory."""
 CHARACTERS: Final = 1 << 25
 """Or so many characters of text: statements may be long."""
 
@@ -45,7 +47,8 @@ class _Table:
         self._texts = [each.name for each in schema if pa.types.is_string(each.type)]
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
-        self._characters = 0
+        self._packed: list[Any] = []
+        self._number = self._characters = 0
 
     def __enter__(self) -> _Table:
         return self
@@ -61,11 +64,19 @@ class _Table:
 
     def add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
+        self._number += 1
         self._characters += sum(len(row[name]) for name in self._texts if row[name])
-        if len(self._rows) >= ROWS or self._characters >= CHARACTERS:
+        if self._number >= ROWS or self._characters >= CHARACTERS:
             self._flush()
+        elif len(self._rows) >= BATCH:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._packed.append(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
 
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows, self._characters = [], 0
+        if self._number:
+            self._pack()
+            self._writer.write_table(pa.concat_tables(self._packed))
+            self._packed, self._number, self._characters = [], 0, 0
