@@ -28,8 +28,8 @@ goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is 
 A value that is not allowed is a `ConfigurationError` that names the variable, the value and what is allowed.
 
 In [a configuration file of OpenTelemetry](distributions.md#a-configuration-file) and for
-`TimetracerInstrumentor().instrument(...)` in code, a setting is an option: the variable's name without prefix in small
-letters (`TIMETRACER_DIR` is `dir`). A variable that is set wins over an option.
+`TimetracerInstrumentor().instrument(...)` in code, a setting is an option: the variable's name without prefix, in
+small letters (`TIMETRACER_DIR` is `dir`). A variable that is set wins over an option.
 
 `record(...)`, `replay(...)` and the pytest marker take the same fields by name, but for `mode`: `record` and `replay`
 are modes themselves. `mode` (`off`, `record`, `replay`) says what is done with calls; `record_mode` says what a

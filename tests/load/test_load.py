@@ -6,9 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tests.examples import drawn
 from tests.load._server import Served, check_cassettes
@@ -24,6 +26,7 @@ FULL = "LOAD_REQUESTS" in os.environ
 REQUESTS = int(os.environ.get("LOAD_REQUESTS", "60"))
 AT_ONCE = int(os.environ.get("LOAD_AT_ONCE", "24"))
 
+_REACHES_NEW_PROCESSES = Version(version("opentelemetry-instrumentation")) >= Version("0.63b0")
 INSTRUMENTED = ("opentelemetry-instrument",)
 GUNICORN = (*INSTRUMENTED, "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--workers")
 UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning", "--factory", "tests.load._apps:fastapi_app")
@@ -37,7 +40,9 @@ SERVERS = {
     "gunicorn gthread preload": (*GUNICORN, "2", "--threads", "8", "--preload", "tests.load._apps:flask_app()"),
     "gunicorn sync": (*GUNICORN, "2", "tests.load._apps:flask_app()"),
     "uvicorn": (*INSTRUMENTED, *UVICORN),
-    "uvicorn workers": (*UVICORN, "--workers", "2"),
+    "uvicorn workers, in code": (*UVICORN, "--workers", "2"),
+    # Older releases do not reach new processes.
+    **({"uvicorn workers": (*INSTRUMENTED, *UVICORN, "--workers", "2")} if _REACHES_NEW_PROCESSES else {}),
 }
 ENDS = {"uvicorn": -15}
 """What servers end with that SIGTERM was sent to; the others with 0."""
@@ -66,7 +71,7 @@ def test_every_request_to_a_server_with_workers_has_a_whole_cassette_of_its_own(
     # One process that is asked as fast as it can answers faster than it writes, on a machine of two processors that
     # serves the database and makes the requests as well. What the limit costs then is tested in tests/process.
     environment["TIMETRACER_MAX_SESSIONS"] = str(max(1000, REQUESTS))
-    if server == "uvicorn workers":
+    if server == "uvicorn workers, in code":
         environment["INSTRUMENT"] = "1"
     with Served(SERVERS[server], environment, log) as served:
         served.ask(REQUESTS, AT_ONCE)

