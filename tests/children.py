@@ -13,8 +13,10 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
@@ -29,6 +31,9 @@ ROOT = Path(__file__).parents[1]
 _ALWAYS = {"timetracer", "threading"}
 _PACKAGES = {"aiohttp-client": "aiohttp", "grpc_client": "grpc", "mysqlclient": "MySQLdb"}
 """What an instrumentation is for, where that is not its name."""
+_PATIENCE_S = 500
+_SHOWN = 6000
+"""Of what a program that failed has written to its standard error, so many characters are shown."""
 _IMPORTED = re.compile(r"\b(?:import|from) +((?:\w+[\w.]*(?: as \w+)?(?:, *)?)+)")
 
 
@@ -46,20 +51,31 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
         args: Its arguments.
         folder: Where it runs.
         given: Its standard input.
+
+    Raises:
+        AssertionError: It failed, or did not end in time, with what it wrote last to its standard error. A program
+            that did not end has written where each of its threads stood.
     """
     print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
-    made = subprocess.run(
-        [sys.executable, str(program), *args],
-        input=given,
-        cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed)),
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr[-3000:]
-    return json.loads(made.stdout)
+    env = environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed), PYTHONFAULTHANDLER="1")
+    command = [sys.executable, str(program), *args]
+    # No pipe: servers that it has started and left would hold that open.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=folder, env=env, text=True
+        ) as started:
+            try:
+                written, _ = started.communicate(given, timeout=_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                written = ""
+                # By this signal it ends, and says where it stood.
+                started.send_signal(signal.SIGABRT)
+            except BaseException:
+                started.kill()
+                raise
+        said.seek(0)
+        assert started.returncode == 0, f"exit code {started.returncode}\n{said.read()[-_SHOWN:]}"
+    return json.loads(written)
 
 
 def instrument(*command: str) -> list[str]:
