@@ -13,8 +13,10 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
@@ -31,6 +33,9 @@ ROOT = Path(__file__).parents[1]
 _ALWAYS = {"timetracer", "threading"}
 _PACKAGES = {"aiohttp-client": "aiohttp", "grpc_client": "grpc", "mysqlclient": "MySQLdb"}
 """What an instrumentation is for, where that is not its name."""
+_PATIENCE_S = 500
+_SHOWN = 6000
+"""Of what a program that failed has written to its standard error, so many characters are shown."""
 _IMPORTED = re.compile(r"\b(?:import|from) +((?:\w+[\w.]*(?: as \w+)?(?:, *)?)+)")
 
 
@@ -51,23 +56,32 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
         args: Its arguments.
         folder: Where it runs.
         given: Its standard input.
+
+    Raises:
+        AssertionError: It failed, or did not end in time, with what it wrote last to its standard error. A program
+            that did not end has written where each of its threads stood.
     """
-    changes = {"PYTHONPATH": str(ROOT)}
+    changes = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
     if os.environ.get(forks.RUN, "0") == "0":
         changes["PYTHONHASHSEED"] = str(seed)
         print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    turn = int("replay" in args)
-    with forks.start(
-        str(program), *args, env=environment(**changes), cwd=folder, turn=turn, **streams
-    ) as process:
-        try:
-            output, error = process.communicate(given, timeout=500)
-        except BaseException:
-            process.kill()
-            raise
-    assert process.returncode == 0, error[-3000:]
-    return json.loads(output)
+    command, turn = (str(program), *args), int("replay" in args)
+    # No pipe: servers that it has started and left would hold that open.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
+        with forks.start(*command, env=environment(**changes), cwd=folder, turn=turn, **streams) as started:
+            try:
+                written, _ = started.communicate(given, timeout=_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                written = ""
+                # By this signal it ends, and says where it stood.
+                started.send_signal(signal.SIGABRT)
+            except BaseException:
+                started.kill()
+                raise
+        said.seek(0)
+        assert started.returncode == 0, f"exit code {started.returncode}\n{said.read()[-_SHOWN:]}"
+    return json.loads(written)
 
 
 def instrument(*command: str) -> list[str]:

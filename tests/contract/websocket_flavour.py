@@ -117,9 +117,9 @@ class _Flavour(Flavour):
 
     def tell(self, told: str, folder: Path, *, gone: bool) -> None:
         """The server belongs to another process, or listens no more."""
-        self._elsewhere = told
+        self._elsewhere = told.removeprefix("ws://")
         if gone:
-            WebSocketService.leave(told)
+            WebSocketService.leave(self._elsewhere)
 
 
 class _AiohttpSocket:

@@ -196,7 +196,8 @@ def start(
     turn: int | None = None,
     **streams: Any,
 ) -> subprocess.Popen[str]:
-    """Begin ``python ARGUMENTS``, which takes SIGINT and SIGTERM. Where a signal ends it, its exit code is a shell's.
+    """Begin ``python ARGUMENTS``, which takes SIGINT, SIGTERM and SIGABRT. Where a signal ends it, its exit
+    code is a shell's.
 
     Args:
         arguments: As for `run`.

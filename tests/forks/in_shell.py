@@ -1,7 +1,7 @@
 """Has a server run a program for a shell: a script that is run by its path, and imports nothing of the tests.
 
 ``in_shell.py SOCKET ARGUMENT …`` is what ``python ARGUMENT …`` is, with the streams, the environment and the folder
-of the shell. It takes a twentieth of the time of most programs' start. SIGINT and SIGTERM are the program's.
+of the shell. It takes a twentieth of the time of most programs' start. SIGINT, SIGTERM and SIGABRT are the program's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT)
 
 
 def main(path: str, *arguments: str) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import faulthandler
 import gc
 import hmac
 import importlib
@@ -193,6 +194,8 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
         stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=at_once, write_through=unbuffered)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    if os.environ.get("PYTHONFAULTHANDLER"):
+        faulthandler.enable()
     how, what = (words.pop(0), words.pop(0)) if words[0] in {"-c", "-m"} else ("", words.pop(0))
     main = types.ModuleType("__main__")
     main.__builtins__ = __builtins__  # type: ignore[attr-defined]

@@ -64,7 +64,8 @@ GUARDS = frozenset(
         "libraries/asyncpg/internals.py": "app_password",
         "libraries/asyncpg/call.py": "Supplied.take",
         "libraries/asyncpg/seams.py": "_kept _noting_rows _noting_async _noting_pieces",
-        "libraries/asyncpg/server.py": "Server.write Server.close Server._turn Server._answer Server._gone",
+        "libraries/asyncpg/server.py": "Server.write Server.writelines Server.pause_reading Server.resume_reading "
+        "Server.close Server._turn Server._answer Server._gone",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",

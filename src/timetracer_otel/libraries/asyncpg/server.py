@@ -235,6 +235,8 @@ class Server(ReplayObject, asyncio.Transport):
         """Another one gets what is sent."""
         self._protocol = protocol
 
+    # Behind an error from these, asyncpg could not go on. So they call nothing of ours, but what is guarded.
+
     def pause_reading(self) -> None:
         """The client wants nothing for now."""
         self._paused = True
@@ -257,7 +259,6 @@ class Server(ReplayObject, asyncio.Transport):
             else:
                 self._take(bytes(data))
         except Exception as fault:
-            # asyncpg could not go on behind an error from its transport.
             self._failed_by(fault, data[-_END_BYTES:] in (_SYNCED, _COPY_DONE) or data[:1] == _QUERY)
 
     def _take(self, data: bytes) -> None:
@@ -378,14 +379,11 @@ class Server(ReplayObject, asyncio.Transport):
         self._answering = None
         if asked.method == "prepare":
             self._busy = False
-        self._let_go_on(asked)
-        self._send(*pieces)
-        self._answered(asked.session)
-
-    def _let_go_on(self, asked: Asked) -> None:
         if asked.method == "bind_execute_many" and asked.is_open:
             asked.is_open = False
             self._loop.call_soon(self._protocol.resume_writing)
+        self._send(*pieces)
+        self._answered(asked.session)
 
     def _failed_by(self, fault: Exception, is_end: bool) -> None:
         """A fault of ours: whoever asked gets a miss."""
@@ -406,9 +404,11 @@ class Server(ReplayObject, asyncio.Transport):
         if is_end:
             self._busy = False
             told += _READY_IN[self._state]
+        asked.is_open = asked.method == "prepare"
         if self._protocol is not None:
             self._loop.call_soon(self._protocol.data_received, told)
-            self._let_go_on(asked)
+            # It may have been kept from sending more.
+            self._loop.call_soon(self._protocol.resume_writing)
 
     @in_steps
     def _answer_to(self, asked: Asked, kind: bytes) -> Generator[Step, Any, _Pieces]:
