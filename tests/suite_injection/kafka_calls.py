@@ -124,13 +124,19 @@ def confluent_kafka_producer(servers: Servers) -> list[str]:
     found = [seen(make)]
     if not made:
         # Without a producer, nothing else can be tried.
-        return found * 7
-    (producer,) = made
+        return found * 8
+    producer: Any = made[0]
 
     def flushed() -> Any:
         reports.clear()
         producer.produce("tea", b"1", b"k", 0, headers=_HEADERS, timestamp=_AT)
         return [producer.flush(10), len(producer), reports]
+
+    def batched() -> Any:
+        reports.clear()
+        messages: list[Any] = [{"value": b"3"}, {"value": b"x" * 2_000_000}]
+        count = producer.produce_batch("tea", messages)
+        return [count, ["_error" in each for each in messages], producer.flush(10), reports]
 
     def polled() -> Any:
         # A list of its own: where a flush is a miss, its reports come now.
@@ -145,6 +151,7 @@ def confluent_kafka_producer(servers: Servers) -> list[str]:
         *found,
         seen(lambda: sorted(producer.list_topics("tea", 10).topics["tea"].partitions)),
         seen(flushed),
+        seen(batched),
         seen(polled),
         seen(lambda: producer.produce("tea", 7)),
         seen(producer.begin_transaction),
