@@ -42,8 +42,8 @@ def script(name: str) -> str:
 def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, given: str = "") -> Any:
     """What a program writes in JSON: it runs in a process of its own, which hashes text by this seed.
 
-    Where programs are forked (`tests.forks`), it has one of two seeds that the run has drawn: what replays has the one,
-    and all else the other.
+    Where programs are forked (`tests.forks`), it has one of two seeds that the run has drawn: what replays has the
+    one, and all else the other.
 
     Args:
         seed: Of the hashes.
@@ -58,9 +58,7 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
         print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     turn = int("replay" in args)
-    with forks.start(
-        str(program), *args, env=environment(**changes), cwd=folder, turn=turn, **streams
-    ) as process:
+    with forks.start(str(program), *args, env=environment(**changes), cwd=folder, turn=turn, **streams) as process:
         try:
             output, error = process.communicate(given, timeout=500)
         except BaseException:
