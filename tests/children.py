@@ -47,8 +47,8 @@ def script(name: str) -> str:
 def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, given: str = "") -> Any:
     """What a program writes in JSON: it runs in a process of its own, which hashes text by this seed.
 
-    Where programs are forked (`tests.forks`), it has one of two seeds that the run has drawn: what replays has the one,
-    and all else the other.
+    Where programs are forked (`tests.forks`), it has one of two seeds that the run has drawn: what replays has the
+    one, and all else the other.
 
     Args:
         seed: Of the hashes.

@@ -31,7 +31,7 @@ import pytest
 
 from tests.contract.format_page import keys_of_replies
 from tests.contract.observation import differences
-from tests.examples import WHOLE, shared
+from tests.examples import WHOLE, drawn, shared
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import EventType
@@ -47,6 +47,7 @@ __all__ = [
     "SharedTests",
     "Shares",
     "deadline",
+    "drawing",
     "drive",
     "each",
     "methods_of",
@@ -394,6 +395,26 @@ class SharedTests:
             return False
         names = {each: [name for name in dir(each) if name.startswith("test_")] for each in self._classes}
         return test not in shared(self._name, names)[cls]
+
+
+def drawing(argument: str, *kinds: Sequence[Any]) -> Callable[[T], T]:
+    """Decorate a test of several flavours: it is run with one of each kind, which the seed draws for this test.
+
+    With ``TEST_WHOLE=1`` it is run with all.
+
+    Args:
+        argument: The parameter of the test.
+        kinds: The flavours, each with a ``name``, or functions.
+    """
+
+    def decorate(test: T) -> T:
+        name = f"{getattr(test, '__module__', '')}.{getattr(test, '__qualname__', '')}"
+        chosen = drawn(kinds, "flavours", name)
+        ids = [getattr(each, "name", None) or each.__name__ for each in chosen]
+        marked: T = pytest.mark.sweep(pytest.mark.parametrize(argument, chosen, ids=ids)(test))  # type: ignore[type-var]
+        return marked
+
+    return decorate
 
 
 def _identity(case: Case) -> str:

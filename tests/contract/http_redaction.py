@@ -10,13 +10,17 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.contract.framework import SharedTests
 from tests.contract.http_flavour import HttpFlavour, Observation
 from tests.servers._upstream import Upstream
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.session import ReplaySession
 
-__all__ = ["HttpRedaction"]
+__all__ = ["HttpRedaction", "one_client_a_redaction"]
+
+one_client_a_redaction = SharedTests("redaction of HTTP clients")
+"""Decorates the classes that inherit `HttpRedaction`, as `one_client_a_test` does those of `HttpBehaviour`."""
 
 SECRETS = (b"s3cr3t", base64.b64encode(b"user:s3cr3t"))
 

@@ -19,7 +19,7 @@ from tests.contract import http_telemetry
 from tests.contract.aiohttp_flavour import AiohttpFlavour, observe_response
 from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_cancellation import HttpCancellation
-from tests.contract.http_redaction import HttpRedaction
+from tests.contract.http_redaction import HttpRedaction, one_client_a_redaction
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
@@ -39,6 +39,7 @@ class TestAiohttp(HttpBehaviour):
     flavour = FLAVOUR
 
 
+@one_client_a_redaction
 class TestAiohttpRedaction(HttpRedaction):
     flavour = FLAVOUR
 

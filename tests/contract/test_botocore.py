@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +11,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests import forks
+from tests.examples import drawn
 from tests.servers._process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +24,7 @@ KEYS = {
 
 
 CREDENTIALS = PROGRAM.with_name("botocore_credentials_program.py")
+SOURCES = drawn([["metadata", "role"]], "sources of credentials")
 
 
 class Recorded(NamedTuple):
@@ -54,8 +54,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rec
 
     make("off", KEYS, "off")
     make("default", KEYS, "default")
-    make("metadata", {}, program=CREDENTIALS)
-    make("role", _roles(tmp_path_factory.mktemp("roles")), program=CREDENTIALS)
+    if "metadata" in SOURCES:
+        make("metadata", {}, program=CREDENTIALS)
+    if "role" in SOURCES:
+        make("role", _roles(tmp_path_factory.mktemp("roles")), program=CREDENTIALS)
     make("without credentials", {"AWS_EC2_METADATA_DISABLED": "true"}, program=CREDENTIALS)
     server.stop()
     yield made
@@ -73,17 +75,11 @@ def _run(aws: ServerProcess, keys: dict[str, str], *arguments: str, program: Pat
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_DEFAULT_REGION": "us-east-1",
         "PYTHONPATH": str(ROOT),
-        "PYTHONHASHSEED": str(random.randrange(1 << 32)),
         **keys,
     }
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", program, *arguments],
-        check=False,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    # A replay has another hash seed than its recording.
+    turn = int("replay" in arguments)
+    done = forks.run("-W", "ignore", str(program), *arguments, cwd=ROOT, env=environment, turn=turn)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -133,7 +129,8 @@ def _roles(folder: Path) -> dict[str, str]:
     return {"AWS_CONFIG_FILE": str(config)}
 
 
-@pytest.mark.parametrize("source", ["metadata", "role"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("source", SOURCES)
 def test_what_is_asked_for_credentials_is_not_unused(recorded: dict[str, Recorded], source: str) -> None:
     there = recorded[source].seen
     again = recorded[source].again({})
@@ -143,7 +140,8 @@ def test_what_is_asked_for_credentials_is_not_unused(recorded: dict[str, Recorde
     assert there["new"]["events"] > 2
 
 
-@pytest.mark.parametrize("keys", [{}, KEYS], ids=["none", "some"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("keys", drawn([[{}, KEYS]], "keys of a replay"), ids=lambda keys: "some" if keys else "none")
 def test_a_recording_without_credentials_replays_without(recorded: dict[str, Recorded], keys: dict[str, str]) -> None:
     there = recorded["without credentials"].seen
     again = recorded["without credentials"].again(keys)

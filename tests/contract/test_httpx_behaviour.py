@@ -20,7 +20,7 @@ from tests.contract.framework import SharedTests, each, settle
 from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_flavour import Pieces
-from tests.contract.http_redaction import HttpRedaction
+from tests.contract.http_redaction import HttpRedaction, one_client_a_redaction
 from tests.contract.http_telemetry import HttpTelemetry, HttpTelemetryOfAProcess
 from tests.contract.httpx_flavour import HttpxFlavour
 from tests.servers._upstream import Upstream
@@ -37,7 +37,6 @@ SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio",
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
 
 
-one_way_a_redaction = SharedTests("redaction of httpx")
 one_way_a_telemetry = SharedTests("telemetry of httpx")
 one_way_a_cancellation = SharedTests("cancellation of httpx")
 
@@ -57,12 +56,12 @@ class TestHttpx2Asyncio(HttpBehaviour):
     flavour = ASYNCIO2
 
 
-@one_way_a_redaction
+@one_client_a_redaction
 class TestHttpxSyncRedaction(HttpRedaction):
     flavour = SYNC
 
 
-@one_way_a_redaction
+@one_client_a_redaction
 class TestHttpx2AsyncioRedaction(HttpRedaction):
     flavour = ASYNCIO2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from tests.contract.mysql_flavour import MySqlFlavour
 from tests.contract.mysqlclient_flavour import MySqlClientFlavour
 from tests.contract.mysqlconnector_flavour import MySqlConnectorFlavour
 from tests.contract.pymysql_flavour import PyMySqlFlavour
-from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
+from tests.examples import drawn
+from tests.servers.mariadb import HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayFailedError
@@ -43,8 +44,15 @@ def _params(*names: str) -> Any:
     )
 
 
-blocking, awaited = _params(*_BLOCKING, *_CONNECTOR), _params(*_AWAITED)
-of_one_origin, each_driver = _params(*_BLOCKING, *_AWAITED), _params(*_BLOCKING, *_AWAITED, *_CONNECTOR)
+def _one_of_each(*kinds: Mapping[str, object]) -> Callable[[Any], Any]:
+    """With one driver of each kind, which the seed draws for each test."""
+    missing = set() if HAS_MYSQLCLIENT else {"mysqlclient"}
+    there = [[name for name in kind if name not in missing] for kind in kinds]
+    return lambda test: pytest.mark.sweep(_params(*drawn(there, "drivers of MySQL", test.__name__))(test))
+
+
+blocking, awaited = _one_of_each({**_BLOCKING, **_CONNECTOR}), _one_of_each(_AWAITED)
+of_one_origin, each_driver = _one_of_each(_BLOCKING, _AWAITED), _one_of_each({**_BLOCKING, **_CONNECTOR}, _AWAITED)
 
 
 @pytest.fixture

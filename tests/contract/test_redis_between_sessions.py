@@ -13,7 +13,7 @@ import pytest
 import redis
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.contract.framework import settle
+from tests.contract.framework import drawing, settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
@@ -25,7 +25,7 @@ from timetracer_otel.session import ReplaySession
 NAME = ("_",) if VERSION < (6, 0) else ()
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
-flavours = pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
+flavours = drawing("flavour", [SYNC, ASYNC])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from redis.cluster import ClusterNode
 
 from tests.contract.framework import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, failing, typed
+from tests.examples import drawn
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
@@ -24,11 +25,13 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.session import ReplaySession
 
-FLAVOURS = [
-    RedisFlavour(asynchronous, protocol, decode)
-    for asynchronous in (False, True)
-    for protocol, decode in ((None, False), (2, True), (3, False))
-]
+FLAVOURS = drawn(
+    [
+        [RedisFlavour(asynchronous, protocol, decode) for protocol, decode in ((None, False), (2, True), (3, False))]
+        for asynchronous in (False, True)
+    ],
+    "flavours of a cluster",
+)
 flavours = pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
 SLOTS = 16384
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 
-from tests.contract.framework import settle
+from tests.contract.framework import drawing, settle
 from tests.contract.redis_contract import NAME, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
@@ -26,7 +26,7 @@ from timetracer_otel.session import ReplaySession
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
-flavours = pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
+flavours = drawing("flavour", [SYNC, ASYNC])
 
 
 @pytest.fixture

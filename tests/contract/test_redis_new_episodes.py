@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 import redis
 
-from tests.contract.framework import settle
+from tests.contract.framework import drawing, settle
 from tests.contract.redis_contract import RedisFlavour, failing, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 
 FLAVOURS = [RedisFlavour(asynchronous, single=single) for asynchronous in (False, True) for single in (False, True)]
-flavours = pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+flavours = drawing(
+    "flavour", *([each for each in FLAVOURS if each.asynchronous == asynchronous] for asynchronous in (False, True))
+)
 App = Callable[[Any, bool], Awaitable[Any]]
 APPS: list[App] = []
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from tests.contract.framework import settle
+from tests.contract.framework import drawing, settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
@@ -36,7 +36,7 @@ NAME = ("_",) if VERSION < (6, 0) else ()
 """What a pool wants to know with redis-py 5, and warns of later."""
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
-flavours = pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
+flavours = drawing("flavour", [SYNC, ASYNC])
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from tests.contract.framework import network_attempts
 from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
-from tests.contract.http_redaction import HttpRedaction, holds_secret
+from tests.contract.http_redaction import HttpRedaction, holds_secret, one_client_a_redaction
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import RequestsFlavour, steady
 from tests.servers._upstream import Upstream
@@ -43,6 +43,7 @@ class TestRequests(HttpBehaviour):
     flavour = FLAVOUR
 
 
+@one_client_a_redaction
 class TestRequestsRedaction(HttpRedaction):
     flavour = FLAVOUR
 

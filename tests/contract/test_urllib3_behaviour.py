@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from urllib3.util.retry import Retry
 
 from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
-from tests.contract.http_redaction import HttpRedaction
+from tests.contract.http_redaction import HttpRedaction, one_client_a_redaction
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import steady
 from tests.contract.urllib3_flavour import Urllib3Flavour
@@ -38,6 +38,7 @@ class TestUrllib3(HttpBehaviour):
     flavour = FLAVOUR
 
 
+@one_client_a_redaction
 class TestUrllib3Redaction(HttpRedaction):
     flavour = FLAVOUR
 

@@ -21,7 +21,7 @@ import urllib3
 from tests.contract.framework import network_attempts
 from tests.contract.http_behaviour import HttpBehaviour, one_client_a_test
 from tests.contract.http_client_flavour import HttpClientFlavour
-from tests.contract.http_redaction import HttpRedaction
+from tests.contract.http_redaction import HttpRedaction, one_client_a_redaction
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.urllib_flavour import UrllibFlavour
 from tests.servers._upstream import Upstream
@@ -45,10 +45,12 @@ class TestUrllib(HttpBehaviour):
     flavour = FLAVOUR
 
 
+@one_client_a_redaction
 class TestHttpClientRedaction(HttpRedaction):
     flavour = DIRECT
 
 
+@one_client_a_redaction
 class TestUrllibRedaction(HttpRedaction):
     flavour = FLAVOUR
 

@@ -24,7 +24,7 @@ from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from tests import forks
-from tests.contract.framework import deadline
+from tests.contract.framework import deadline, drawing
 from tests.contract.left_sockets import LEFT_SOCKETS, left_sockets_are_collected
 from tests.contract.websocket_flavour import sync_client
 from tests.servers.websocket_service import WebSocketService
@@ -105,15 +105,7 @@ def by_websocket_client(url: str, *messages: str, more: int = 0) -> list[Any]:
     return heard
 
 
-each_client = pytest.mark.parametrize(
-    "talk",
-    [
-        by_aiohttp,
-        by_websockets,
-        by_blocking_websockets,
-        by_websocket_client,
-    ],
-)
+each_client = drawing("talk", [by_aiohttp, by_websocket_client], [by_websockets, by_blocking_websockets])
 
 
 # Ways to a server: by TLS, by a proxy of HTTP, by both, and by a Unix socket. Each says "tea" and hears of it.

@@ -65,13 +65,20 @@ def test_the_page_on_safety_says_in_how_many_workloads_that_is_tried() -> None:
     assert f"(`new_episodes`), in {adding} of the workloads |" in page
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("workload", "mode", "functions"),
-    [
-        pytest.param("dramatiq", "record", "incoming/verified_jobs", id="it asks whether a verification runs"),
-        # The calls of its jobs went out.
-        pytest.param("arq", "replay", "incoming/arq.py", id="its functions cannot be wrapped in a replay"),
-    ],
+    drawn(
+        [
+            [
+                # It asks whether a verification runs.
+                ("dramatiq", "record", "incoming/verified_jobs"),
+                # Its functions cannot be wrapped in a replay. The calls of its jobs went out.
+                ("arq", "replay", "incoming/arq.py"),
+            ]
+        ],
+        "faults before a job",
+    ),
 )
 def test_a_worker_meets_a_fault_of_ours_before_its_first_job(workload: str, mode: str, functions: str) -> None:
     _tried(workload, mode, functions)
@@ -81,14 +88,20 @@ def test_what_stands_for_a_server_always_answers() -> None:
     _tried("asyncpg_direct", "replay", "calls/flow.py")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("workload", "functions"),
-    [
-        ("psycopg_direct", "psycopg/connection.py:waiting"),
-        ("psycopg2_direct", "psycopg2/copying.py:Copy.with_file"),
-        # It refuses new calls.
-        ("asyncpg_direct", "asyncpg/server.py:Server._event_of"),
-    ],
+    drawn(
+        [
+            [
+                ("psycopg_direct", "psycopg/connection.py:waiting"),
+                ("psycopg2_direct", "psycopg2/copying.py:Copy.with_file"),
+                # It refuses new calls.
+                ("asyncpg_direct", "asyncpg/server.py:Server._event_of"),
+            ]
+        ],
+        "faults of new calls",
+    ),
 )
 def test_a_new_call_of_a_driver_meets_a_fault_of_ours(workload: str, functions: str) -> None:
     _tried(workload, "new", functions)
