@@ -23,6 +23,7 @@ __all__ = [
     "cassette_discarded",
     "cassette_dropped",
     "cassette_written",
+    "cassettes_shipped",
     "counters",
     "event_dropped",
     "forget",
@@ -57,6 +58,8 @@ class Counters:
     """Recorded calls that no plugin captured, so that no replay can answer them, by library."""
     connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Connections of clients that have no plugin and left no span, by library and by address."""
+    cassettes_shipped: int = 0
+    """Cassettes that shippers of this process have put into object storage, as far as they have ended."""
 
     @property
     def lost(self) -> bool:
@@ -67,6 +70,8 @@ class Counters:
         parts = [f"{self.cassettes_written} cassettes written"]
         if self.cassettes_cut:
             parts.append(f"{self.cassettes_cut} cut short")
+        if self.cassettes_shipped:
+            parts.append(f"{self.cassettes_shipped} shipped")
         for what, by_reason in (
             ("cassettes dropped", self.cassettes_dropped),
             ("events dropped", self.events_dropped),
@@ -113,6 +118,11 @@ def session_ended(of: str = "") -> None:
 def cassette_written(of: str = "") -> None:
     """A finished cassette is on disk. Where ``of`` names its session, it is not counted again for the same one."""
     _add("written", 1, of)
+
+
+def cassettes_shipped(number: int) -> None:
+    """Cassettes are in object storage, and no longer in the folder."""
+    _add("shipped", number)
 
 
 def cassette_cut() -> None:
@@ -185,6 +195,7 @@ def counters() -> Counters:
             faults=faults.fault_counts(),
             without_plugin=dict(sorted(_numbers.without_plugin.items())),
             connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},
+            cassettes_shipped=plain.get("shipped", 0),
         )
 
 
