@@ -59,7 +59,7 @@ DOTS := while :; do if read -r -t 3 line; then case "$$line" in Collecting*) pri
   "Building wheels"*) printf ' building ';; "Installing collected"*) printf ' installing ';; esac; \
   elif [ $$? -gt 128 ]; then printf .; else break; fi; done; echo
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-distributions suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-browser suite-transports suite-distributions suite-clients suite-urllib3 suite-httpclient suite-drivers suite-django suite-stores suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-whole test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -151,6 +151,9 @@ suite-drivers: ## the own tests of drivers of databases, as suite-clients (half 
 
 suite-django: $(STAMPS)/installed ## Django's own tests of its ORM: bare, recorded, replayed with no database (10 minutes)
 	@$(CLEAN) $(BIN)/python tests/suite_django/run.py --write docs/django-suite.md
+
+suite-stores: $(STAMPS)/installed ## cassettes shipped to S3 by 8 workers that are killed, and a shipper killed at each of its steps (5 minutes)
+	@$(CLEAN) STORES_FULL=1 $(BIN)/python -m pytest tests/stores $(PYTEST_ARGS)
 
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)

@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # bytes, and what must not stand in them
     ("cassette", "redact"),
     ("match",),
-    ("session",),
+    ("session", "storage"),
     ("threads",),
     ("current",),
     # one call
@@ -82,9 +82,13 @@ ALLOWED_IN = {
     "rich": ("cli",),
     "shtab": ("cli",),
     "time_machine": ("process",),
+    "duckdb": ("storage",),
+    "fsspec": ("storage",),
+    "obstore": ("storage",),
+    "pyarrow": ("storage",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression", "cryptography"})
-OPTIONAL_ROOMS = ("cassette", "redact", "report")
+OPTIONAL_ROOMS = ("cassette", "redact", "report", "storage")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
 
 SDK_MODULES = ("otel.by_hand", "otel.exporter", "otel.processor", "otel.sampler")
@@ -147,6 +151,8 @@ NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
     ("session.observed", "REDIS"): "the kind of event",
     ("session.observed", "rpc.grpc.status_code"): "an attribute of the semantic conventions",
     ("session.observed", "redis"): "the value of the semantic convention's db.system.name",
+    ("storage.rows", "REDIS"): "the kind of event",
+    ("storage.rows", "redis_calls"): "a column of the index: how many events are of that kind",
 }
 """By module and word: why the kernel may name it."""
 

@@ -182,7 +182,7 @@ class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
         if self._path is not None:
             needed.check_writable(self._path, self._config.compression)
             return needed.TraceSession(self._config), _absolute(self._path)
-        folder = self._config.cassette_dir
+        folder = self._config.spool_dir
         needed.check_writable(os.path.join(folder, "x"), self._config.compression)
         return needed.TraceSession(replace(self._config, cassette_dir=_absolute(folder))), None
 

@@ -33,6 +33,7 @@ from timetracer_otel.base.settings import (
     names,
     parse,
 )
+from timetracer_otel.base.urls import is_url
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "OTEL_ENV_PREFIX",
     "PDB",
     "SETTINGS",
+    "SPOOL",
     "Setting",
     "Settings",
     "TraceConfig",
@@ -67,8 +69,12 @@ __all__ = [
     "mode_is_explicit",
     "record_account",
     "replay_is_wanted",
+    "unrecorded_environment",
 ]
 
+
+SPOOL = "./cassettes"
+"""The folder that is recorded into where the setting ``cassette_dir`` is a URL, or is not set."""
 
 DEBUGGER = "TIMETRACER_DEBUGGER"
 """The variable by which ``timetracer-otel reproduce`` tells the service that it starts who debugs it; no setting."""
@@ -111,6 +117,9 @@ class Settings(TypedDict, total=False):
     cassette_path: str | os.PathLike[str] | None
     compression: CompressionType | Literal["none", "gzip", "zstd"]
     log_level: Literal["debug", "info", "warning", "error", "critical"]
+    # Object storage
+    ship: str
+    ship_s: float
     # What is recorded
     capture: Sequence[str]
     sample_rate: float
@@ -168,6 +177,7 @@ class TraceConfig:
     means. Grouped by concern, they are:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
+    - Object storage: `ship`, `ship_s`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `policy`, `budget`, `exclude_paths`,
       `store_request_body`, `store_response_body`, `log_records`, `random_state`, `memory_databases`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
@@ -184,7 +194,7 @@ class TraceConfig:
     mode: TraceMode = TraceMode.OFF
     service_name: str = Unstated("timetracer-service")
     env: str = Unstated("local")
-    cassette_dir: str = "./cassettes"
+    cassette_dir: str = SPOOL
     cassette_path: str | None = None
     capture: list[str] = field(default_factory=list[str])
     sample_rate: float = 1.0
@@ -231,6 +241,8 @@ class TraceConfig:
     max_age: str = ""
     policy: str = ""
     budget: str = ""
+    ship: str = ""
+    ship_s: float = 60.0
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)
@@ -289,6 +301,16 @@ class TraceConfig:
     def is_enabled(self) -> bool:
         """True unless the mode is off."""
         return self.mode is not TraceMode.OFF
+
+    @property
+    def spool_dir(self) -> str:
+        """The local folder that recordings are written to: `cassette_dir`, unless that is a URL."""
+        return SPOOL if is_url(self.cassette_dir) else self.cassette_dir
+
+    @property
+    def ship_url(self) -> str:
+        """Where finished cassettes are shipped to; empty where they stay."""
+        return self.ship or (self.cassette_dir if is_url(self.cassette_dir) else "")
 
     @property
     def max_body_bytes(self) -> int:
@@ -457,6 +479,19 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with settings given by their field's name."""
     names = {setting.field: setting.env for setting in SETTINGS}
     return {**os.environ, **{names[name]: value for name, value in overrides.items()}}
+
+
+def unrecorded_environment() -> dict[str, str]:
+    """The environment for a child process of ours, which is neither instrumented nor recorded."""
+    found = {**os.environ, ENV_PREFIX + "MODE": TraceMode.OFF.value, "OTEL_SDK_DISABLED": "true"}
+    found.pop(RECORD_ACCOUNT, None)
+    kept = [
+        folder
+        for folder in found.pop("PYTHONPATH", "").split(os.pathsep)
+        # ``opentelemetry-instrument`` puts a sitecustomize there.
+        if folder and "auto_instrumentation" not in folder
+    ]
+    return {**found, "PYTHONPATH": os.pathsep.join(kept)} if kept else found
 
 
 def hash_seed() -> str | None:

@@ -213,7 +213,7 @@ def parts_of(hint: Any) -> frozenset[Any]:
     return frozenset(get_args(hint)) if get_origin(hint) in {Union, types.UnionType} else frozenset({hint})
 
 
-FORMS = {"budget", "keep", "max_age", "policy"}
+FORMS = {"budget", "keep", "max_age", "policy", "ship"}
 """Texts of a form of their own, which are no choice among a few."""
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "cassette_discarded",
     "cassette_dropped",
     "cassette_written",
+    "cassettes_shipped",
     "counters",
     "discarded_text",
     "event_dropped",
@@ -62,6 +63,8 @@ class Counters:
     """Connections of clients that have no plugin and left no span, by library and by address."""
     discarded_by_reason: Mapping[str, int] = field(default_factory=dict)
     """The numbers that `cassettes_discarded` is the sum of, by reason."""
+    cassettes_shipped: int = 0
+    """Cassettes that shippers of this process have put into object storage, as far as they have ended."""
 
     @property
     def lost(self) -> bool:
@@ -72,6 +75,8 @@ class Counters:
         parts = [f"{self.cassettes_written} cassettes written"]
         if self.cassettes_cut:
             parts.append(f"{self.cassettes_cut} cut short")
+        if self.cassettes_shipped:
+            parts.append(f"{self.cassettes_shipped} shipped")
         for what, by_reason in (
             ("cassettes dropped", self.cassettes_dropped),
             ("events dropped", self.events_dropped),
@@ -120,6 +125,11 @@ def session_ended(of: str = "") -> None:
 def cassette_written(of: str = "") -> None:
     """A finished cassette is on disk. Where ``of`` names its session, it is not counted again for the same one."""
     _add("written", 1, of)
+
+
+def cassettes_shipped(number: int) -> None:
+    """Cassettes are in object storage, and no longer in the folder."""
+    _add("shipped", number)
 
 
 def cassette_cut() -> None:
@@ -195,6 +205,7 @@ def counters() -> Counters:
             without_plugin=dict(sorted(_numbers.without_plugin.items())),
             connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},
             discarded_by_reason=discarded,
+            cassettes_shipped=plain.get("shipped", 0),
         )
 
 

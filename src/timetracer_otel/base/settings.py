@@ -20,6 +20,7 @@ from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.base.ignore_rules import parse_rule
 from timetracer_otel.base.recording_policy import BUDGET_TEXT, POLICY_TEXT, budgets_of, policy_of
 from timetracer_otel.base.redaction_rules import parse_redaction_rule
+from timetracer_otel.base.urls import is_url
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
 
@@ -173,6 +174,12 @@ def _budget(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    if text and not is_url(text):
+        raise ValueError(text)
+    return text
+
+
 def _rules(text: str) -> list[str]:
     return [item.strip() for item in text.split(";") if item.strip()]
 
@@ -261,7 +268,23 @@ SETTINGS: tuple[Setting, ...] = (
         "Name of the environment; falls back to deployment.environment.name of the tracer provider's resource, then "
         "to that in OTEL_RESOURCE_ATTRIBUTES.",
     ),
-    Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
+    Setting(
+        "cassette_dir",
+        "DIR",
+        str,
+        "a folder, or a URL of object storage",
+        "Where recordings are stored; made when it is needed. Of a URL: what is recorded goes to ./cassettes first, "
+        "and is shipped from there.",
+    ),
+    Setting(
+        "ship",
+        "SHIP",
+        _url,
+        "a URL of object storage: s3://bucket/recordings",
+        "Where the finished cassettes of the folder go, by a process beside the one that records (needs the extra "
+        "`store`). Empty: they stay in the folder.",
+    ),
+    Setting("ship_s", "SHIP_S", float, "more than 0", "How often finished cassettes are shipped.", "s"),
     Setting(
         "cassette_path",
         "CASSETTE",
@@ -548,6 +571,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
+    "Object storage": ("ship", "ship_s"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "policy", "budget", "exclude_paths"),
         *("store_request_body", "store_response_body", "log_records", "random_state", "memory_databases"),
@@ -632,6 +656,10 @@ def check(field: str, value: Any, named: str) -> None:
         raise wrong(named, value, "0 or more")
     if field in {"max_events", "max_sessions"} and value < 1:
         raise wrong(named, value, "1 or more")
+    if field == "ship_s" and not 0 < value < math.inf:
+        raise wrong(named, value, "more than 0")
+    if field == "ship" and value and not is_url(value):
+        raise wrong(named, value, "a URL of object storage: s3://bucket/recordings")
     if field == "keep":
         try:
             kept_bounds(value)

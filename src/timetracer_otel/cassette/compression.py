@@ -114,8 +114,13 @@ def compression_of(data: bytes) -> CompressionType:
     return CompressionType.ZSTD if data.startswith(_ZSTD_MAGIC) else CompressionType.NONE
 
 
-def expand(data: bytes, path: str) -> bytes:
+def expand(data: bytes, path: str, dictionary: bytes = b"") -> bytes:
     """The stream in a file, expanded. Of a file that was cut, everything that can be expanded.
+
+    Args:
+        data: The bytes of the file.
+        path: Stands in the texts of errors.
+        dictionary: The one that it was compressed with, which has a part of its bytes; only zstd has such.
 
     Raises:
         CassetteError: The file is damaged, expands to more than `stream_allowance`, or the package for its
@@ -124,10 +129,10 @@ def expand(data: bytes, path: str) -> bytes:
     kind = compression_of(data)
     if kind is CompressionType.NONE:
         return data
-    limit = min(MAX_STREAM_BYTES, stream_allowance(len(data)))
+    limit = min(MAX_STREAM_BYTES, stream_allowance(len(data) + len(dictionary)))
     parts: list[bytes] = []
     total = 0
-    pieces = _gunzip(data) if kind is CompressionType.GZIP else _unzstd(data, path, limit)
+    pieces = _gunzip(data) if kind is CompressionType.GZIP else _unzstd(data, path, limit, dictionary)
     try:
         for piece in pieces:
             total += len(piece)
@@ -173,17 +178,19 @@ def _gunzip(data: bytes) -> Iterator[bytes]:
     _nothing_behind(engine)
 
 
-def _unzstd(data: bytes, path: str, limit: int) -> Iterator[bytes]:
+def _unzstd(data: bytes, path: str, limit: int, dictionary: bytes) -> Iterator[bytes]:
     # One call expands all of its input, to at most 128 KiB for each 4 bytes. Small inputs bound the memory.
     bite = max(4, min(1 << 10, limit >> 17))
     zstandard = _zstandard()
     if zstandard is not None:
-        engine = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW_LOG).decompressobj()
+        known = {"dict_data": zstandard.ZstdCompressionDict(dictionary)} if dictionary else {}
+        engine = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW_LOG, **known).decompressobj()
         return _pull(engine, data, bite, engine.decompress, zstandard.ZstdError)
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        own = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
+        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        own = zstd.ZstdDecompressor(zstd.ZstdDict(dictionary) if dictionary else None, options=options)
         return _pull(own, data, bite, own.decompress, zstd.ZstdError)
     raise CassetteError(f"Cannot read {path}: {_NO_ZSTD}", path=path)
 

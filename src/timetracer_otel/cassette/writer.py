@@ -16,6 +16,7 @@ from timetracer_otel.cassette.boundaries import standing_alone
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.costs import Account, OwnCosts, allowance, file_bytes_for, padding
 from timetracer_otel.cassette.frames import padded
+from timetracer_otel.cassette.growing import hold
 from timetracer_otel.cassette.model import encode_event, encode_footer, encode_header
 from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
 from timetracer_otel.cassette.written_events import WrittenEvents
@@ -139,6 +140,7 @@ class AppendWriter:
         try:
             # Unbuffered, since a buffer is lost when the process is killed, and written twice by a forked child.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+            hold(self._file.fileno())
         except OSError as fault:
             raise cannot_write(self.path, fault) from fault
 

@@ -37,6 +37,8 @@ COMMANDS = (
     "check",
     "merge",
     "prune",
+    "ship",
+    "compact",
     "audit",
     "scrub",
     "export",

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from timetracer_otel.base.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from timetracer_otel.cassette import StoredCassette
     from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 
-__all__ = ["CommandError", "not_found", "not_written", "number", "of_system", "one_line", "whole_number"]
+__all__ = ["CommandError", "ambiguous", "not_found", "not_written", "number", "of_system", "one_line", "whole_number"]
+
+_MOST_NAMED = 8
+"""How many cassettes an error names that an id may mean."""
 
 
 class CommandError(Exception):
@@ -80,3 +86,13 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not allowed. Allowed: a number") from None
+
+
+def ambiguous(text: str, found: Sequence[StoredCassette]) -> str:
+    """What to say where several cassettes have an id that begins as a text does."""
+    named = [
+        f"{row.session_id[:8]} ({' '.join(part for part in (row.method, row.request_path) if part) or row.service})"
+        for row in found[:_MOST_NAMED]
+    ]
+    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    return f"{text}: {len(found)} cassettes have an id that begins so: {', '.join(named)}{more}. Name one of these."

@@ -121,7 +121,7 @@ def _tests(args: argparse.Namespace) -> list[Test]:
     if args.route is not None:
         tests.append(_route(args.route))
     if args.slower is not None:
-        least_ms = _seconds("--slower", args.slower) * 1000
+        least_ms = seconds("--slower", args.slower) * 1000
         tests.append(lambda row: row.duration_ms > least_ms)
     tests += map(_calls, args.calls)
     if args.trace is not None:
@@ -150,17 +150,25 @@ def _status(text: str) -> Test:
     return lambda row: (with_errors and row.failed) or any(low <= row.status <= high for low, high in ranges)
 
 
-def _when(flag: str, text: str, compare: Callable[[Any, Any], bool]) -> Test:
+def moment(flag: str, text: str) -> datetime:
+    """The time that the value of ``--since`` or ``--until`` means.
+
+    Raises:
+        CommandError: The value is not allowed.
+    """
     if _SPAN.fullmatch(text):
-        limit = datetime.now(timezone.utc) - timedelta(seconds=_seconds(flag, text))
-    else:
-        try:
-            limit = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError:
-            raise CommandError(
-                f"{flag}: {text!r} is not allowed. Allowed: 30m, 2h, 3d and the like, 2026-03-01, 2026-03-01T12:00."
-            ) from None
-        limit = limit if limit.tzinfo is not None else limit.replace(tzinfo=timezone.utc)
+        return datetime.now(timezone.utc) - timedelta(seconds=seconds(flag, text))
+    try:
+        limit = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise CommandError(
+            f"{flag}: {text!r} is not allowed. Allowed: 30m, 2h, 3d and the like, 2026-03-01, 2026-03-01T12:00."
+        ) from None
+    return limit if limit.tzinfo is not None else limit.replace(tzinfo=timezone.utc)
+
+
+def _when(flag: str, text: str, compare: Callable[[Any, Any], bool]) -> Test:
+    limit = moment(flag, text)
 
     def test(row: StoredCassette) -> bool:
         try:
@@ -172,7 +180,12 @@ def _when(flag: str, text: str, compare: Callable[[Any, Any], bool]) -> Test:
     return test
 
 
-def _seconds(flag: str, text: str) -> float:
+def seconds(flag: str, text: str) -> float:
+    """The seconds in a text like ``200ms`` or ``1.5s``, the value of an option.
+
+    Raises:
+        CommandError: The value is not allowed.
+    """
     found = _SPAN.fullmatch(text.strip())
     if found is None:
         raise CommandError(f"{flag}: {text!r} is not allowed. Allowed: a number with a unit, as in 200ms, 1.5s, 2h.")

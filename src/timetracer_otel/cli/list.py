@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from timetracer_otel.cassette import StoredCassette
     from timetracer_otel.match.catalog import Catalog
     from timetracer_otel.report import Column
+    from timetracer_otel.storage.finding import RemoteCatalog
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def nothing_found(catalog: Catalog) -> str:
+def nothing_found(catalog: Catalog | RemoteCatalog) -> str:
     """Why there is nothing to show, and what to do about it."""
     folder = catalog.directory
     if not catalog.rows:

@@ -6,19 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.base.urls import is_url
+from timetracer_otel.cli.bad_input import CommandError, ambiguous
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from timetracer_otel.cassette import StoredCassette
     from timetracer_otel.match.catalog import Catalog
+    from timetracer_otel.storage.finding import RemoteCatalog
 
-__all__ = ["add_cassette", "add_folder", "cassette_path", "catalog_of", "folder_path"]
-
-_MOST_NAMED = 8
-"""How many cassettes an error names that an id may mean."""
+__all__ = ["add_cassette", "add_folder", "cassette_path", "catalog_of", "folder_path", "local_folder"]
 
 
 def add_cassette(parser: argparse.ArgumentParser, meaning: str, *, name: str = "cassette") -> None:
@@ -45,17 +42,25 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "cassette_dir", "--dir", "DIR")
 
 
-def catalog_of(args: argparse.Namespace) -> Catalog:
-    """What the folder holds that the arguments of `add_folder` or the settings name.
+def catalog_of(args: argparse.Namespace) -> Catalog | RemoteCatalog:
+    """What the folder or URL holds that the arguments of `add_folder` or the settings name.
+
+    Of object storage, no rows are asked for that the options leave out.
 
     Raises:
         CommandError: It is no folder.
+        CassetteError: The object storage cannot be reached.
         ConfigurationError: A variable of the environment has a value that cannot be used.
     """
     if args.folder and args.cassette_dir:
         raise CommandError("--dir: FOLDER names the folder already. Leave one of the two out.")
     named = "FOLDER" if args.folder else "--dir" if args.cassette_dir else "TIMETRACER_DIR"
-    folder = Path(args.folder or folder_path(args.cassette_dir))
+    where = args.folder or folder_path(args.cassette_dir)
+    if is_url(where):
+        from timetracer_otel.cli.remote import question_of, remote_catalog
+
+        return remote_catalog(where, question_of(args))
+    folder = Path(where)
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise CommandError(f"{named}: {folder} {what}. Name the folder that the cassettes are in.")
@@ -65,16 +70,21 @@ def catalog_of(args: argparse.Namespace) -> Catalog:
 def cassette_path(text: str, directory: str | None) -> str:
     """The path of the cassette that a text names.
 
-    A path wins: where a file or folder of that name is there, the text means that one.
+    A path wins: where a file or folder of that name is there, the text means that one. Of a cassette in object
+    storage it is the path of a copy.
 
     Args:
-        text: A path, or an id.
-        directory: The folder in which an id is looked for; None for that of the settings.
+        text: A path, an id, or a URL.
+        directory: The folder or the URL in which an id is looked for; None for that of the settings.
 
     Raises:
         CommandError: No cassette there has the id, or several have it.
         ConfigurationError: A variable of the environment has a value that cannot be used.
     """
+    if is_url(text):
+        from timetracer_otel.cli.remote import copied
+
+        return copied(text)
     if os.path.lexists(text):
         return text
     from timetracer_otel.match.catalog import is_id
@@ -82,6 +92,10 @@ def cassette_path(text: str, directory: str | None) -> str:
     if not is_id(text):
         return text  # What reads it says that there is no such file.
     folder = folder_path(directory)
+    if is_url(folder):
+        from timetracer_otel.cli.remote import copied
+
+        return copied(f"{folder.rstrip('/')}#{text}")
     found = _catalog(folder).with_id(text) if Path(folder).is_dir() else []
     if not found:
         raise CommandError(
@@ -89,8 +103,25 @@ def cassette_path(text: str, directory: str | None) -> str:
             "Say where it is with --dir."
         )
     if len(found) > 1:
-        raise CommandError(_ambiguous(text, found))
+        raise CommandError(ambiguous(text, found))
     return found[0].path
+
+
+def local_folder(text: str, only: str | None = None) -> str:
+    """The folder that a text names; of object storage that of copies, which are deleted when this process ends.
+
+    Args:
+        text: A path, or a URL.
+        only: Of which requests, like ``GET /users/*``; all where it is None.
+
+    Raises:
+        CassetteError: The object storage cannot be reached.
+    """
+    if not is_url(text):
+        return text
+    from timetracer_otel.cli.remote import copied_folder
+
+    return copied_folder(text, only)
 
 
 def folder_path(directory: str | None) -> str:
@@ -112,12 +143,3 @@ def _catalog(folder: str | Path) -> Catalog:
 
     with progress("looking at the cassettes") as looked:
         return Catalog(folder, looked)
-
-
-def _ambiguous(text: str, found: Sequence[StoredCassette]) -> str:
-    named = [
-        f"{row.session_id[:8]} ({' '.join(part for part in (row.method, row.request_path) if part) or row.service})"
-        for row in found[:_MOST_NAMED]
-    ]
-    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
-    return f"{text}: {len(found)} cassettes have an id that begins so: {', '.join(named)}{more}. Name one of these."

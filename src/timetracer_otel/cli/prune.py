@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cassette.stores.pruning import pruning
     from timetracer_otel.cli.choosing import chooses, chosen
     from timetracer_otel.cli.naming import catalog_of
+    from timetracer_otel.match.catalog import Catalog
 
     bounds = _bounds(args)
     if not bounds and not chooses(args):
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
             "See: timetracer-otel prune --help"
         )
     catalog = catalog_of(args)
+    if not isinstance(catalog, Catalog):
+        raise CommandError(f"{catalog.directory}: prune deletes cassettes of a folder. For object storage: compact")
     found = pruning(catalog.rows, chosen(catalog.rows, args), bounds, time_s())
     failed = [] if args.dry_run else _delete(catalog.directory, found)
     gone = [row for row in found.beyond if row.path not in failed]

@@ -64,21 +64,29 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import RECORD_ACCOUNT, TraceConfig
     from timetracer_otel.constants import CompressionType
+    from timetracer_otel.storage import require
 
     given = overrides(args, _FLAGS)
     check_plugin_names(given, _FLAGS, known_plugins())
     named = "--dir" if "cassette_dir" in given else "TIMETRACER_DIR"
-    _check_writable(given.get("cassette_dir", TraceConfig.from_env().cassette_dir), named)
+    config = TraceConfig(cassette_dir=given.get("cassette_dir", TraceConfig.from_env().cassette_dir))
+    _check_writable(config.spool_dir, named)
+    shipped_to = TraceConfig.from_env().ship or config.ship_url
+    if shipped_to:
+        require()
     compression = given.get("compression", TraceConfig.from_env().compression.value)
     check_compression(CompressionType(compression.lower()))
-    if "cassette_dir" in given:  # relative to where the command was given, wherever the program goes
+    if (
+        "cassette_dir" in given and not config.ship_url
+    ):  # relative to where the command was given, wherever the program goes
         given["cassette_dir"] = str(Path(given["cassette_dir"]).absolute())
     if TraceConfig.from_env().log_level.lower() not in ("debug", "info"):
         return launch(args.program, {**given, "mode": "record"})
-    folder = Path(given.get("cassette_dir", TraceConfig.from_env().cassette_dir)).absolute()
+    folder = Path(config.spool_dir).absolute()
+    shipped = f", and shipping from there to {shipped_to}" if shipped_to else ""
     # On POSIX systems the program takes the place of this process, whose id it keeps.
     account = {RECORD_ACCOUNT: f"{os.getpid()}:{time_s()}"}
-    return launch(args.program, {**given, "mode": "record"}, account, f"recording into {folder}")
+    return launch(args.program, {**given, "mode": "record"}, account, f"recording into {folder}{shipped}")
 
 
 def _check_writable(folder: str, named: str) -> None:

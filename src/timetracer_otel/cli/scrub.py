@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timetracer_otel.base.urls import is_url
 from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
@@ -39,11 +40,14 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.audit import files_of, is_cassette, scrub
     from timetracer_otel.cli.audit import todays_rules
     from timetracer_otel.cli.bad_input import not_written, one_line
-    from timetracer_otel.cli.naming import cassette_path
+    from timetracer_otel.cli.naming import cassette_path, folder_path
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.report import printable
 
     config = todays_rules(args)
+    where = args.path if Path(args.path).exists() or is_url(args.path) else folder_path(args.cassette_dir)
+    if args.output is None and is_url(where):
+        raise CommandError("--output: what is in object storage is never changed. Name a file or folder to write to.")
     root = Path(cassette_path(args.path, args.cassette_dir))
     output = Path(args.output) if args.output is not None else None
     if output is not None and root.is_dir() and output.exists() and not output.is_dir():

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cli.choosing import chosen
     from timetracer_otel.cli.list import nothing_found
     from timetracer_otel.cli.naming import catalog_of
+    from timetracer_otel.cli.remote import local_paths
     from timetracer_otel.cli.terminal import print_lines
 
     catalog = catalog_of(args)
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if not found and not args.json:
         print_lines([nothing_found(catalog)])
         return 0
-    numbers = _numbers(found)
+    numbers = _numbers(found, local_paths(catalog, found))
     if args.json:
         import json
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _numbers(rows: Sequence[StoredCassette]) -> Statistics:
+def _numbers(rows: Sequence[StoredCassette], paths: dict[str, str]) -> Statistics:
     """The numbers of these recordings. One that cannot be read is told on stderr, and left out."""
     from timetracer_otel.cassette import open_cassette
     from timetracer_otel.cli.progress import progress
@@ -77,7 +78,7 @@ def _numbers(rows: Sequence[StoredCassette]) -> Statistics:
     with progress("reading the calls of the cassettes") as read:
         for done, row in enumerate(rows, 1):
             try:
-                numbers.add(row, open_cassette(row.path).events)
+                numbers.add(row, open_cassette(paths[row.path]).events)
             except CassetteError as fault:
                 unreadable.append(str(fault))
             if read is not None:

@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
+    from timetracer_otel.cli.naming import local_folder
     from timetracer_otel.config import TraceConfig
 
     require_extra("verify")
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         _check_report(f"--{flag.replace('_', '-')}", getattr(args, flag))
     shard = _shard(args.shard)
     budgets = [_budget(part) for text in args.max_calls for part in text.split(",")]
+    args.folder = local_folder(args.folder, args.only)
     if Path(args.folder).is_file():
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
     from timetracer_otel.match.folder_index import FolderIndex

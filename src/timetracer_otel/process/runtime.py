@@ -47,6 +47,7 @@ from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
 from timetracer_otel.process.recordings import Recordings
 from timetracer_otel.process.refusing import RefusingSession
+from timetracer_otel.process.shipping import Shipping
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.threads import hold, release
 
@@ -74,6 +75,7 @@ class Runtime:
         self._excluded = ExcludedUrls()
         self._recordings: Recordings | None = None
         self._stopping: Recordings | None = None
+        self._shipping: Shipping | None = None
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
@@ -171,12 +173,15 @@ class Runtime:
         with self._lock:
             if not self.takes_requests:
                 # The app may go to another folder while it runs.
-                config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
+                config = self._config = replace(
+                    config, cassette_dir=str(Path(config.spool_dir).absolute()), ship=config.ship_url
+                )
                 self._excluded = ExcludedUrls()
                 # Workers that are forked from here on know that they are.
                 lineage()
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
+                self._shipping = _shipping(config)
                 self.takes_requests = True
                 begins = True
         if begins:
@@ -240,6 +245,7 @@ class Runtime:
             process, self._process_session = self._process_session, None
             recordings, self._recordings = self._recordings, None
             self._stopping = recordings
+            shipping, self._shipping = self._shipping, None
         stop_carrying()
         sigterm.remove()
         if replay is not None:
@@ -252,6 +258,8 @@ class Runtime:
             recordings.stop()
         if process is not None:
             process.finish()
+        if shipping is not None:
+            shipping.stop()
         if self._holds:
             self._holds = False
             release()
@@ -295,6 +303,8 @@ class Runtime:
                 if session is None:
                     session = ProcessSession(self._config, self.spans.by_id.get, self._tidy)
                     self._process_session = session
+                    if self._shipping is not None:
+                        self._shipping.wake()
         return session
 
     def _tidy(self) -> None:
@@ -419,6 +429,8 @@ class Runtime:
         config, recordings = self._config, self._recordings
         if recordings is None or (path is not None and not config.should_trace(path)):
             return None
+        if self._shipping is not None:
+            self._shipping.wake()
         return recordings.begin()
 
     def session_of(
@@ -527,11 +539,18 @@ class Runtime:
         if self._recordings is not None:
             self._recordings.abandon()
             self._recordings = Recordings(self._config, self.spans, self.process_session)
+            if self._shipping is not None:
+                self._shipping.abandon()
+                self._shipping = _shipping(self._config)
             # Calls made here belong to the child process, and to no request of the parent's.
             forget_session()
             forget_scope()
         counters.forget()
         sigterm.watch_forked(self, self.stop)
+
+
+def _shipping(config: TraceConfig) -> Shipping | None:
+    return Shipping(config.cassette_dir, config.ship, config.ship_s) if config.ship else None
 
 
 def _is_below(context: Context | None) -> bool:

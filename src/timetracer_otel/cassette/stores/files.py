@@ -43,7 +43,7 @@ def write_cassette(session: _Recorded, config: TraceConfig) -> str:
     Raises:
         CassetteError: The file cannot be written.
     """
-    directory = str(Path(config.cassette_dir).absolute())
+    directory = str(Path(config.spool_dir).absolute())
     return CassetteStore(directory, config.compression).put(session.to_cassette())
 
 

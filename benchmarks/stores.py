@@ -1,0 +1,120 @@
+"""What object storage costs: packing in bytes and CPU a request, and how long a trace id takes among a million rows.
+
+``python benchmarks/stores.py [ROWS] [CASSETTES]``. The rows are synthetic: a thousand services-hours, or as many
+indexes as a day of packs of 64 MiB has. Everything is in a folder of temporary files.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from tests.sample_cassettes import body, checkout
+from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.storage.finding import Question, rows_of
+from timetracer_otel.storage.objects import Objects
+from timetracer_otel.storage.rows import row_of, write_index
+from timetracer_otel.storage.shipping import place_of, ship
+from timetracer_otel.storage.spool import Spool
+
+_PER_INDEX = 25_000
+_WORDS = ["tea", "cup", "order", "small", "green", "paid", "sent", "open", "north", "letter", "glass", "table"]
+
+
+def timed(do: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds of the wall and of the processor."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    do()
+    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
+
+
+def finding(rows: int, folder: Path) -> None:
+    chance = random.Random(1)
+    cassette = checkout()
+    begin = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    base = row_of(cassette, 5, pack="", offset=0, length=900, size_bytes=3400, dictionary=b"d" * 32_768)
+    sought: list[str] = []
+    for at in range(0, rows, _PER_INDEX):
+        when = begin + timedelta(hours=at // _PER_INDEX)
+        place = folder / place_of("shop", when)
+        place.mkdir(parents=True)
+        made = [
+            replace(
+                base,
+                trace_id=f"{chance.getrandbits(128):032x}",
+                session_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+                recorded_at=when + timedelta(milliseconds=number * 100),
+                route=f"/route/{number % 200}",
+                duration_ms=chance.random() * 1000,
+                pack=f"{place.relative_to(folder)}/{at:032x}.pack",
+                offset=number * 900,
+            )
+            for number in range(min(_PER_INDEX, rows - at))
+        ]
+        sought.append(chance.choice(made).trace_id)
+        write_index(made, place / f"{at:032x}.parquet")
+    size_mb = sum(each.stat().st_size for each in folder.rglob("*.parquet")) / 1e6
+    print(f"{rows} rows in {len(sought)} indexes, {size_mb:.1f} MB: {size_mb * 1e6 / rows:.0f} bytes a row")
+    objects = Objects(f"file://{folder}")
+    for what, ask in (
+        ("a trace id", lambda text: Question(trace=text)),
+        ("the first eight digits of an id", lambda text: Question(id=text[:8])),
+    ):
+        times = sorted(
+            timed(lambda text=text, ask=ask: rows_of(objects, ask(text), whole=True)) for text in sought[:15]
+        )
+        wall, cpu = times[len(times) // 2]
+        print(f"{what}: {wall:.0f} ms, {cpu:.0f} ms of the processor (median of {len(times)})")
+
+
+def packing(cassettes: int, folder: Path) -> None:
+    chance = random.Random(2)
+    store = CassetteStore(folder / "spool")
+    for number in range(cassettes):
+        cassette = checkout()
+        cassette.session = replace(
+            cassette.session,
+            id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            trace_id=f"{chance.getrandbits(128):032x}",
+        )
+        text = " ".join(chance.choice(_WORDS) + str(chance.randrange(10**6)) for _ in range(chance.randrange(5, 60)))
+        event = cassette.events[0]
+        event.result.body = body(f'{{"id": {number}, "text": "{text}"}}'.encode())
+        store.put(cassette)
+    spool, objects = Spool(folder / "spool"), Objects(f"file://{folder}/remote")
+    done = []
+    _, cpu = timed(lambda: done.append(ship(spool, objects)))
+    (shipped,) = done
+    index = sum(each.size_bytes for each in objects.list() if each.name.endswith(".parquet"))
+    print(
+        f"{cassettes} cassettes of {shipped.spool_bytes / cassettes:.0f} bytes: "
+        f"{shipped.pack_bytes / cassettes:.0f} bytes in the pack, {index / cassettes:.0f} in the index, "
+        f"{cpu / cassettes:.2f} ms of the processor each (looking, packing, removing)"
+    )
+
+
+def without_dictionary(cassettes: int, folder: Path) -> None:
+    from timetracer_otel.storage import packing as module
+
+    module._LEAST_SAMPLES = 1 << 30  # type: ignore[misc]
+    print("without a dictionary: ", end="")
+    packing(cassettes, folder)
+
+
+def main() -> None:
+    rows, cassettes = (int(each) for each in [*sys.argv[1:], "1000000", "5000"][:2])
+    with tempfile.TemporaryDirectory() as scratch:
+        packing(cassettes, Path(scratch, "a"))
+        without_dictionary(cassettes, Path(scratch, "b"))
+        finding(rows, Path(scratch, "index"))
+
+
+if __name__ == "__main__":
+    main()
