@@ -135,6 +135,7 @@ def test_settings_reach_the_program_as_variables(run: Run, tmp_path: Path) -> No
     recorded = run(
         "record",
         *("--dir", "d", "--service", "s", "--env", "e", "--capture", "http", "--errors-only", "--redact", "off"),
+        *("--policy", "errors,share:1%", "--budget", "60/min"),
         *("--", "python", "-c", code),
         OTEL_TRACES_EXPORTER="console",
     )
@@ -148,6 +149,8 @@ def test_settings_reach_the_program_as_variables(run: Run, tmp_path: Path) -> No
         "TIMETRACER_ENV": "e",
         "TIMETRACER_CAPTURE": "http",
         "TIMETRACER_ERRORS_ONLY": "true",
+        "TIMETRACER_POLICY": "errors,share:1%",
+        "TIMETRACER_BUDGET": "60/min",
         "TIMETRACER_REDACT": "off",
     }
     save_cassette(checkout(), tmp_path / "c.msgpack")

@@ -19,7 +19,7 @@ from tests.children import ROOT
 from tests.loopback import Loopback
 from tests.sample_cassettes import cassette
 from tests.servers._ports import free_port
-from tests.verify._services import SCRIPT, Request, environment, record
+from tests.verify._services import SCRIPT, Request, environment, record, verify
 from timetracer_otel.cassette import CassetteStore, save_cassette
 from timetracer_otel.exceptions import CassetteNotFoundError, ConfigurationError
 from timetracer_otel.types import RequestSnapshot
@@ -38,9 +38,10 @@ class Recorded:
         with Loopback() as upstream:
             self.upstream_url = upstream.url
             command = [*forks.python(turn=0), "-m", "tests.verify._one_app", str(port)]
-            requests = [Request("GET", f"/users/{user}") for user in USERS]
+            requests = [Request("GET", path) for path in (*(f"/users/{user}" for user in USERS), "/ask")]
             record(command, port, requests, self.cassettes, UPSTREAM=upstream.url)
-        self.row = [row for row in CassetteStore(self.cassettes).list() if row.method][2]
+        rows = [row for row in CassetteStore(self.cassettes).list() if row.method]
+        self.row, self.asked = rows[2], rows[-1]
 
     def plan(self) -> list[dict[str, Any]]:
         """What ``timetracer-otel find FOLDER --json`` prints of the requests."""
@@ -115,6 +116,18 @@ def test_an_id_names_a_recording_and_what_is_no_request_is_left_out(recorded: Re
     save_cassette(cassette([], request=RequestSnapshot("", "")), tmp_path / "process.msgpack")
     verdict = verify_one(tmp_path / "process.msgpack", app=APP)
     assert (verdict.outcome, verdict.problems) == ("left out", ("not a request",))
+
+
+def test_the_paid_calls_to_models_are_told(recorded: Recorded, tmp_path: Path) -> None:
+    assert verify_one(recorded.row.path, app=APP).paid is None
+    offline = verify_one(recorded.asked.path, app=APP)
+    assert (offline.passed, offline.paid) == (True, 0), offline
+    command = [*forks.python(turn=1), "-m", "tests.verify._one_app", str(port := free_port())]
+    options = ["--only", "/ask", "--url", f"http://127.0.0.1:{port}", "--json", str(tmp_path / "results.json")]
+    done = verify(recorded.cassettes, command, *options, UPSTREAM=recorded.upstream_url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith("; paid calls: 0")
+    assert [each["paid"] for each in json.loads((tmp_path / "results.json").read_text())["requests"]] == [0]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def _number(span: SpanFacts, names: Sequence[str]) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
+_ASKED_BY: Final = (EventType.HTTP_CLIENT, EventType.CUSTOM)
+"""The types of calls that ask models. To look at the spans of all others takes time: they are decoded for it."""
+
+
 class PaidCalls:
     """Counts the calls to providers of language models that go out for real in a replay. Safe from any thread.
 
@@ -120,9 +124,7 @@ class PaidCalls:
             if self._hosts is None:
                 found: set[Address] = set()
                 for event in self._events():
-                    if event.event_type is EventType.DB_QUERY or event.event_type is EventType.REDIS:
-                        continue
-                    if model_above(event) is None:
+                    if event.event_type not in _ASKED_BY or model_above(event) is None:
                         continue
                     self._has_models = True
                     where = address_of_url(event.signature.url or "")

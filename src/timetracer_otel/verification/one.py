@@ -60,6 +60,8 @@ class Verdict:
     """Why it failed, was not sent, or was left out: what differs, and the calls that had no recorded answer."""
     notes: tuple[str, ...] = ()
     """Remarks that do not make it fail, as a recorded call that was not made."""
+    paid: int | None = None
+    """How many calls to providers of language models went out for real; None where the request makes none."""
 
     @property
     def passed(self) -> bool:
@@ -162,6 +164,7 @@ def _verdict(
     took_s: float = 0.0,
     problems: Sequence[str] = (),
     notes: Sequence[str] = (),
+    paid: int | None = None,
 ) -> Verdict:
     return Verdict(
         path=path,
@@ -172,6 +175,7 @@ def _verdict(
         took_s=took_s,
         problems=tuple(problems),
         notes=tuple(notes),
+        paid=paid,
     )
 
 
@@ -202,7 +206,16 @@ def _in_process(path: str, cassette: Cassette, app: Any, headers: Mapping[str, s
     (problems if replayed.fail_on_unused else notes).extend(unused)
     outcome: Outcome = "failed" if problems else "passed"
     took_s = time.monotonic() - began_s
-    return _verdict(path, cassette, outcome, status=status, took_s=took_s, problems=problems, notes=notes)
+    return _verdict(
+        path,
+        cassette,
+        outcome,
+        status=status,
+        took_s=took_s,
+        problems=problems,
+        notes=notes,
+        paid=replayed.paid,
+    )
 
 
 def _by_command(
@@ -235,6 +248,7 @@ def _by_command(
         took_s=told["took_s"],
         problems=problems,
         notes=notes,
+        paid=told["paid"],
     )
 
 

@@ -61,6 +61,7 @@ def _as_json(results: Sequence[Result], took_s: float, began: datetime) -> dict[
                 "took_s": round(result.took_s, 3),
                 "problems": result.problems,
                 "notes": result.notes,
+                "paid": result.paid,
                 "calls": result.calls.as_json() if result.calls is not None else None,
             }
             for result in results

@@ -146,12 +146,14 @@ def _advice(results: Sequence[Result]) -> list[str]:
 
 
 def _summary_line(results: Sequence[Result], took_s: float) -> str:
-    """``1 failed, 6 passed, 1 not sent in 3.2 s``."""
+    """``1 failed, 6 passed, 1 not sent in 3.2 s``; at its end, the paid calls to language models."""
     counts = Counter(result.outcome for result in results)
     order = (Outcome.FAILED, Outcome.PASSED, Outcome.NOT_SENT, Outcome.LEFT_OUT)
     told = [f"{counts[outcome]} {outcome.value}" for outcome in order if counts[outcome]]
     otherwise = sum(result.calls is not None and result.calls.differs for result in results)
     calls = f"; {otherwise} with other calls" if otherwise else ""
+    paid = [result.paid for result in results if result.paid is not None]
+    calls += f"; paid calls: {sum(paid)}" if paid else ""
     return f"{', '.join(told) or 'nothing to send'} in {took_s:.1f} s{calls}"
 
 

@@ -51,6 +51,8 @@ class Result:
     """The ``ignore`` rules that are advised for calls that had no answer."""
     missed: bool = False
     """Whether a call of the service had no recorded answer."""
+    paid: int | None = None
+    """How many of its calls to providers of language models went out for real; None where it makes none."""
     calls: Comparison | None = None
     """How its calls differ from the recorded ones; None where they were not compared."""
     answer: Answer | None = None
@@ -181,6 +183,7 @@ class Runner:
             result.calls, problems = self.against.compare(cassette, verdict.made)
             result.problems += problems
         result.missed = bool(verdict.misses)
+        result.paid = verdict.paid
         result.rules += verdict.rules
         if not verdict.ended and result.status is not None:
             result.notes.append(f"the service is not done with it {self.timeout_s:g} s after its answer")

@@ -31,6 +31,8 @@ class CallVerdict:
     """The ``ignore`` rules that are advised for the calls that had no answer."""
     made: str | None = None
     """The file with the calls that the request made; None where the service was not asked for it."""
+    paid: int | None = None
+    """How many calls to providers of language models went out for real; None where the request makes none."""
     bindings: list[Binding] = field(default_factory=list)
     """The values that the calls of this run had in the places of recorded ones."""
 
@@ -90,4 +92,5 @@ class VerdictFile:
         verdict.bindings += [Binding(*map(str, each)) for each in found.get("bindings", ())]
         verdict.ended = verdict.ended or found.get("state") == "ended"
         verdict.made = found.get("made", verdict.made)
+        verdict.paid = found.get("paid", verdict.paid)
         verdict.unused = list(found.get("unused", verdict.unused))
