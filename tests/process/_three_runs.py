@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def three_runs(
     folder: Path,
     hits: int = 1,
     elsewhere: int = 0,
-    **variables: str,
+    env: Mapping[str, str] | None = None,
 ) -> ThreeRuns:
     """Run code bare, recorded and replayed; it finds the upstream's address in ``UPSTREAM``.
 
@@ -45,10 +45,10 @@ def three_runs(
         folder: Where it is recorded. If that is into several cassettes, it is replayed from the folder.
         hits: How many calls it makes to the upstream.
         elsewhere: How many it makes to others, that are answered as well.
-        variables: What stands in the environment in all three runs.
+        env: What stands in the environment in all three runs.
     """
     with Loopback() as upstream:
-        variables["UPSTREAM"] = upstream.url
+        variables = {**(env or {}), "UPSTREAM": upstream.url}
         bare = run(code, TIMETRACER_MODE="off", **variables)
         assert bare.returncode == 0, bare.stderr
         recorded = run(code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(folder), **variables)

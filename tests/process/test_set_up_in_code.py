@@ -51,7 +51,7 @@ AFTER = """
 @pytest.mark.parametrize("set_up", [BEFORE, AFTER], ids=["before", "after"])
 def test_service_and_environment_are_those_of_the_providers_resource(set_up: str, tmp_path: Path) -> None:
     code = set_up + '    ask(trace.get_tracer("app"))\n'
-    seen = three_runs(run, code, tmp_path, OTEL_SERVICE_NAME="from-the-environment")
+    seen = three_runs(run, code, tmp_path, env={"OTEL_SERVICE_NAME": "from-the-environment"})
     assert (seen.cassette.session.service, seen.cassette.session.env) == ("shop", "staging")
     assert [event.span.name for event in seen.cassette.events if event.span] == ["GET"]
 

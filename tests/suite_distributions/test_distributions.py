@@ -126,7 +126,7 @@ def test_logfire(tmp_path: Path) -> None:
 
 def test_sentry(tmp_path: Path) -> None:
     with collecting() as (url, received):
-        seen = three_runs(Distribution("sentry").run, SENTRY, tmp_path, hits=2, COLLECTOR=url)
+        seen = three_runs(Distribution("sentry").run, SENTRY, tmp_path, hits=2, env={"COLLECTOR": url})
         assert received() == {"POST /api/1/envelope/": 6}
     assert [(one.session.service, one.session.env, len(one.events)) for one in seen.cassettes] == [
         ("shop", "staging", 1),
@@ -144,7 +144,7 @@ def test_datadog(tmp_path: Path) -> None:
             "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
             "DD_REMOTE_CONFIGURATION_ENABLED": "false",
         }
-        seen = three_runs(Distribution("datadog").run, DATADOG, tmp_path, hits=2, **ours, **theirs)
+        seen = three_runs(Distribution("datadog").run, DATADOG, tmp_path, hits=2, env={**ours, **theirs})
         assert received()["GET /info"] > 0
     assert (seen.cassette.session.service, seen.cassette.session.env) == ("shop", "staging")
     assert len(seen.cassette.events) == 2
@@ -164,7 +164,7 @@ def test_opentelemetrys_own_distribution_that_sends_to_a_vendor(headers: str, tm
             "OTEL_SERVICE_NAME": "shop",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=staging",
         }
-        seen = three_runs(Distribution().instrumented, OTLP, tmp_path, hits=2, **theirs)
+        seen = three_runs(Distribution().instrumented, OTLP, tmp_path, hits=2, env=theirs)
         assert received() == {"GET /1": 3, "GET /2": 3, "GET": 6}
     assert [(one.session.service, one.session.env, len(one.events)) for one in seen.cassettes] == [
         ("shop", "staging", 1),
