@@ -70,8 +70,10 @@ def _files(tmp_path: Path) -> None:
         ),
         (
             ["record", "--dir", "", "--", "touch", "ran"],
-            "--dir: an empty value counts as not set; leave the option out, or give a folder, or a URL of object "
-            "storage.",
+            (
+                "--dir: an empty value counts as not set; leave the option out, or give a folder, or a URL of object "
+                "storage."
+            ),
         ),
         (
             ["record", "--dir", "file", "--", "touch", "ran"],

@@ -20,7 +20,7 @@ from timetracer_otel.cassette import StoredCassette
 from timetracer_otel.constants import EventType
 from timetracer_otel.types import Cassette
 
-__all__ = ["COLUMNS", "Row", "columns_of", "read_index", "replaced_by", "row_of", "write_index"]
+__all__ = ["COLUMNS", "Row", "columns_of", "read_index", "replaced_by", "row_of", "write_index", "write_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,11 @@ def columns_of(rows: Sequence[Row]) -> pa.Table:
 
 def write_index(rows: Sequence[Row], file: Path, replaces: Sequence[str] = ()) -> None:
     """Write an index. ``replaces`` names the indexes that it was made of."""
-    table = columns_of(rows)
+    write_table(columns_of(rows), file, replaces)
+
+
+def write_table(table: pa.Table, file: Path, replaces: Sequence[str] = ()) -> None:
+    """Write a table as `columns_of` makes one, as `write_index` does."""
     if replaces:
         table = table.replace_schema_metadata({_REPLACES: json.dumps(sorted(replaces)).encode()})
     pq.write_table(

@@ -1,7 +1,7 @@
 """What object storage costs: packing in bytes and CPU a request, and how long a trace id takes among a million rows.
 
-``python benchmarks/stores.py [ROWS] [CASSETTES]``. The rows are synthetic: a thousand services-hours, or as many
-indexes as a day of packs of 64 MiB has. Everything is in a folder of temporary files.
+``python benchmarks/object_storage.py [ROWS] [CASSETTES]``. The rows are synthetic: forty
+indexes of 25,000 each. Everything is in a folder of temporary files.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from tests.sample_cassettes import body, checkout
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.storage.finding import Question, rows_of
 from timetracer_otel.storage.objects import Objects
-from timetracer_otel.storage.rows import row_of, write_index
+from timetracer_otel.storage.rows import columns_of, row_of, write_table
 from timetracer_otel.storage.shipping import place_of, ship
 from timetracer_otel.storage.spool import Spool
 
@@ -41,35 +45,38 @@ def finding(rows: int, folder: Path) -> None:
     begin = datetime(2026, 3, 1, tzinfo=timezone.utc)
     base = row_of(cassette, 5, pack="", offset=0, length=900, size_bytes=3400, dictionary=b"d" * 32_768)
     sought: list[str] = []
+    table = columns_of([replace(base, route=f"/route/{number % 200}") for number in range(_PER_INDEX)])
     for at in range(0, rows, _PER_INDEX):
         when = begin + timedelta(hours=at // _PER_INDEX)
         place = folder / place_of("shop", when)
         place.mkdir(parents=True)
-        made = [
-            replace(
-                base,
-                trace_id=f"{chance.getrandbits(128):032x}",
-                session_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-                recorded_at=when + timedelta(milliseconds=number * 100),
-                route=f"/route/{number % 200}",
-                duration_ms=chance.random() * 1000,
-                pack=f"{place.relative_to(folder)}/{at:032x}.pack",
-                offset=number * 900,
+        numbers = range(min(_PER_INDEX, rows - at))
+        traces = sorted(f"{chance.getrandbits(128):032x}" for _ in numbers)
+        columns: dict[str, list[Any]] = {
+            "trace_id": traces,
+            "session_id": [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in numbers],
+            "recorded_at": [when + timedelta(milliseconds=number * 100) for number in numbers],
+            "duration_ms": [chance.random() * 1000 for _ in numbers],
+            "pack": [f"{place.relative_to(folder)}/{at:032x}.pack" for _ in numbers],
+            "offset": [number * 900 for number in numbers],
+        }
+        made = table.slice(0, len(numbers))
+        for name, values in columns.items():
+            column = made.schema.get_field_index(name)
+            made = made.set_column(
+                column, made.schema.field(column), pa.array(values, made.schema.field(column).type)
             )
-            for number in range(min(_PER_INDEX, rows - at))
-        ]
-        sought.append(chance.choice(made).trace_id)
-        write_index(made, place / f"{at:032x}.parquet")
+        sought.append(chance.choice(traces))
+        write_table(made, place / f"{at:032x}.parquet")
     size_mb = sum(each.stat().st_size for each in folder.rglob("*.parquet")) / 1e6
     print(f"{rows} rows in {len(sought)} indexes, {size_mb:.1f} MB: {size_mb * 1e6 / rows:.0f} bytes a row")
     objects = Objects(f"file://{folder}")
-    for what, ask in (
-        ("a trace id", lambda text: Question(trace=text)),
-        ("the first eight digits of an id", lambda text: Question(id=text[:8])),
-    ):
-        times = sorted(
-            timed(lambda text=text, ask=ask: rows_of(objects, ask(text), whole=True)) for text in sought[:15]
-        )
+    asked = {
+        "a trace id": [Question(trace=text) for text in sought[:15]],
+        "the first eight digits of an id": [Question(id=text[:8]) for text in sought[:15]],
+    }
+    for what, questions in asked.items():
+        times = sorted(timed(partial(rows_of, objects, question, whole=True)) for question in questions)
         wall, cpu = times[len(times) // 2]
         print(f"{what}: {wall:.0f} ms, {cpu:.0f} ms of the processor (median of {len(times)})")
 
