@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from timetracer_otel.base.hosts import ALLOWED as _HOSTS_TEXT
 from timetracer_otel.base.hosts import Hosts
@@ -563,6 +563,9 @@ def parse(setting: Setting, text: str, named: str) -> Any:
         raise wrong(named.rstrip("="), text, setting.allowed) from None
 
 
+_SCALARS: tuple[type, ...] = (str, int, float, os.PathLike)
+
+
 def value_of(setting: Setting, value: Any, named: str) -> Any:
     """A setting's value from what a configuration file or code gives for it: text, a number, true, a list.
 
@@ -570,16 +573,17 @@ def value_of(setting: Setting, value: Any, named: str) -> Any:
         ConfigurationError: The value is not allowed. The error calls the setting ``named``.
     """
     if isinstance(value, list | tuple) and setting.is_list:
-        found: Any = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in value]
+        items = cast("Sequence[Any]", value)
+        found: Any = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in items]
     elif isinstance(value, bool):
         # YAML reads `mode: off` and `variables: on` as false and true.
         found = _first_allowed(setting, ("true", "on") if value else ("false", "off"), value, named)
     elif isinstance(value, Enum):
         found = parse(setting, str(value.value), named)
-    elif isinstance(value, str | int | float | os.PathLike):
-        found = parse(setting, str(value), named)
+    elif isinstance(value, _SCALARS):
+        found = parse(setting, str(cast("object", value)), named)
     else:
-        raise wrong(named, value, setting.allowed)
+        raise wrong(named, cast("object", value), setting.allowed)
     check(setting.field, found, named)
     return found
 
