@@ -572,18 +572,20 @@ def value_of(setting: Setting, value: Any, named: str) -> Any:
     Raises:
         ConfigurationError: The value is not allowed. The error calls the setting ``named``.
     """
-    if isinstance(value, list | tuple) and setting.is_list:
+    plain: object = value
+    found: Any
+    if setting.is_list and isinstance(value, list | tuple):
         items = cast("Sequence[Any]", value)
-        found: Any = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in items]
-    elif isinstance(value, bool):
+        found = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in items]
+    elif isinstance(plain, bool):
         # YAML reads `mode: off` and `variables: on` as false and true.
-        found = _first_allowed(setting, ("true", "on") if value else ("false", "off"), value, named)
-    elif isinstance(value, Enum):
-        found = parse(setting, str(value.value), named)
-    elif isinstance(value, _SCALARS):
-        found = parse(setting, str(cast("object", value)), named)
+        found = _first_allowed(setting, ("true", "on") if plain else ("false", "off"), plain, named)
+    elif isinstance(plain, Enum):
+        found = parse(setting, str(plain.value), named)
+    elif isinstance(plain, _SCALARS):
+        found = parse(setting, str(plain), named)
     else:
-        raise wrong(named, cast("object", value), setting.allowed)
+        raise wrong(named, plain, setting.allowed)
     check(setting.field, found, named)
     return found
 
