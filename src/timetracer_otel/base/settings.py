@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from timetracer_otel.base.hosts import ALLOWED as _HOSTS_TEXT
 from timetracer_otel.base.hosts import Hosts
@@ -614,23 +614,29 @@ def parse(setting: Setting, text: str, named: str) -> Any:
         raise wrong(named.rstrip("="), text, setting.allowed) from None
 
 
+_SCALARS: tuple[type, ...] = (str, int, float, os.PathLike)
+
+
 def value_of(setting: Setting, value: Any, named: str) -> Any:
     """A setting's value from what a configuration file or code gives for it: text, a number, true, a list.
 
     Raises:
         ConfigurationError: The value is not allowed. The error calls the setting ``named``.
     """
-    if isinstance(value, list | tuple) and setting.is_list:
-        found: Any = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in value]
-    elif isinstance(value, bool):
+    plain: object = value
+    found: Any
+    if setting.is_list and isinstance(value, list | tuple):
+        items = cast("Sequence[Any]", value)
+        found = [item if callable(item) or isinstance(item, re.Pattern) else str(item) for item in items]
+    elif isinstance(plain, bool):
         # YAML reads `mode: off` and `variables: on` as false and true.
-        found = _first_allowed(setting, ("true", "on") if value else ("false", "off"), value, named)
-    elif isinstance(value, Enum):
-        found = parse(setting, str(value.value), named)
-    elif isinstance(value, str | int | float | os.PathLike):
-        found = parse(setting, str(value), named)
+        found = _first_allowed(setting, ("true", "on") if plain else ("false", "off"), plain, named)
+    elif isinstance(plain, Enum):
+        found = parse(setting, str(plain.value), named)
+    elif isinstance(plain, _SCALARS):
+        found = parse(setting, str(plain), named)
     else:
-        raise wrong(named, value, setting.allowed)
+        raise wrong(named, plain, setting.allowed)
     check(setting.field, found, named)
     return found
 
