@@ -56,9 +56,17 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
     if os.environ.get(forks.RUN, "0") == "0":
         changes["PYTHONHASHSEED"] = str(seed)
         print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    turn = int("replay" in args)
-    with forks.start(str(program), *args, env=environment(**changes), cwd=folder, turn=turn, **streams) as process:
+    pipe = subprocess.PIPE
+    with forks.start(
+        *(str(program), *args),
+        env=environment(**changes),
+        cwd=folder,
+        # What replays has another seed than what was recorded.
+        turn=int("replay" in args),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+    ) as process:
         try:
             output, error = process.communicate(given, timeout=500)
         except BaseException:
