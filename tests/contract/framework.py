@@ -397,7 +397,7 @@ class SharedTests:
         return test not in shared(self._name, names)[cls]
 
 
-def drawing(argument: str, *kinds: Sequence[Any]) -> Callable[[T], T]:
+def drawing(argument: str, *kinds: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a test of several flavours: it is run with one of each kind, which the seed draws for this test.
 
     With ``TEST_WHOLE=1`` it is run with all.
@@ -407,12 +407,10 @@ def drawing(argument: str, *kinds: Sequence[Any]) -> Callable[[T], T]:
         kinds: The flavours, each with a ``name``, or functions.
     """
 
-    def decorate(test: T) -> T:
-        name = f"{getattr(test, '__module__', '')}.{getattr(test, '__qualname__', '')}"
-        chosen = drawn(kinds, "flavours", name)
+    def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
+        chosen = drawn(kinds, "flavours", f"{test.__module__}.{test.__qualname__}")
         ids = [getattr(each, "name", None) or each.__name__ for each in chosen]
-        marked: T = pytest.mark.sweep(pytest.mark.parametrize(argument, chosen, ids=ids)(test))  # type: ignore[type-var]
-        return marked
+        return pytest.mark.sweep(pytest.mark.parametrize(argument, chosen, ids=ids)(test))
 
     return decorate
 
