@@ -65,12 +65,18 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
     if os.environ.get(forks.RUN, "0") == "0":
         changes["PYTHONHASHSEED"] = str(seed)
         print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
-<<<<<<< HEAD
-    command, turn = (str(program), *args), int("replay" in args)
     # No pipe: servers that it has started and left would hold that open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
-        with forks.start(*command, env=environment(**changes), cwd=folder, turn=turn, **streams) as started:
+        with forks.start(
+            *(str(program), *args),
+            env=environment(**changes),
+            cwd=folder,
+            # What replays has another seed than what was recorded.
+            turn=int("replay" in args),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+        ) as started:
             try:
                 written, _ = started.communicate(given, timeout=_PATIENCE_S)
             except subprocess.TimeoutExpired:
@@ -83,26 +89,6 @@ def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, giv
         said.seek(0)
         assert started.returncode == 0, f"exit code {started.returncode}\n{said.read()[-_SHOWN:]}"
     return json.loads(written)
-=======
-    pipe = subprocess.PIPE
-    with forks.start(
-        *(str(program), *args),
-        env=environment(**changes),
-        cwd=folder,
-        # What replays has another seed than what was recorded.
-        turn=int("replay" in args),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-    ) as process:
-        try:
-            output, error = process.communicate(given, timeout=500)
-        except BaseException:
-            process.kill()
-            raise
-    assert process.returncode == 0, error[-3000:]
-    return json.loads(output)
->>>>>>> eyes
 
 
 def instrument(*command: str) -> list[str]:
