@@ -298,12 +298,14 @@ def confluent_kafka_sends_batches(url: str) -> Any:
 @awaited
 async def confluent_kafka_sends_by_asyncio(url: str) -> Any:
     producer = aio.AIOProducer({"bootstrap.servers": url}, buffer_timeout=0)
-    async with producer:
+    try:
         futures = [await producer.produce("one", b"%d" % number, key="k") for number in range(3)]
         too_large = await producer.produce("one", b"x" * 2_000_000)
         await producer.flush()
         found = [told("", None, await each) for each in futures]
         return [found, await attempted(too_large)]
+    finally:
+        await producer.close()
 
 
 @case
