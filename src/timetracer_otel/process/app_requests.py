@@ -24,6 +24,7 @@ from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew
 from timetracer_otel.process import closed_world
+from timetracer_otel.process.choice import Choice
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.process.surroundings import Surroundings
@@ -60,9 +61,10 @@ class AppRequests:
         # The app may go to another folder while it runs.
         self._config = replace(
             config,
-            cassette_dir=str(Path(config.cassette_dir).absolute()),
+            cassette_dir=str(Path(config.spool_dir).absolute()),
             cassette_path=None if path is None else str(Path(path).absolute()),
         )
+        self._choice = Choice(self._config)
         self._excluded = ExcludedUrls()
         for line in config.warnings(known_names()):
             faults.warn_once(line, line)
@@ -100,7 +102,7 @@ class AppRequests:
         return (
             self._config.should_trace(incoming.path)
             and not is_excluded(incoming, self._excluded)
-            and self._config.should_sample()
+            and self._choice.begins()
         )
 
     def _session(self) -> ReplayOrRecording:
@@ -129,9 +131,8 @@ class AppRequests:
         # A task that outlives the request refers to the scope, which must not keep the app.
         scope.on_end = None
         config = self._config
-        if isinstance(session, TraceSession) and config.errors_only and not scope.failed:
+        if isinstance(session, TraceSession) and not self._choice.keeps(session, scope.failed):
             session.discard()
-            counters.cassette_discarded()
             return
         try:
             save_session(session, None if config.is_record_mode else config.cassette_path, config)
