@@ -63,6 +63,7 @@ def test_a_program_that_asks_for_nothing_loads_none_of_what_records() -> None:
         "timetracer_otel.base.ignore_rules",
         "timetracer_otel.base.plugin_names",
         "timetracer_otel.base.printable",
+        "timetracer_otel.base.recording_policy",
         "timetracer_otel.base.redaction_rules",
         "timetracer_otel.base.settings",
         "timetracer_otel.config",
