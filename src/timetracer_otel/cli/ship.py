@@ -89,7 +89,7 @@ def _passes(spool: Spool, objects: Objects, ends: _Ends, args: argparse.Namespac
         if done.busy and args.watch is None:
             raise CommandError(f"SPOOL: another process ships {spool.folder} just now. Leave it to that one.")
         total.add(done)
-        if is_last:
+        if is_last or args.watch is None:
             return total
         if done.fault:
             print(f"timetracer-otel: {one_line(done.fault)}", file=sys.stderr, flush=True)

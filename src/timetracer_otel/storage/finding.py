@@ -36,6 +36,10 @@ __all__ = ["Question", "RemoteCatalog", "download", "indexes", "one", "rows_of",
 
 _PLACE: Final = re.compile(r"service=([^/]*)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/[^/]+\.parquet")
 _NAMED: Final = re.compile(r"(?P<base>.+?)/(?P<pack>service=[^#]+\.pack)#(?P<id>[^@]+)(?:@(?P<offset>\d+))?")
+_QUERY: Final = """
+    SELECT {columns} FROM read_parquet(?, union_by_name = false, hive_partitioning = false)
+    WHERE {condition} ORDER BY recorded_at, session_id, pack
+"""
 _AT_ONCE: Final = 16
 _GAP_SHARE: Final = 0.5
 """Ranges of one pack are read as one where at least so much of what lies between the first and the last is wanted."""
@@ -137,8 +141,8 @@ def _asked(files: Sequence[Path], question: Question, *, whole: bool, where: str
     try:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
-            f"SELECT {', '.join(columns)} FROM read_parquet(?, union_by_name = false, hive_partitioning = false) "  # noqa: S608
-            f"WHERE {condition} ORDER BY recorded_at, session_id, pack",
+            # Columns and conditions are ours; values are parameters.
+            _QUERY.format(columns=", ".join(columns), condition=condition),
             [[str(file) for file in files], *values],
         ).fetchall()
     except duckdb.Error as fault:

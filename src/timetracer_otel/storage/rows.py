@@ -185,7 +185,7 @@ def row_of(
     )
 
 
-def columns_of(rows: Sequence[Row]) -> pa.Table:
+def columns_of(rows: Sequence[Row]) -> Any:
     """Rows as a table, sorted by trace id."""
     in_order = sorted(rows, key=lambda row: (row.trace_id, row.session_id, row.recorded_at))
     arrays: list[Any] = []
@@ -206,11 +206,12 @@ def write_index(rows: Sequence[Row], file: Path, replaces: Sequence[str] = ()) -
     write_table(columns_of(rows), file, replaces)
 
 
-def write_table(table: pa.Table, file: Path, replaces: Sequence[str] = ()) -> None:
+def write_table(table: Any, file: Path, replaces: Sequence[str] = ()) -> None:
     """Write a table as `columns_of` makes one, as `write_index` does."""
     if replaces:
         table = table.replace_schema_metadata({_REPLACES: json.dumps(sorted(replaces)).encode()})
-    pq.write_table(
+    write: Any = pq.write_table
+    write(
         table,
         file,
         compression="zstd",
