@@ -3,19 +3,22 @@
 The server is a few lines here, so that each line of a workload is what a server sees of one request. The process
 records or replays as a whole, as `TIMETRACER_MODE` says. A provider of traces is set, and OpenTelemetry's own
 instrumentor of the framework is switched on, so that spans begin and end around the app.
+
+In the workloads of `OWN_MIDDLEWARES`, a middleware that the app has added to itself does it, without spans.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from tests.suite_injection.servers import Servers, seen, seen_async
 
-__all__ = ["INCOMING", "django_servers", "read"]
+__all__ = ["INCOMING", "OWN_MIDDLEWARES", "django_servers", "read"]
 
 _BODY = b'{"password": "Hm4kLq9sWe", "a": 1}'
 _SECRETS = {"Authorization": "Bearer Zq8vT41xKw0pLm7"}
@@ -26,6 +29,8 @@ _REQUESTS = (
     ("GET", "/boom", b""),
     ("GET", "/nowhere", b""),
 )
+_OWN_REQUESTS = (("POST", "/echo", _BODY), ("GET", "/stream", b""))
+"""Those to an app whose middleware replays one cassette: one of them makes calls."""
 
 
 def _traced() -> None:
@@ -96,11 +101,9 @@ async def _asked(app: Any, method: str, target: str, body: bytes) -> Any:
     return sent
 
 
-def _served_async(make: Callable[[Servers], Any], servers: Servers) -> list[str]:
-    app = make(servers)
-
+def _served_async(app: Any, requests: Iterable[tuple[str, str, bytes]] = _REQUESTS) -> list[str]:
     async def main() -> list[str]:
-        return [await seen_async(partial(_asked, app, *request)) for request in _REQUESTS]
+        return [await seen_async(partial(_asked, app, *request)) for request in requests]
 
     return asyncio.run(main())
 
@@ -145,13 +148,25 @@ def _called(app: Any, method: str, target: str, body: bytes) -> Any:
     return sent
 
 
-def _served(make: Callable[[Servers], Any], servers: Servers) -> list[str]:
-    app = make(servers)
-    return [seen(partial(_called, app, *request)) for request in _REQUESTS]
+def _served(app: Any, requests: Iterable[tuple[str, str, bytes]] = _REQUESTS) -> list[str]:
+    return [seen(partial(_called, app, *request)) for request in requests]
+
+
+def _made(make: Callable[[Servers], Any], servers: Servers) -> Any:
+    """The app that a function makes, once for each environment. Its middleware reads that, and our faults shall be
+    in requests.
+    """
+    return _made_once(
+        make, servers, *sorted(item for item in os.environ.items() if item[0].startswith("TIMETRACER_"))
+    )
+
+
+@lru_cache
+def _made_once(make: Callable[[Servers], Any], servers: Servers, *_: tuple[str, str]) -> Any:
+    return make(servers)
 
 
 def _starlette(servers: Servers) -> Any:
-    from opentelemetry.instrumentation.starlette import StarletteInstrumentor
     from starlette.applications import Starlette
     from starlette.background import BackgroundTask
     from starlette.requests import Request
@@ -178,7 +193,7 @@ def _starlette(servers: Servers) -> Any:
     async def boom(_: Request) -> Response:
         raise KeyError("boom")
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/users/{user}", user),
             Route("/echo", echo, methods=["POST"]),
@@ -186,18 +201,31 @@ def _starlette(servers: Servers) -> Any:
             Route("/boom", boom),
         ]
     )
-    StarletteInstrumentor.instrument_app(app)
-    return app
 
 
 def starlette(servers: Servers) -> list[str]:
+    from opentelemetry.instrumentation.starlette import StarletteInstrumentor
+
     _traced()
-    return _served_async(_starlette, servers)
+    app = _starlette(servers)
+    StarletteInstrumentor.instrument_app(app)
+    return _served_async(app)
+
+
+def _own_starlette(servers: Servers) -> Any:
+    from timetracer_otel.integrations.starlette import TimeTracerMiddleware
+
+    app = _starlette(servers)
+    app.add_middleware(TimeTracerMiddleware)
+    return app
+
+
+def own_starlette(servers: Servers) -> list[str]:
+    return _served_async(_made(_own_starlette, servers), _OWN_REQUESTS)
 
 
 def _flask(servers: Servers) -> Any:
     from flask import Flask, Response, request
-    from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
     app = Flask("injected")
     # The server sees what was raised, so that a miss is seen as one.
@@ -223,19 +251,34 @@ def _flask(servers: Servers) -> Any:
     def boom() -> str:
         raise KeyError("boom")
 
-    FlaskInstrumentor().instrument_app(app)
     return app
 
 
 def flask(servers: Servers) -> list[str]:
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
     _traced()
-    return _served(_flask, servers)
+    app = _flask(servers)
+    FlaskInstrumentor().instrument_app(app)
+    return _served(app)
+
+
+def _own_flask(servers: Servers) -> Any:
+    from timetracer_otel.integrations.flask import init_app
+
+    app = _flask(servers)
+    init_app(app)
+    return app
+
+
+def own_flask(servers: Servers) -> list[str]:
+    return _served(_made(_own_flask, servers), _OWN_REQUESTS)
 
 
 django_servers: list[Servers] = []
 
 
-def _set_up_django(servers: Servers) -> None:
+def _set_up_django(servers: Servers, *middlewares: str) -> None:
     import django
     from django.conf import settings
 
@@ -247,6 +290,7 @@ def _set_up_django(servers: Servers) -> None:
             ALLOWED_HOSTS=["*"],
             LOGGING_CONFIG=None,
             DEBUG_PROPAGATE_EXCEPTIONS=True,
+            MIDDLEWARE=middlewares,
         )
         django.setup()
 
@@ -255,7 +299,22 @@ def django(servers: Servers) -> list[str]:
     _set_up_django(servers)
     from django.core.handlers.wsgi import WSGIHandler
 
-    return _served(lambda _: WSGIHandler(), servers)
+    return _served(WSGIHandler())
 
 
-INCOMING: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (starlette, flask, django)}
+def _own_django(servers: Servers) -> Any:
+    _set_up_django(servers, "timetracer_otel.integrations.django.TimeTracerMiddleware")
+    from django.core.handlers.wsgi import WSGIHandler
+
+    return WSGIHandler()
+
+
+def own_django(servers: Servers) -> list[str]:
+    return _served(_made(_own_django, servers), _OWN_REQUESTS)
+
+
+_OWN = (own_starlette, own_flask, own_django)
+OWN_MIDDLEWARES = {work.__name__ for work in _OWN}
+INCOMING: dict[str, Callable[[Servers], list[str]]] = {
+    work.__name__: work for work in (starlette, flask, django, *_OWN)
+}

@@ -53,7 +53,7 @@ from tests.suite_injection.amqp_calls import AMQP, AMQP_CONSUMERS
 from tests.suite_injection.aws import AWS
 from tests.suite_injection.direct import DIRECT, DIRECT_MYSQL
 from tests.suite_injection.grpc_calls import GRPC, GRPC_ASYNC
-from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.incoming import INCOMING, OWN_MIDDLEWARES
 from tests.suite_injection.jobs import JOBS
 from tests.suite_injection.kafka_calls import KAFKA, KAFKA_CONSUMERS, WITH_THREADS_IN_C, with_orders
 from tests.suite_injection.mongo import MONGO
@@ -172,7 +172,7 @@ def _seen_or_missed(name: str, servers: Servers) -> Any:
 def recording(name: str, path: Path) -> Iterator[None]:
     """Record a workload into a file; one of requests or jobs that come in, into a folder."""
     if name in _OF_PROCESS:
-        with _process(TIMETRACER_MODE="record", TIMETRACER_DIR=str(path)):
+        with _process(name, TIMETRACER_MODE="record", TIMETRACER_DIR=str(path)):
             yield
     else:
         with record(path.with_suffix(".msgpack")):
@@ -185,7 +185,9 @@ def replaying(name: str, path: Path) -> Iterator[None]:
     if name in _OF_PROCESS:
         # Messages of a consumer come from a broker.
         live = {"TIMETRACER_LIVE_PLUGINS": "messaging"} if name in _CONSUMERS else {}
-        with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path), **live):
+        if name in OWN_MIDDLEWARES:
+            (path,) = path.rglob("GET*.msgpack")
+        with _process(name, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path), **live):
             yield
     else:
         # The account names the calls that were refused.
@@ -213,14 +215,19 @@ def without_calls(name: str, servers: Servers, path: Path) -> None:
 
 
 @contextmanager
-def _process(**environment: str) -> Iterator[None]:
-    """Let the process do what the environment says, as a program does that sets OpenTelemetry up by hand."""
+def _process(workload: str, **environment: str) -> Iterator[None]:
+    """Let the process do what the environment says, as a program does that sets OpenTelemetry up by hand. Where the
+    app has a middleware of its own, that one does it.
+    """
     os.environ.update(environment)
-    TimetracerInstrumentor().instrument()
+    by_itself = workload not in OWN_MIDDLEWARES
+    if by_itself:
+        TimetracerInstrumentor().instrument()
     try:
         yield
     finally:
-        TimetracerInstrumentor().uninstrument()
+        if by_itself:
+            TimetracerInstrumentor().uninstrument()
         for name in environment:
             del os.environ[name]
 

@@ -16,7 +16,7 @@ from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.incoming import asgi, wsgi
-from timetracer_otel.incoming.guarded import around, around_async
+from timetracer_otel.incoming.guarded import around, around_async, refused_stream
 from timetracer_otel.incoming.receiver import RequestReceiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, current_scope, note_raised
 from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
@@ -68,9 +68,13 @@ def _served(get_response: Function, request: Any, decider: RequestReceiver) -> F
             except BaseException as error:
                 scope.failed_with(error)
                 raise
-        scope.routed(lambda: _route_of(getattr(request, "resolver_match", None)))
-        scope.response_began(response.status_code, _headers(response))
-        goes_on = _note_response(response, scope)
+        # A stream comes first: in a replay its calls must not go out, whatever becomes of what is only noted.
+        try:
+            goes_on = response.streaming and _note_stream(response, scope)
+        except Exception as fault:
+            yield from refused_stream(_RESPONSE, scope.session, fault)
+            raise
+        looked(_RESPONSE, _note_response, request, response, scope)
         return response
     finally:
         if not goes_on:
@@ -99,19 +103,24 @@ def _headers(response: Any) -> Iterator[tuple[bytes, bytes]]:
         yield b"Set-Cookie", cookie.output(header="").strip().encode("latin-1")
 
 
-def _note_response(response: Any, scope: RequestScope) -> bool:
-    """Note the body; whether it is a stream, with whose last chunk the request ends."""
-    if not response.streaming:
-        scope.response_chunk(response.content)
-        scope.response_body.finish(BodyEnd.COMPLETE)
-        return False
+def _note_stream(response: Any, scope: RequestScope) -> bool:
+    """Note the chunks of a streamed response; whether the request ends with the last of them."""
     if getattr(response, "file_to_stream", None) is not None:
         # A response that is given another iterator is one of a file no more, for which servers have faster ways.
-        scope.response_left_to("Django (a file)")
         return False
     noted = _NotedChunks if getattr(response, "is_async", False) else wsgi.NotedResponse
     response.streaming_content = noted(response.streaming_content, scope)
     return True
+
+
+def _note_response(request: Any, response: Any, scope: RequestScope) -> None:
+    scope.routed(lambda: _route_of(getattr(request, "resolver_match", None)))
+    scope.response_began(response.status_code, _headers(response))
+    if not response.streaming:
+        scope.response_chunk(response.content)
+        scope.response_body.finish(BodyEnd.COMPLETE)
+    elif getattr(response, "file_to_stream", None) is not None:
+        scope.response_left_to("Django (a file)")
 
 
 class _NotedChunks:

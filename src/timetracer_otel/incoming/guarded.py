@@ -9,10 +9,12 @@ What the app and the server give each other while that lasts passes by `calls.no
 
 from __future__ import annotations
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.guarded import Begin, guarded, guarded_async
+from timetracer_otel.calls.guarded import Begin, Flow, guarded, guarded_async, raising, refusal
+from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["around", "around_async"]
+__all__ = ["around", "around_async", "refused_stream"]
 
 
 def _no_session() -> None:
@@ -33,3 +35,12 @@ def around(where: str, bare: Function, begin: Begin) -> Function:
 def around_async(where: str, bare: Function, begin: Begin) -> Function:
     """The same for a coroutine function."""
     return guarded_async(where, bare, begin, outside=True, session_of=_no_session)
+
+
+def refused_stream(where: str, session: BaseSession | None, fault: Exception) -> Flow:
+    """The step that gives a miss to whoever called the app of a replay, where a fault of ours leaves the rest of a
+    response without its session: the calls in it would go out. No step in a recording.
+    """
+    if isinstance(session, ReplaySession):
+        faults.contain(where, fault)
+        yield raising(refusal(where, session, fault))

@@ -13,7 +13,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.incoming.guarded import around
+from timetracer_otel.incoming.guarded import around, refused_stream
 from timetracer_otel.incoming.receiver import RequestReceiver, receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 
@@ -107,12 +107,16 @@ def _served(
             for chunk in response:
                 request.response_chunk(chunk)
             request.response_body.finish(BodyEnd.COMPLETE)
-        elif sent_by_server(response):
-            request.response_left_to("the server's file wrapper")
         else:
-            noted = (_SizedResponse if hasattr(response, "__len__") else NotedResponse)(response, request)
-            goes_on = True
-            return noted
+            try:
+                if sent_by_server(response):
+                    request.response_left_to("the server's file wrapper")
+                else:
+                    response = (_SizedResponse if hasattr(response, "__len__") else NotedResponse)(response, request)
+                    goes_on = True
+            except Exception as fault:
+                yield from refused_stream("wsgi.response", request.session, fault)
+                raise
         return response
     finally:
         if not goes_on:
