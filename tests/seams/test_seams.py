@@ -76,6 +76,11 @@ class _Failing(Patch):
         raise RuntimeError("half-way")
 
 
+class _Refusing(Patch):
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module, "first", lambda _: lambda: "refused")
+
+
 def _shouting(original: Callable[[], str]) -> Callable[[], str]:
     return lambda: original().upper()
 
@@ -143,6 +148,74 @@ def test_the_failure_of_a_check_is_a_failure_of_the_seams(library: ModuleType) -
     assert library.first() == "first"
     assert seams.failures[0].error == "ImportError: a name is gone"
     seams.remove()
+
+
+@pytest.mark.parametrize("broken", ["_needed", "_install_in", "_undo", "_put_in", "_apply"])
+def test_a_fault_at_an_import_does_not_reach_the_app_and_calls_are_refused(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"seams_imported_with_broken{broken}"
+    (tmp_path / f"{name}.py").write_text("def first():\n    return 'first'\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    seams = Seams(
+        "some",
+        [name],
+        lambda module: [Patch(module, "first", _shouting)],
+        instead=lambda module, _: [_Refusing(module)],
+    )
+
+    def fault(*_: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    seams.listen()
+    if broken != "_needed":
+        seams.install()
+    try:
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+            patch.setattr(seams, broken, fault)
+            library = importlib.import_module(name)
+        (failure,) = seams.failures
+        assert (failure.module, failure.error) == (name, "RuntimeError: a fault of ours")
+        assert "patching raised RuntimeError: a fault of ours" in caplog.text
+        assert library.first() == "refused"
+        seams.install()
+        assert library.first() == "refused", "they would fail again"
+        seams.remove()
+        assert (library.first(), seams.failures) == ("first", ())
+        seams.install()
+        assert library.first() == "FIRST"
+    finally:
+        seams.remove()
+        sys.modules.pop(name, None)
+
+
+def test_what_refuses_stays_in_where_a_fault_keeps_it_from_being_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "seams_imported_twice"
+    (tmp_path / f"{name}.py").write_text("def first():\n    return 'first'\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found: list[list[str]] = [["third"]]
+
+    def check(_: ModuleType) -> list[str]:
+        # The second time, it has nothing to give.
+        return found.pop()
+
+    seams = Seams("some", [name], lambda _: [], check=check, instead=lambda module, _: [_Refusing(module)])
+    seams.install()
+    library = importlib.import_module(name)
+    try:
+        assert library.first() == "refused"
+        before = faults.fault_counts().get("some.install", 0)
+        seams._imported(library)
+        assert library.first() == "refused"
+        assert faults.fault_counts()["some.install"] == before + 1
+        seams.remove()
+        assert library.first() == "first"
+    finally:
+        seams.remove()
+        sys.modules.pop(name, None)
 
 
 def _snapshot(plugin: LibraryPlugin) -> dict[tuple[str, str], Any]:

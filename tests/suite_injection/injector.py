@@ -28,6 +28,8 @@ GUARDS = frozenset(
     for file, names in {
         # What a miss is made of.
         "exceptions.py": "ReplayMismatchError.__init__ ReplayMismatchError._lines",
+        # Python's import calls it.
+        "base/patching.py": "Seams._imported",
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "

@@ -463,9 +463,24 @@ class Seams:
                 faults.contain(f"{self.name}.rest", error)
 
     def _imported(self, module: ModuleType) -> None:
+        # The app's `import` calls this: what was raised here would be raised there.
         with self._lock:
-            if self._wanted or self._needed():
-                self._install_in(module)
+            try:
+                if self._wanted or self._needed():
+                    self._install_in(module)
+            except Exception as error:
+                self._refuse(module, error)
+
+    def _refuse(self, module: ModuleType, error: Exception) -> None:
+        """Have the calls of a module refused in replays, where a fault of ours kept its patches out."""
+        if module.__name__ in self._installed:
+            # What is in stays in: nobody would undo it if it were forgotten here.
+            faults.contain(f"{self.name}.install", error)
+            return
+        try:
+            self._fail(module, self._failure(module, (), error), error)
+        except Exception as another:
+            faults.contain(f"{self.name}.refuse", another)
 
     def _install_in(self, module: ModuleType) -> None:
         # The module's own name, not the one that it was imported by: `alias_httpx` of httpx2 gives a module a second
