@@ -316,7 +316,7 @@ def test_a_models_span_beside_its_request_is_the_same_call(
             ask(through="sdk")
             with tracer.start_as_current_span("work"):
                 ask(through="httpx")
-        assert str(session.verdict()) == "2 hit, 0 missed, 0 unused, 0 live"
+        assert str(session.verdict()) == "2 hit, 0 missed, 0 unused, 0 live, paid calls: 0"
         with replay(empty, uncaptured="live") as session, tracer.start_as_current_span("work"):
             ask(through="warm")
         assert session.verdict().live["models"] == 1

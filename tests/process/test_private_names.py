@@ -41,6 +41,8 @@ OF_OTHERS = {
     "_exchange": "a call of gRPC that is noted, and a function of ours",
     "_get_attributes": "a prepared statement of asyncpg",
     "_lock": "a session of ours",
+    "_log_encoder": "the exporter of OTLP, which encodes logs by OpenTelemetry's own package",
+    "_logs": "the same: logs are not declared stable there",
     "_message": "an operation of gRPC's core",
     "_method": "a response of http.client",
     "_metrics": "a client of kafka-python",

@@ -66,6 +66,7 @@ def test_a_program_that_asks_for_nothing_loads_none_of_what_records() -> None:
         "timetracer_otel.base.recording_policy",
         "timetracer_otel.base.redaction_rules",
         "timetracer_otel.base.settings",
+        "timetracer_otel.base.urls",
         "timetracer_otel.config",
         "timetracer_otel.constants",
         "timetracer_otel.exceptions",

@@ -33,6 +33,10 @@ VALUES: dict[str, Any] = {
     "redact_rules": "body:$.ssn",
     "variables": "uuid",
     "sample_rate": "0.5",
+    "ship": "s3://bucket/recordings",
+    "ship_s": "7",
+    "policy": "errors,share:1%",
+    "budget": "60/min",
 }
 """For settings that take no text, number or flag of any kind."""
 
@@ -97,8 +101,8 @@ def test_values_are_taken_as_a_file_or_code_has_them(option: str, value: Any, fi
         ({"zzzzzz": 1}, "the file: there is no option 'zzzzzz'. The options are allow_repeats, block_network, "),
         ({"sample_rate": 2}, "the file: sample_rate: 2.0 is not allowed. Allowed: 0.0 to 1.0."),
         ({"mode": "recrod"}, "the file: mode: 'recrod' is not allowed. Allowed: off, record, replay."),
-        ({"dir": {"a": 1}}, "the file: dir: {'a': 1} is not allowed. Allowed: a folder."),
-        ({"dir": ["a"]}, "the file: dir: ['a'] is not allowed. Allowed: a folder."),
+        ({"dir": {"a": 1}}, "the file: dir: {'a': 1} is not allowed. Allowed: a folder, or a URL of object storage."),
+        ({"dir": ["a"]}, "the file: dir: ['a'] is not allowed. Allowed: a folder, or a URL of object storage."),
         ({"max_body_kb": True}, "the file: max_body_kb: True is not allowed. Allowed: 0 or more."),
     ],
 )

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from timetracer_otel.base.attributes import first_of
@@ -170,11 +171,20 @@ class SpanRoles:
             return None
         made = [call for call in self._calls if call.call().event_type is EventType.HTTP_CLIENT]
         inside = [call for call in made if any(outer is span for outer in around(self._spans.get(call.span_id)))]
-        return next(reversed(inside or [call for call in made if self._is_beside(call, span, facts)]), None)
+        if inside:
+            return inside[-1]
+        # The first request after the span may have begun within the tolerance. So the nearest one is taken, and the
+        # last of those that began while the span was open.
+        beside = [(far_ns, call) for call in made if (far_ns := self._far_ns(call, span, facts)) is not None]
+        return min(reversed(beside), key=itemgetter(0), default=(0, None))[1]
 
-    def _is_beside(self, call: PendingCall, span: EndedSpan, facts: SpanFacts) -> bool:
+    def _far_ns(self, call: PendingCall, span: EndedSpan, facts: SpanFacts) -> int | None:
+        """By how much a request began before or after a span that it stands beside: 0 while that was open."""
         request = started_request(call, EventType.HTTP_CLIENT, self._spans.get(call.span_id), self._zero_ns)
-        return request is not None and _began_beside(request, span, facts)
+        if request is None or not _began_beside(request, span, facts):
+            return None
+        start_ns, end_ns = facts.start_ns or 0, facts.end_ns or 0
+        return max(start_ns - request.started_ns, request.started_ns - end_ns, 0)
 
     def _has_message(self, message: str | None) -> bool:
         return message is not None and message in self._sent

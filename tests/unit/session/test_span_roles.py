@@ -184,3 +184,13 @@ def test_a_message_that_a_replayed_call_sends_is_in_the_account() -> None:
     assert uncovered.live() == {"celery": 2}
     uncovered.called_with(Sending(0, 0.0, 1.0).call().args)
     assert uncovered.live() == {"celery": 1}
+
+
+def test_a_models_span_has_the_last_request_within_it_and_not_the_next_one() -> None:
+    """The next request may begin a moment after the span's end."""
+    model = Span(2, 1_000_000, 9_000_000, ROOT, attributes={"gen_ai.operation.name": "chat"})
+    requests = [Made(1, started_s, None, EventType.HTTP_CLIENT) for started_s in (0.002, 0.004, 0.0095)]
+    roles = SpanRoles(requests, {1: ROOT, 2: model}, 0)
+    assert roles.of_model(model, model.facts()) is requests[1]
+    late = Span(3, 9_700_000, 20_000_000, ROOT, attributes={"gen_ai.operation.name": "chat"})
+    assert roles.of_model(late, late.facts()) is requests[2]
