@@ -26,6 +26,7 @@ from tests.servers._failure import ServerDidNotStart
 from tests.servers._leashed import RUN as TEMPLATES
 from tests.servers._leashed import TEMPORARY
 from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import instrumentation_suppressed
 from timetracer_otel.context import get_current_session
 from timetracer_otel.guard import network_guard
 
@@ -168,9 +169,11 @@ def _faults_are_raised() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_session_leaks() -> Iterator[None]:
-    """Every test starts and ends outside any session, and leaves no network guard on."""
+    """Every test starts and ends outside any session, and leaves the network guard as it was."""
     assert get_current_session() is None
     guarded = network_guard.guarded
     yield
     assert get_current_session() is None
     assert network_guard.guarded == guarded, "the test has left the network guard on"
+    assert not network_guard._is_let(), "the test has left a context in which the network guard lets all pass"
+    assert not instrumentation_suppressed(), "the test has left a context without instrumentation"

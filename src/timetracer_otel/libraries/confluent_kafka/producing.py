@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -188,8 +188,9 @@ def producing_batch(original: Function) -> Function:
         calls = [flow(each, session) for each in sites]
         if replays(LIB, session, lambda: url_of(client.servers)):
             return _batch_answered(sites, calls, session, producer, live)
-        for call in calls:
-            next(call)
+        with _undone(calls):
+            for call in calls:
+                next(call)
         return _made_together(calls, live)
 
     return guarded(LIB, original, begin)
@@ -198,16 +199,30 @@ def producing_batch(original: Function) -> Function:
 _NO_BATCH: Final = "A batch of confluent-kafka in which a message stands twice, or is no dictionary, is not captured."
 
 
+@contextmanager
+def _undone(calls: list[Flow]) -> Generator[None, None, None]:
+    """Where this is left by an error, end the calls, the last one first."""
+    try:
+        yield
+    except BaseException:
+        for each in reversed(calls):
+            each.close()
+        raise
+
+
 def _made_together(calls: list[Flow], live: AppStep) -> Flow:
-    """Make several calls by one step, to which all of them have come."""
+    """Make several calls by one step, to which all of them have come.
+
+    What each of them has set for its step is undone in the other order: each found what the one before it had set.
+    """
     try:
         value = yield live
     except BaseException as error:
-        for each in calls:
+        for each in reversed(calls):
             with suppress(type(error)):
                 each.throw(error)
         raise
-    for each in calls:
+    for each in reversed(calls):
         with suppress(StopIteration):
             each.send(value)
     return value
@@ -216,20 +231,21 @@ def _made_together(calls: list[Flow], live: AppStep) -> Flow:
 def _batch_answered(sites: list[_InBatch], calls: list[Flow], session: Any, producer: Any, live: AppStep) -> Flow:
     """Answer the messages of a batch. Where all of them are new to a replay that makes new calls, they are sent."""
     reports, new = [], []
-    for each in calls:
-        try:
-            step = next(each)
-            while step is not live:
-                step = each.send((yield step))
-            new.append(each)
-        except StopIteration as stop:
-            reports.append(stop.value)
-    if new and not reports:
-        return (yield from _made_together(new, live))
+    with _undone(calls):
+        for each in calls:
+            try:
+                step = next(each)
+                while step is not live:
+                    step = each.send((yield step))
+                new.append(each)
+            except StopIteration as stop:
+                reports.append(stop.value)
+        if new and reports:
+            raise session.refuse_unseen(
+                "Some messages of a batch of confluent-kafka are new to this replay.", "Record it anew."
+            )
     if new:
-        raise session.refuse_unseen(
-            "Some messages of a batch of confluent-kafka are new to this replay.", "Record it anew."
-        )
+        return (yield from _made_together(new, live))
     failed = 0
     for site, report in zip(sites, reports, strict=True):
         fields = report.fields
