@@ -123,6 +123,8 @@ class ImportFormat:
     """As for `ExportFormat`. They decide where several formats recognise a file."""
     read_all: Callable[[bytes], Iterable[Imported]] | None = None
     """As ``read``, for a file that may hold several recordings: it gives each of them by itself."""
+    file_in_folder: str = ""
+    """The name of the file that holds the recordings, where the format is a folder of files; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

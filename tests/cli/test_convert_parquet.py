@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import redis
 
 from tests.children import ROOT
 from tests.servers.redis import RedisServer
-from timetracer_otel import record
+from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
 
@@ -36,6 +37,7 @@ class Folder(NamedTuple):
 
     stats: dict[str, Any]
     listed: list[dict[str, Any]]
+    redis_port: int
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,9 @@ def folder(recorded_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         patch.chdir(place)
         assert said("convert", "cassettes", TABLES) == "recordings.parquet: 6 recordings of cassettes\n"
         yield Folder(
-            json.loads(said("stats", "cassettes", "--json")), json.loads(said("list", "cassettes", "--json"))
+            json.loads(said("stats", "cassettes", "--json")),
+            json.loads(said("list", "cassettes", "--json")),
+            server.port,
         )
 
 
@@ -69,13 +73,14 @@ def asked(question: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
-def test_the_page_has_five_questions() -> None:
+def test_the_page_has_five_questions_and_a_way_back() -> None:
     assert list(QUERIES) == [
         "Which routes are slow, and how much of that is waiting?",
         "Whom are requests waiting for?",
         "Which requests make one statement again and again?",
         "Which calls failed in requests that failed?",
         "How often is the cache asked in vain?",
+        "The recordings that a query finds",
     ]
 
 
@@ -203,6 +208,39 @@ def test_each_call_is_a_row_as_its_cassette_has_it(folder: Folder) -> None:
     assert counted == {(each["library"], each["calls"]) for each in folder.stats["upstreams"]}
 
 
+def test_the_cassettes_come_back_equal_and_replay(folder: Folder) -> None:
+    told = said("convert", TABLES, "again/")
+    assert told.startswith("again/: 6 cassettes of recordings.parquet/cassettes.parquet, with ")
+    before, after = (
+        {(found := read_cassette(path)).session.id: found for path in Path(place).rglob("*.msgpack")}
+        for place in ("cassettes", "again")
+    )
+    assert len(before) == 6
+    assert {name: replace(each, path="") for name, each in before.items()} == {
+        name: replace(each, path="") for name, each in after.items()
+    }
+    (of_cache,) = (each.path for each in after.values() if any(e.signature.lib == "redis" for e in each.events))
+    # Its server has ended.
+    with replay(str(of_cache)) as session, redis.Redis(port=folder.redis_port) as cache:
+        assert (cache.get("a"), cache.get("b"), cache.mget("a", "b", "c")) == (b"1", None, [b"1", None, None])
+    assert session.verdict().ok
+
+
+def test_what_a_query_chose_becomes_cassettes(folder: Folder) -> None:
+    duckdb.execute(VIEWS)
+    duckdb.execute(QUERIES["The recordings that a query finds"])
+    assert said("convert", "chosen.parquet", "chosen/").startswith("chosen/: ")
+    wanted = {row["session_id"] for row in folder.listed if not row["failed"]}
+    assert {read_cassette(path).session.id for path in Path("chosen").rglob("*.msgpack")} == wanted
+    assert 0 < len(wanted) < 6
+
+
+@pytest.mark.parametrize("name", ["requests", "calls"])
+def test_an_extract_is_no_recording(name: str, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", f"{TABLES}/{name}.parquet", "nothing/"]) == 2
+    assert "The table has no column 'cassette'" in capsys.readouterr().err
+
+
 def test_what_cannot_be_read_is_told_and_the_rest_is_written(
     recorded_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +256,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_written(
     assert sorted(each.name for each in Path("tables.parquet").iterdir()) == [
         "README",
         "calls.parquet",
+        "cassettes.parquet",
         "requests.parquet",
     ]
     assert sorted(each.name for each in Path().iterdir()) == ["cassettes", "tables.parquet"]

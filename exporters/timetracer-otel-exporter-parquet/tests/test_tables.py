@@ -8,14 +8,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from timetracer_otel.cassette.stores.files import stored_cassette
 from timetracer_otel.constants import EventType
+from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.exchange import HttpCall, Recording, imported_cassette
 from timetracer_otel.types import CallSnapshot, DependencyEvent, EventResult, EventSignature
-from timetracer_otel_exporter_parquet import _writing, export_parquet
+from timetracer_otel_exporter_parquet import _writing, export_parquet, import_format
 
 AT = "2026-03-01T12:00:00.250000+00:00"
 
@@ -41,8 +43,9 @@ def call(kind: EventType, lib: str, method: str, args: Any, reply: Any) -> Depen
 
 
 def test_it_is_registered_under_its_name() -> None:
-    (found,) = entry_points(group="timetracer_otel_exporter", name="parquet")
-    assert found.load() is export_parquet
+    for way, loaded in (("exporter", export_parquet), ("importer", import_format)):
+        (found,) = entry_points(group=f"timetracer_otel_{way}", name="parquet")
+        assert found.load() is loaded
 
 
 def test_a_call_by_http_has_its_sizes_and_its_time(tmp_path: Path) -> None:
@@ -143,3 +146,36 @@ def test_an_error_in_reading_goes_on(tmp_path: Path) -> None:
 
     with pytest.raises(LookupError, match="gone"):
         export_parquet.write(recordings(), tmp_path)
+
+
+def test_recordings_come_back(tmp_path: Path) -> None:
+    kept = recording(HttpCall("GET", "http://h/a", status=200, body=b"\x00\xff").event(1))
+    tables(tmp_path, kept)
+    data = (tmp_path / "cassettes.parquet").read_bytes()
+    assert import_format.recognises(data)
+    found = import_format.read(data)
+    assert (found.cassette, found.notes) == (kept.cassette, ())
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (pa.array([b"nonsense"]), "row 1"),
+        (pa.array(["text"]), "holds no bytes"),
+        (pa.array([None], pa.binary()), "no recording"),
+    ],
+)
+def test_what_is_no_cassette_says_so(column: Any, why: str) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"cassette": column}), sink)
+    with pytest.raises(CassetteError, match=why):
+        import_format.read(sink.getvalue().to_pybytes())
+
+
+def test_a_damaged_file_says_so(tmp_path: Path) -> None:
+    tables(tmp_path, recording(), recording())
+    data = (tmp_path / "cassettes.parquet").read_bytes()
+    with pytest.raises(CassetteError, match="several recordings"):
+        import_format.read(data)
+    with pytest.raises(CassetteError, match="Export it again"):
+        import_format.read(data[:4] + bytes(len(data) - 8) + data[-4:])

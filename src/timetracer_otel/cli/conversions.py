@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.cli.bad_input import CommandError
 from timetracer_otel.cli.export import said, writer_of
-from timetracer_otel.cli.formats import CASSETTE, data_of, importer_of, is_cassette, is_folder, target_of
+from timetracer_otel.cli.formats import CASSETTE, data_of, file_of, importer_of, is_cassette, is_folder, target_of
 from timetracer_otel.cli.output_file import write_folder, write_output, write_pieces
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def converted(args: argparse.Namespace) -> Done:
     from timetracer_otel.exchange import FolderFormat
 
     target = target_of(args.target, args.target_format)
+    args.source = str(file_of(Path(args.source)))
     if target is None and is_folder(args.target):
         return _to_cassettes(args)
     if isinstance(target, FolderFormat):

@@ -14,7 +14,7 @@ from timetracer_otel.cli.export import GROUP as EXPORTERS
 if TYPE_CHECKING:
     from timetracer_otel.exchange import ImportFormat
 
-__all__ = ["CASSETTE", "IMPORTERS", "data_of", "importer_of", "is_cassette", "is_folder", "target_of"]
+__all__ = ["CASSETTE", "IMPORTERS", "data_of", "file_of", "importer_of", "is_cassette", "is_folder", "target_of"]
 
 IMPORTERS = "timetracer_otel_importer"
 """The group of entry points for importers. Each names a `timetracer_otel.exchange.ImportFormat`."""
@@ -24,6 +24,9 @@ CASSETTE = "cassette"
 
 _HEAD_BYTES = 64
 """The first bytes of a cassette, in which its format is named."""
+
+_MAPS = {bytes([first]) for first in (*range(0x80, 0x90), 0xDE, 0xDF)}
+"""The first byte of a map in msgpack, with which a cassette begins: a table may have cassettes within it."""
 
 
 def data_of(path: Path) -> bytes:
@@ -36,6 +39,14 @@ def data_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CommandError(f"A: cannot read {path}: {error.strerror or error}. Name another file.") from error
+
+
+def file_of(path: Path) -> Path:
+    """The file that holds the recordings, where A is a folder of a format that has several files; else A."""
+    if not path.is_dir():
+        return path
+    names = (_loaded(entry).file_in_folder for _, entry in sorted(_entries(IMPORTERS).items()))
+    return next((file for name in names if name and (file := path / name).is_file()), path)
 
 
 def is_folder(target: str) -> bool:
@@ -148,4 +159,5 @@ def is_cassette(data: bytes) -> bool:
             return FORMAT_NAME.encode() in zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data, _HEAD_BYTES)
         except zlib.error:
             return True  # It is damaged, and the reader of cassettes says where.
-    return compression is CompressionType.ZSTD or FORMAT_NAME.encode() in data[:_HEAD_BYTES]
+    is_map = data[:1] in _MAPS
+    return compression is CompressionType.ZSTD or (is_map and FORMAT_NAME.encode() in data[:_HEAD_BYTES])

@@ -304,6 +304,7 @@ def _cassette(group: _Group, logs: Sequence[tuple[str, int, LogEntry]]) -> Casse
             service=made.session.service if service is None else str(service),
             env=str(resource.get("deployment.environment.name", resource.get("deployment.environment", ""))),
             trace_id=root.facts.trace_id if root is not None else traces.pop() if len(traces) == 1 else None,
+            service_version=_text(resource.get("service.version")),
             git_sha=_text(resource.get("vcs.ref.head.revision")),
             python_version=_text(resource.get("process.runtime.version")) or "",
         ),

@@ -102,6 +102,7 @@ def resource_of(cassette: Cassette) -> Resource:
     known = {
         "service.name": session.service,
         "deployment.environment.name": session.env,
+        "service.version": session.service_version,
         "vcs.ref.head.revision": session.git_sha,
         "process.runtime.version": session.python_version,
         "telemetry.sdk.language": "python",

@@ -8,15 +8,20 @@ from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
+from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.constants import EventType
 from timetracer_otel.exchange import Recording
 from timetracer_otel.report import call_failed, upstream_address
 from timetracer_otel.types import BodySnapshot, DependencyEvent
 
-__all__ = ["CALLS", "REQUESTS", "call_row", "request_row"]
+__all__ = ["CALLS", "CASSETTE", "CASSETTES", "REQUESTS", "call_row", "cassette_row", "request_row"]
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _WHOLE, _MS, _TEXT, _FLAG = pa.int64(), pa.float64(), pa.string(), pa.bool_()
+
+CASSETTE: Final = "cassette"
+"""The column with recordings as a whole."""
+CASSETTES: Final = pa.schema([("file", _TEXT), ("session_id", _TEXT), (CASSETTE, pa.binary())])
 
 REQUESTS: Final = pa.schema(
     [
@@ -26,6 +31,7 @@ REQUESTS: Final = pa.schema(
         ("recorded_at", _TIME),
         ("service", _TEXT),
         ("env", _TEXT),
+        ("version", _TEXT),
         ("git_sha", _TEXT),
         ("method", _TEXT),
         ("route", _TEXT),
@@ -96,6 +102,16 @@ _COUNTED: Final = {
 }
 
 
+def cassette_row(recording: Recording) -> dict[str, Any]:
+    """The row with a recording as a whole: the bytes of an uncompressed cassette."""
+    row = recording.row
+    return {
+        "file": _text(row.path),
+        "session_id": _text(row.session_id),
+        CASSETTE: cassette_to_bytes(recording.cassette),
+    }
+
+
 def request_row(recording: Recording, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The row of a recording.
 
@@ -112,6 +128,7 @@ def request_row(recording: Recording, calls: Sequence[dict[str, Any]]) -> dict[s
         "recorded_at": _moment(row.recorded_at),
         "service": _text(row.service),
         "env": _text(row.env),
+        "version": _text(cassette.session.service_version),
         "git_sha": _text(cassette.session.git_sha),
         "method": _text(row.method or None),
         "route": _text(row.request_path or None),

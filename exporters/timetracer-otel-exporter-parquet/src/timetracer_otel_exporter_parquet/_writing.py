@@ -1,4 +1,4 @@
-"""Two files of Parquet, written while the recordings are read: what is in memory does not grow with their number."""
+"""Three files of Parquet, written while the recordings are read: the memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
 
 from timetracer_otel.exchange import Recording
-from timetracer_otel_exporter_parquet._rows import CALLS, REQUESTS, call_row, request_row
+from timetracer_otel_exporter_parquet._rows import CALLS, CASSETTES, REQUESTS, call_row, cassette_row, request_row
 
 __all__ = ["write"]
 
@@ -20,7 +20,7 @@ ROWS: Final = 50_000
 BATCH: Final = 4_096
 """So many rows are kept as Python's values. Then they are packed, which takes a tenth of the memory."""
 CHARACTERS: Final = 1 << 25
-"""Or so many characters of text: statements may be long."""
+"""Or so many characters of text and bytes: statements may be long, and so are recordings."""
 
 
 def write(recordings: Iterable[Recording], folder: Path) -> Sequence[str]:
@@ -29,13 +29,17 @@ def write(recordings: Iterable[Recording], folder: Path) -> Sequence[str]:
     Raises:
         OSError: A file cannot be written.
     """
-    with _Table(folder / "requests.parquet", REQUESTS) as requests, _Table(folder / "calls.parquet", CALLS) as calls:
+    with (
+        _Table(folder / "requests.parquet", REQUESTS) as requests,
+        _Table(folder / "calls.parquet", CALLS) as calls,
+        _Table(folder / "cassettes.parquet", CASSETTES) as cassettes,
+    ):
         for recording in recordings:
             rows = [call_row(recording, event) for event in recording.cassette.events]
             for row in rows:
                 calls.add(row)
             requests.add(request_row(recording, rows))
-    # What a table is not made for is no loss: it is an extract, and the cassettes stay.
+            cassettes.add(cassette_row(recording))
     return ()
 
 
@@ -44,7 +48,7 @@ class _Table:
 
     def __init__(self, path: Path, schema: Any) -> None:
         self._schema = schema
-        self._texts = [each.name for each in schema if pa.types.is_string(each.type)]
+        self._texts = [each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_binary(each.type)]
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
         self._packed: list[Any] = []
