@@ -69,6 +69,7 @@ __all__ = [
     "mode_is_explicit",
     "record_account",
     "replay_is_wanted",
+    "resource_attributes",
     "unrecorded_environment",
 ]
 
@@ -547,7 +548,7 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
     if "mode" not in values and _names_exporter():
         values["mode"] = TraceMode.RECORD
     if not explicit_only:
-        resource = _resource_attributes()
+        resource = resource_attributes()
         service = environment("OTEL_SERVICE_NAME") or resource.get("service.name")
         deployment = resource.get("deployment.environment.name") or resource.get("deployment.environment")
         if service:
@@ -561,7 +562,8 @@ def _names_exporter() -> bool:
     return "timetracer" in names(environment("OTEL_TRACES_EXPORTER") or "")
 
 
-def _resource_attributes() -> dict[str, str]:
+def resource_attributes() -> dict[str, str]:
+    """What ``OTEL_RESOURCE_ATTRIBUTES`` says, by name."""
     pairs = (item.partition("=") for item in names(environment("OTEL_RESOURCE_ATTRIBUTES") or ""))
     return {key.strip(): unquote(value.strip()) for key, separator, value in pairs if separator}
 

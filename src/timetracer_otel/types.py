@@ -505,7 +505,10 @@ class SessionMeta:
     framework: str = ""
     timetracer_version: str = ""
     python_version: str = ""
+    service_version: str | None = None
+    """``service.version`` of the resource; None where it names none."""
     git_sha: str | None = None
+    """The revision of the app's source, as its resource or the variables of its builder tell it."""
     trace_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the installed distributions that may have taken part, by name."""

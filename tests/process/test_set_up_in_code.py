@@ -23,7 +23,7 @@ SET_UP = """
     from timetracer_otel.otel import TimetracerSpanExporter
 
     def provider(service):
-        named = {"service.name": service, "deployment.environment": "staging"}
+        named = {"service.name": service, "deployment.environment": "staging", "service.version": "1.2.3"}
         return TracerProvider(resource=Resource.create(named))
 
     def ask(tracer, path="/users/1"):
@@ -51,8 +51,12 @@ AFTER = """
 @pytest.mark.parametrize("set_up", [BEFORE, AFTER], ids=["before", "after"])
 def test_service_and_environment_are_those_of_the_providers_resource(set_up: str, tmp_path: Path) -> None:
     code = set_up + '    ask(trace.get_tracer("app"))\n'
-    seen = three_runs(run, code, tmp_path, env={"OTEL_SERVICE_NAME": "from-the-environment"})
-    assert (seen.cassette.session.service, seen.cassette.session.env) == ("shop", "staging")
+    seen = three_runs(
+        run, code, tmp_path, env={"OTEL_SERVICE_NAME": "from-the-environment", "GITHUB_SHA": "0123456789abcdef"}
+    )
+    session = seen.cassette.session
+    assert (session.service, session.env, session.service_version) == ("shop", "staging", "1.2.3")
+    assert session.git_sha == "0123456789abcdef", "the resource names none, and the builder of the app does"
     assert [event.span.name for event in seen.cassette.events if event.span] == ["GET"]
 
 

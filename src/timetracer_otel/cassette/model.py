@@ -327,6 +327,7 @@ _FIELDS_OF_SESSION: Final[dict[str, tuple[str, Kind]]] = {
     "framework": ("framework", _TEXT),
     "timetracer_version": ("timetracer", _TEXT),
     "python_version": ("python", _TEXT),
+    "service_version": ("service_version", _TEXT),
     "git_sha": ("git_sha", _TEXT),
     "trace_id": ("trace_id", _TEXT),
     "versions": ("versions", _TEXT_MAP),

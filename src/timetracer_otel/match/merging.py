@@ -154,6 +154,7 @@ _FACTS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("framework", "framework", ""),
     ("release of timetracer-otel", "timetracer_version", ""),
     ("Python", "python_version", ""),
+    ("version of the service", "service_version", None),
     ("commit", "git_sha", None),
     ("trace", "trace_id", None),
     ("PYTHONHASHSEED", "hash_seed", None),

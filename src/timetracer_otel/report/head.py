@@ -82,9 +82,10 @@ def _recorded(cassette: Cassette) -> str:
         for name, version in (("timetracer-otel", session.timetracer_version), ("Python", session.python_version))
         if version
     ]
+    version = f", version {session.service_version} of the service" if session.service_version else ""
     commit = f", commit {session.git_sha}" if session.git_sha else ""
     renewed = f", what had changed at {session.renewed_at}" if session.renewed_at else ""
-    return session.recorded_at + renewed + (f" with {', '.join(made_with)}" if made_with else "") + commit
+    return session.recorded_at + renewed + (f" with {', '.join(made_with)}" if made_with else "") + version + commit
 
 
 def _file(cassette: Cassette) -> str:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from typing import Any
 
-from opentelemetry import trace
-
-from timetracer_otel.base import faults
-from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.lineage import lineage
 from timetracer_otel.config import TraceConfig, Unstated, hash_seed
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session.resource_names import names_in
 from timetracer_otel.types import AppliedPolicies, SessionMeta
 
 __all__ = ["meta", "note_distributions", "policies"]
@@ -46,17 +42,16 @@ def meta(
     random_state: Any = None,
     resource: Any = None,
 ) -> SessionMeta:
-    """Who recorded, when and with what.
+    """Who recorded, when and with what. Version and revision of the service are those of the resource.
 
     Service and environment are those of the settings; where these state none, those of the resource, which is that of
     the global tracer provider if none is given.
     """
     own = _found(_OWN)
     service, env = config.service_name, config.env
-    if isinstance(service, Unstated) or isinstance(env, Unstated):
-        known_service, known_env = _names_in(resource)
-        service = (isinstance(service, Unstated) and known_service) or str(service)
-        env = (isinstance(env, Unstated) and known_env) or str(env)
+    named = names_in(resource)
+    service = (isinstance(service, Unstated) and named.service) or str(service)
+    env = (isinstance(env, Unstated) and named.env) or str(env)
     return SessionMeta(
         id=session_id,
         recorded_at=recorded_at.isoformat(),
@@ -65,6 +60,8 @@ def meta(
         framework=framework,
         timetracer_version=own[1] if own is not None else "",
         python_version=config.get_python_version(),
+        service_version=named.version or None,
+        git_sha=named.revision or None,
         trace_id=trace_id,
         versions=_versions(),
         process=list(lineage()),
@@ -89,23 +86,6 @@ def policies(config: TraceConfig, redactor: Redactor, kept_as: str = "") -> Appl
         kept_as=kept_as,
         pseudonymised=redactor.renames and redactor.active,
     )
-
-
-def _names_in(resource: Any) -> tuple[str, str]:
-    """The service and the environment that a resource names; empty for what it does not name."""
-    try:
-        if resource is None:
-            resource = getattr(trace.get_tracer_provider(), "resource", None)
-        attributes: Mapping[str, Any] = getattr(resource, "attributes", None) or {}
-        service = str(attributes.get("service.name") or "")
-        # The SDK makes up `unknown_service` where nobody named one
-        # (https://opentelemetry.io/docs/specs/semconv/resource/#service).
-        service = "" if service.startswith("unknown_service") else service
-        return service, str(first_of(attributes, "deployment.environment.name", "deployment.environment") or "")
-    except Exception as error:
-        # The provider may be a vendor's, with a resource of its own making.
-        faults.contain("header.resource", error)
-        return "", ""
 
 
 def _versions() -> dict[str, str]:

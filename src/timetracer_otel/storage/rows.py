@@ -161,7 +161,7 @@ def row_of(
         recorded_at=_moment(session.recorded_at),
         service=session.service,
         env=session.env,
-        version=session.versions.get(session.service, ""),
+        version=session.service_version or session.versions.get(session.service, ""),
         git_sha=session.git_sha or "",
         method=request.method,
         route=request.route_template or request.path,
