@@ -18,13 +18,15 @@ class Gate:
     """An HTTP proxy for one server. ``decide`` is asked for each request by its number, method and path.
 
     It gives ``""`` to let it pass, ``"503"`` to refuse it, ``"lost"`` to let it reach the server and close the
-    connection in the place of an answer, and ``"cut"`` to close the connection before the server is asked.
+    connection in the place of an answer, ``"cut"`` to close the connection before the server is asked, and
+    ``"silent"`` to give no answer until the gate is closed.
     """
 
     def __init__(self, port: int, decide: Callable[[int, str, str], str]) -> None:
         self.seen: list[tuple[str, str, str]] = []
         gate = self
         lock = threading.Lock()
+        self._closes = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -40,7 +42,9 @@ class Gate:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                if what == "cut":
+                if what == "silent":
+                    gate._closes.wait()
+                if what in ("cut", "silent"):
                     self.close_connection = True
                     return
                 server = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -77,6 +81,7 @@ class Gate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._closes.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -10,7 +10,9 @@ import pytest
 from tests.servers._process import ServerProcess
 from tests.stores._gate import Gate
 from tests.stores._spool import fill, remote_ids, spooled_ids
+from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.storage import objects as objects_module
+from timetracer_otel.storage.finding import Question, rows_of
 from timetracer_otel.storage.objects import Objects
 from timetracer_otel.storage.shipping import ship
 from timetracer_otel.storage.spool import Spool
@@ -78,6 +80,34 @@ def test_what_cannot_be_shipped_stays_is_counted_and_goes_with_the_next_pass(
         assert remote_ids(s3, tmp_path / "copies") == Counter([*ids, *more])
         packs = [path for method, path, _ in gate.seen if method == "PUT" and path.endswith(".pack")]
         assert len(packs) == 1, "the pack that was there already is not uploaded again"
+
+
+def test_a_storage_that_never_answers_is_given_up_until_the_next_pass(
+    s3: str, s3_server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    ids = fill(spool.folder, 3)
+    with Gate(s3_server.port("aws"), lambda _, method, __: "silent" if method == "PUT" else "") as gate:
+        through(gate, monkeypatch)
+        objects = Objects(s3)
+        with monkeypatch.context() as patch:
+            patch.setattr(objects_module, "_ANSWER_S", 1.0)
+            done = ship(spool, objects)
+        assert (done.cassettes, dict(done.left)) == (0, {"waits for the next pass": 3})
+        assert done.fault is not None
+        assert "Cannot write s3://" in done.fault
+        assert "no answer within 1 s" in done.fault
+        assert [what for method, _, what in gate.seen if method == "PUT"] == ["silent"]
+        assert sorted(spooled_ids(spool.folder)) == sorted(ids)
+    with Gate(s3_server.port("aws"), lambda *_: "silent") as gate:
+        through(gate, monkeypatch)
+        with monkeypatch.context() as patch, pytest.raises(CassetteError, match="Cannot list .*no answer within 0 s"):
+            patch.setattr(objects_module, "_ANSWER_S", 0.1)
+            rows_of(Objects(s3), Question())
+    with Gate(s3_server.port("aws"), lambda *_: "") as gate:
+        through(gate, monkeypatch)
+        assert ship(spool, Objects(s3)).cassettes == 3
+        assert remote_ids(s3, tmp_path / "copies") == Counter(ids)
 
 
 def test_an_upload_that_is_not_what_was_sent_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,7 +288,7 @@ def _local(objects: Objects, wanted: Sequence[StoredObject]) -> list[Path]:
         file = names[each.name]
         if not file.is_file() or (each.size_bytes >= 0 and file.stat().st_size != each.size_bytes):
             with appearing(str(file)) as temp:
-                objects.get(each.name, Path(temp))
+                objects.get(each.name, Path(temp), each.size_bytes)
         return file
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(wanted) or 1)) as pool:

@@ -1,4 +1,4 @@
-"""Object storage by fsspec: the few things that we do there, each tried several times.
+"""Object storage by fsspec: the few things that we do there, each within a time, and tried several times.
 
 Which driver serves a URL is the user's choice, as are its credentials: ``s3fs``, ``gcsfs`` and ``adlfs`` read the
 environment and the files that their users know. Where obstore is installed and the scheme's own driver is not,
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextvars
 import hashlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,14 +24,33 @@ from typing import Any, Final, TypeVar
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.storage import require
 
-__all__ = ["Objects", "StoredObject"]
+__all__ = ["Objects", "StorageTimeoutError", "StoredObject"]
 
 _ATTEMPTS: Final = 6
 _FIRST_WAIT_S: Final = 0.2
 """Doubled for each attempt, with chance: six seconds in all. The drivers have retries of their own beneath."""
 _FAST: Final = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """The schemes that obstore serves, and the driver that fsspec knows for each."""
-_NOT_AGAIN: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError)
+_ANSWER_S: Final = 60.0
+"""How long a request may take, beside what it moves. Not every driver has a limit of its own."""
+_SLOWEST_BYTES_S: Final = 100_000
+"""What is moved may take so much longer."""
+_INDEX_BYTES: Final = 10_000_000
+"""How large an index may be whose size is not known."""
+
+
+class StorageTimeoutError(TimeoutError):
+    """A request has no answer within its time. It is not tried again at once: the next one would wait as long."""
+
+
+_NOT_AGAIN: Final = (
+    StorageTimeoutError,
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ImportError,
+)
 
 _T = TypeVar("_T")
 
@@ -97,7 +118,7 @@ class Objects:
             if not self._is_there(file, name):
                 raise OSError("what was uploaded is not what is there")
 
-        self._tried("write", name, upload)
+        self._tried("write", name, upload, file.stat().st_size)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """A range of an object: one request.
@@ -112,15 +133,21 @@ class Objects:
                 raise OSError(f"{len(data)} bytes came of {length}")
             return data
 
-        return self._tried("read", name, read)
+        return self._tried("read", name, read, length)
 
-    def get(self, name: str, file: Path) -> None:
+    def get(self, name: str, file: Path, size_bytes: int = -1) -> None:
         """Download an object to a file.
+
+        Args:
+            name: The object.
+            file: Where to.
+            size_bytes: How large it is; -1 where that is not known.
 
         Raises:
             CassetteError: As for `read`.
         """
-        self._tried("read", name, lambda: self._files.get_file(self._path(name), str(file)))
+        size = size_bytes if size_bytes >= 0 else _INDEX_BYTES
+        self._tried("read", name, lambda: self._files.get_file(self._path(name), str(file)), size)
 
     def has(self, name: str) -> bool:
         """Whether an object is there now.
@@ -178,11 +205,11 @@ class Objects:
     def _below(self, path: str) -> str:
         return path.removeprefix("/")[len(self._root.removeprefix("/")) :].lstrip("/")
 
-    def _tried(self, what: str, name: str, do: Callable[[], _T]) -> _T:
-        wait_s = _FIRST_WAIT_S
+    def _tried(self, what: str, name: str, do: Callable[[], _T], size_bytes: int = 0) -> _T:
+        wait_s, limit_s = _FIRST_WAIT_S, _ANSWER_S + size_bytes / _SLOWEST_BYTES_S
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return do()
+                return _within(limit_s, do)
             except Exception as fault:
                 # Drivers raise errors of many libraries; those that will not go away are no longer tried.
                 if attempt < _ATTEMPTS and not isinstance(fault, _NOT_AGAIN):
@@ -196,6 +223,29 @@ class Objects:
                     path=where,
                 ) from fault
         raise AssertionError
+
+
+def _within(limit_s: float, do: Callable[[], _T]) -> _T:
+    """Do it in a thread, and leave that alone where it does not end: no driver's call can be taken back."""
+    results: list[_T] = []
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(do())
+        except BaseException as fault:  # It is raised again where it belongs.
+            faults.append(fault)
+
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(run,), name="timetracer-otel-storage", daemon=True
+    )
+    thread.start()
+    thread.join(limit_s)
+    if faults:
+        raise faults[0]
+    if not results:
+        raise StorageTimeoutError(f"no answer within {limit_s:.0f} s")
+    return results[0]
 
 
 def _driver(url: str) -> tuple[Any, str]:
