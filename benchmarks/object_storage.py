@@ -23,9 +23,10 @@ import pyarrow as pa
 from tests.sample_cassettes import body, checkout
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.storage.finding import Question, rows_of
+from timetracer_otel.storage.names import folder_of
 from timetracer_otel.storage.objects import Objects
 from timetracer_otel.storage.rows import columns_of, row_of, write_table
-from timetracer_otel.storage.shipping import place_of, ship
+from timetracer_otel.storage.shipping import ship
 from timetracer_otel.storage.spool import Spool
 
 _PER_INDEX = 25_000
@@ -48,7 +49,7 @@ def finding(rows: int, folder: Path) -> None:
     table = columns_of([replace(base, route=f"/route/{number % 200}") for number in range(_PER_INDEX)])
     for at in range(0, rows, _PER_INDEX):
         when = begin + timedelta(hours=at // _PER_INDEX)
-        place = folder / place_of("shop", when)
+        place = folder / folder_of("shop", when)
         place.mkdir(parents=True)
         numbers = range(min(_PER_INDEX, rows - at))
         traces = sorted(f"{chance.getrandbits(128):032x}" for _ in numbers)
@@ -57,7 +58,7 @@ def finding(rows: int, folder: Path) -> None:
             "session_id": [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in numbers],
             "recorded_at": [when + timedelta(milliseconds=number * 100) for number in numbers],
             "duration_ms": [chance.random() * 1000 for _ in numbers],
-            "pack": [f"{place.relative_to(folder)}/{at:032x}.pack" for _ in numbers],
+            "pack": [f"{place.relative_to(folder)}/_{at:032x}.pack" for _ in numbers],
             "offset": [number * 900 for number in numbers],
         }
         made = table.slice(0, len(numbers))

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+import polars as pl
+import pyarrow.dataset
 import pytest
 
 from tests.sample_cassettes import checkout
@@ -109,6 +113,41 @@ def test_the_index_is_a_table_for_any_engine(tmp_path: Path) -> None:
         ).fetchall()
     ] == COLUMNS.names
     assert [row.service for row in rows_of(Objects(url), Question(service="a/b c"))] == ["a/b c"] * 2
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "pyarrow", "pandas", "polars"])
+def test_the_folder_is_one_table_with_hive_partitions(engine: str, tmp_path: Path) -> None:
+    recorded_at, folder = "2026-03-01T12:00:00+00:00", tmp_path / "remote"
+    services = {"shop": 3, "a/b c=ü%": 2, "": 1}
+    for service, number in services.items():
+        fill(tmp_path / "spool", number, service=service, recorded_at=recorded_at)
+    assert ship(Spool(tmp_path / "spool"), Objects(f"file://{folder}")).packs == 3
+    assert len([*folder.rglob("*.pack")]) == 3
+    found = Counter(_read_by(engine, folder))
+    assert found == {(service or "_", "2026-03-01", 12): number for service, number in services.items()}
+    for service, number in services.items():
+        assert len(rows_of(Objects(f"file://{folder}"), Question(service=service))) == number
+
+
+def _read_by(engine: str, folder: Path) -> list[tuple[str, str, int]]:
+    """The partition of each row."""
+    names, files = ["service", "date", "hour"], f"{folder}/**/*.parquet"
+    found: list[Any]
+    if engine == "duckdb":
+        query = f"SELECT {', '.join(names)} FROM read_parquet('{files}', hive_partitioning = true)"
+        found = duckdb.execute(query).fetchall()
+    elif engine == "pyarrow":
+        rows = pyarrow.dataset.dataset(folder, partitioning="hive").to_table(columns=names).to_pylist()
+        found = [tuple(row.values()) for row in rows]
+    elif engine == "pandas":
+        found = (
+            pd.read_parquet(folder, partitioning=pyarrow.dataset.partitioning(flavor="hive"))[names]
+            .to_numpy()
+            .tolist()
+        )
+    else:
+        found = pl.scan_parquet(files, hive_partitioning=True).select(names).collect().rows()
+    return [(service, str(date), int(hour)) for service, date, hour in found]
 
 
 def test_what_is_being_written_or_cannot_be_read_stays(tmp_path: Path) -> None:

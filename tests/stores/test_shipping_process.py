@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ import pytest
 import s3fs
 
 from tests.load._server import Served
-from tests.process._programs import instrumented
+from tests.process._programs import instrumented, plain
 from tests.servers._process import ServerProcess
 from tests.stores._spool import BUCKET, aws_environment, make_bucket
 from timetracer_otel.cassette import CassetteStore, read_cassette
@@ -73,6 +74,64 @@ def test_a_url_in_the_place_of_a_folder_records_into_a_local_one_first(tmp_path:
     assert done.returncode == 0, done.stderr
     assert len(rows_of(Objects(url), Question())) == 1
     assert CassetteStore(tmp_path / "cassettes").list() == []
+
+
+_COUNTS = """
+    import json, sys, time
+    from pathlib import Path
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from timetracer_otel.otel import TimetracerInstrumentor
+
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    trace.set_tracer_provider(TracerProvider())
+    TimetracerInstrumentor().instrument()
+    for number in range(2):
+        with trace.get_tracer("app").start_as_current_span(f"GET /{number}", kind=trace.SpanKind.SERVER):
+            pass
+
+    def points_when(holds):
+        until = time.monotonic() + 90
+        while True:
+            points = {
+                metric.name.removeprefix("timetracer."): point.value
+                for resource in reader.get_metrics_data().resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                for point in metric.data.data_points
+            }
+            if holds(points):
+                return points
+            assert time.monotonic() < until, points
+            time.sleep(0.05)
+
+    failed = points_when(lambda now: now["shipping.failures"] and now["cassettes.waiting"] >= 2)
+    Path(sys.argv[1]).unlink()
+    shipped = points_when(lambda now: now["cassettes.shipped"] == 2)
+    print(json.dumps([failed, shipped]))
+"""
+
+
+def test_what_is_shipped_what_failed_and_what_waits_are_metrics_of_the_process(tmp_path: Path) -> None:
+    taken = tmp_path / "remote"
+    taken.write_text("a file stands where the folder should be")
+    done = plain(
+        _COUNTS.replace("sys.argv[1]", repr(str(taken))),
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path / "spool"),
+        TIMETRACER_SHIP=f"file://{taken}",
+        TIMETRACER_SHIP_S="0.2",
+    )
+    assert done.returncode == 0, done.stderr
+    failed, shipped = json.loads(done.stdout)
+    assert (failed["cassettes.shipped"], failed["shipping.io"]) == (0, 0)
+    assert failed["spool.usage"] > 100
+    assert shipped["shipping.io"] == sum(file.stat().st_size for file in taken.rglob("*.pack"))
+    assert shipped["shipping.failures"] >= failed["shipping.failures"]
+    assert shipped["cassettes.waiting"] < failed["cassettes.waiting"]
 
 
 @pytest.mark.timeout(600)

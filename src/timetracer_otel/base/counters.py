@@ -23,7 +23,6 @@ __all__ = [
     "cassette_discarded",
     "cassette_dropped",
     "cassette_written",
-    "cassettes_shipped",
     "counters",
     "discarded_text",
     "event_dropped",
@@ -32,6 +31,7 @@ __all__ = [
     "log_losses",
     "session_began",
     "session_ended",
+    "shipped",
     "tell_without_plugin",
 ]
 
@@ -64,7 +64,15 @@ class Counters:
     discarded_by_reason: Mapping[str, int] = field(default_factory=dict)
     """The numbers that `cassettes_discarded` is the sum of, by reason."""
     cassettes_shipped: int = 0
-    """Cassettes that shippers of this process have put into object storage, as far as they have ended."""
+    """Cassettes that the shippers of this process have put into object storage, up to their last pass."""
+    shipped_bytes: int = 0
+    """What these take there, without the indexes."""
+    shipping_failures: int = 0
+    """Passes of shippers that ended before their end, as where the storage could not be reached."""
+    cassettes_waiting: int = 0
+    """Cassettes that the last pass has left in the folder. Zero where another process ships the folder."""
+    waiting_bytes: int = 0
+    """What these take in the folder."""
 
     @property
     def lost(self) -> bool:
@@ -77,6 +85,8 @@ class Counters:
             parts.append(f"{self.cassettes_cut} cut short")
         if self.cassettes_shipped:
             parts.append(f"{self.cassettes_shipped} shipped")
+        if self.shipping_failures:
+            parts.append(f"{self.shipping_failures} passes of shipping failed")
         for what, by_reason in (
             ("cassettes dropped", self.cassettes_dropped),
             ("events dropped", self.events_dropped),
@@ -127,9 +137,14 @@ def cassette_written(of: str = "") -> None:
     _add("written", 1, of)
 
 
-def cassettes_shipped(number: int) -> None:
-    """Cassettes are in object storage, and no longer in the folder."""
-    _add("shipped", number)
+def shipped(cassettes: int, size_bytes: int, failures: int, waiting: int, waiting_bytes: int) -> None:
+    """A shipper has come so far. The first three are added to those before, the others stand in their place."""
+    with _numbers.lock:
+        _count(_numbers.plain, "shipped", cassettes, "")
+        _count(_numbers.plain, "shipped_bytes", size_bytes, "")
+        _count(_numbers.plain, "shipping_failures", failures, "")
+        _numbers.plain["waiting"] = waiting, ""
+        _numbers.plain["waiting_bytes"] = waiting_bytes, ""
 
 
 def cassette_cut() -> None:
@@ -206,6 +221,10 @@ def counters() -> Counters:
             connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},
             discarded_by_reason=discarded,
             cassettes_shipped=plain.get("shipped", 0),
+            shipped_bytes=plain.get("shipped_bytes", 0),
+            shipping_failures=plain.get("shipping_failures", 0),
+            cassettes_waiting=plain.get("waiting", 0),
+            waiting_bytes=plain.get("waiting_bytes", 0),
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from timetracer_otel.cli.bad_input import CommandError, one_line
+from timetracer_otel.exceptions import CassetteError
 
 if TYPE_CHECKING:
     import argparse
@@ -42,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what was done as JSON, for other programs")
     parser.add_argument(
         "--with-parent",
-        action="store_true",
-        help="for who starts it beside a program: end after a last pass, when standard input ends, not by Ctrl-C",
+        metavar="NAME",
+        help="for a program that starts it beside itself: end after a last pass, when standard input ends, not by "
+        "Ctrl-C; and write into SPOOL/.shipper.json, under this name, how far it is",
     )
 
 
@@ -66,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if not spool.folder.is_dir() and args.watch is None:
         raise CommandError(f"SPOOL: {spool.folder} is no folder. Name the folder that a service records into.")
     objects = Objects(args.url)
-    ends = _Ends(by_input=args.with_parent)
+    ends = _Ends(by_input=args.with_parent is not None)
     with ExitStack() as stack:
-        if args.with_parent and args.watch is not None and not stack.enter_context(spool.watched()):
+        if _looks_after(args) and not stack.enter_context(spool.watched()):
             return 0  # Another one looks after this folder.
         total = _passes(spool, objects, ends, args)
     _tell(total, args)
@@ -83,17 +85,25 @@ def _passes(spool: Spool, objects: Objects, ends: _Ends, args: argparse.Namespac
         is_last = args.watch is None or ends.seen
         done = ship(spool, objects, pack_bytes=args.pack_mb << 20)
         until = time.monotonic() + _BUSY_S
-        while is_last and done.busy and args.with_parent and time.monotonic() < until:
+        while is_last and done.busy and args.with_parent is not None and time.monotonic() < until:
             time.sleep(_STEP_S)
             done = ship(spool, objects, pack_bytes=args.pack_mb << 20)
         if done.busy and args.watch is None:
             raise CommandError(f"SPOOL: another process ships {spool.folder} just now. Leave it to that one.")
         total.add(done)
+        if _looks_after(args):
+            with suppress(CassetteError):  # A disk that is full is told of by what stays.
+                spool.tell(args.with_parent, total.document())
         if is_last or args.watch is None:
             return total
         if done.fault:
             print(f"timetracer-otel: {one_line(done.fault)}", file=sys.stderr, flush=True)
         ends.wait(args.watch)
+
+
+def _looks_after(args: argparse.Namespace) -> bool:
+    """Whether it is the one of a recording process that goes on."""
+    return args.with_parent is not None and args.watch is not None
 
 
 class _Ends:
@@ -131,15 +141,7 @@ def _tell(total: Shipped, args: argparse.Namespace) -> None:
     if args.json:
         import json
 
-        document = {
-            "cassettes": total.cassettes,
-            "packs": total.packs,
-            "spool_bytes": total.spool_bytes,
-            "pack_bytes": total.pack_bytes,
-            "left": dict(total.left),
-            "fault": total.fault,
-        }
-        print(json.dumps(document))
+        print(json.dumps(total.document()))
         return
     from timetracer_otel.report import format_size
 

@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
 from timetracer_otel.base.counters import Counters, counters
 
-__all__ = ["REASON", "WHERE", "offer"]
+__all__ = ["REASON", "WHERE", "offer", "offer_shipping"]
 
 REASON = "timetracer.reason"
 """The attribute that says why something was dropped; its values are a few constant texts."""
@@ -82,4 +82,40 @@ def offer() -> None:
         [_numbers_by(WHERE, lambda now: now.faults)],
         "{fault}",
         "Contained faults of the recorder.",
+    )
+
+
+@lru_cache(maxsize=1)
+def offer_shipping() -> None:
+    """Make the instruments of a process that ships what it records, as `offer` does."""
+    meter = get_meter("timetracer_otel")
+    meter.create_observable_counter(
+        "timetracer.cassettes.shipped",
+        [_number(lambda now: now.cassettes_shipped)],
+        "{cassette}",
+        "Cassettes in object storage, and no longer in the folder.",
+    )
+    meter.create_observable_counter(
+        "timetracer.shipping.io",
+        [_number(lambda now: now.shipped_bytes)],
+        "By",
+        "Packs in object storage, without their indexes.",
+    )
+    meter.create_observable_counter(
+        "timetracer.shipping.failures",
+        [_number(lambda now: now.shipping_failures)],
+        "{pass}",
+        "Passes of shipping that ended before their end.",
+    )
+    meter.create_observable_up_down_counter(
+        "timetracer.cassettes.waiting",
+        [_number(lambda now: now.cassettes_waiting)],
+        "{cassette}",
+        "Cassettes that the last pass of shipping has left in the folder.",
+    )
+    meter.create_observable_up_down_counter(
+        "timetracer.spool.usage",
+        [_number(lambda now: now.waiting_bytes)],
+        "By",
+        "What the waiting cassettes take in the folder.",
     )

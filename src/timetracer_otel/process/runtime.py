@@ -188,6 +188,8 @@ class Runtime:
             closed_world.note()
             logs.hold()
         metrics.offer()
+        if config.ship:
+            metrics.offer_shipping()
         self._begin()
 
     def start_replay(self, config: TraceConfig) -> None:

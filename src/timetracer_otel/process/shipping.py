@@ -7,6 +7,9 @@ So this process imports none of them, and a forked worker inherits nothing of th
 Of all processes that record into one folder, one has a shipper that goes on: a lock in the folder tells. It does its
 last pass when its standard input ends, which is so as well when this process is killed. The others let one pass be
 made when they end, where there is something left by then.
+
+How far a shipper is stands in a file of the folder after each pass, and is counted by the process that started it. A
+pipe would need somebody who reads it, or else stop the shipper when it is full.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import json
 import subprocess
 import sys
 import threading
+import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -30,7 +34,13 @@ __all__ = ["Shipping"]
 _LAST_PASS_S: Final = 10.0
 """How long the end of this process waits for the last pass."""
 _LOOK_S: Final = 5.0
-"""How often at most it is looked whether the folder has a shipper."""
+"""How often at most it is looked whether the folder has a shipper, and how far that is.
+
+Where another process has one, this one looks after each interval only: nobody misses a shipper before its next pass.
+"""
+_COUNTED: Final = ("cassettes", "pack_bytes", "failures")
+"""What a shipper tells that only grows."""
+_Watched: TypeAlias = Literal["ours", "another's", "nothing to ship"]
 
 
 class Shipping:
@@ -50,6 +60,8 @@ class Shipping:
         self._ends = threading.Event()
         self._lock = threading.RLock()
         self._shipper: subprocess.Popen[bytes] | None = None
+        self._name = ""
+        self._told: dict[str, Any] = {}
 
     def wake(self) -> None:
         """Begin, with the first recording; harmless when repeated."""
@@ -95,20 +107,28 @@ class Shipping:
 
     def _watch(self) -> None:
         while not self._ends.is_set():
+            wait_s = min(self._interval_s, _LOOK_S)
             try:
-                self._look()
+                if self._look() == "another's":
+                    wait_s = self._interval_s
             except Exception as error:
                 faults.contain("shipping.watch", error)
-            self._ends.wait(min(self._interval_s, _LOOK_S))
+            self._ends.wait(wait_s)
 
-    def _look(self) -> None:
+    def _look(self) -> _Watched:
         with self._lock:
             shipper = self._shipper
             if shipper is not None and shipper.poll() is not None:
-                self._count(shipper)
+                self._ended(shipper)
                 shipper = self._shipper = None
-            if shipper is None and not self._ends.is_set() and _needs_shipper(self.spool):
+            if shipper is None and not self._ends.is_set():
+                found = _watched(self.spool)
+                if found != "ours":
+                    return found
                 self._shipper = self._started("--watch", f"{self._interval_s:g}")
+            elif shipper is not None:
+                self._count(_told(self.spool, self._name))
+            return "ours"
 
     def _finish(self) -> None:
         with self._lock:
@@ -132,7 +152,7 @@ class Shipping:
                 _LAST_PASS_S,
                 self.spool,
             )
-        self._count(shipper)
+        self._ended(shipper)
 
     def _started(self, *options: str) -> subprocess.Popen[bytes] | None:
         python = _python()
@@ -143,8 +163,13 @@ class Shipping:
                 f"process: timetracer-otel ship {self.spool} {self.url} --watch {self._interval_s:g}",
             )
             return None
+        self._name, self._told = uuid.uuid4().hex, {}
         return subprocess.Popen(  # noqa: S603 - our own command, by the interpreter of this environment
-            [python, "-m", "timetracer_otel", "ship", self.spool, self.url, *options, "--with-parent", "--json"],
+            [
+                *(python, "-m", "timetracer_otel", "ship", self.spool, self.url),
+                *options,
+                *("--with-parent", self._name, "--json"),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=unrecorded_environment(),
@@ -152,25 +177,44 @@ class Shipping:
             start_new_session=True,
         )
 
-    def _count(self, shipper: subprocess.Popen[bytes]) -> None:
+    def _ended(self, shipper: subprocess.Popen[bytes]) -> None:
         assert shipper.stdout is not None
         assert shipper.stdin is not None
         with suppress(OSError):
             shipper.stdin.close()
-        told = shipper.stdout.read()
+        said = shipper.stdout.read()
         shipper.stdout.close()
         try:
-            counters.cassettes_shipped(int(json.loads(told)["cassettes"]))
-        except (ValueError, KeyError, TypeError):
-            pass  # It was killed before it could say. What it had shipped is gone from the folder.
+            told: dict[str, Any] | None = json.loads(said)
+        except ValueError:
+            told = _told(self.spool, self._name)  # It was killed before it could say.
+        self._count(told)
+        # Whoever ships the folder from now on knows what waits.
+        counters.shipped(0, 0, 0, 0, 0)
+
+    def _count(self, told: dict[str, Any] | None) -> None:
+        if told is None or told == self._told:
+            return
+        cassettes, size_bytes, failures = (told[name] - self._told.get(name, 0) for name in _COUNTED)
+        self._told = told
+        counters.shipped(cassettes, size_bytes, failures, told["waiting"], told["waiting_bytes"])
 
 
-def _needs_shipper(spool: str) -> bool:
-    """Whether nobody ships the folder now."""
+def _watched(spool: str) -> _Watched:
+    """Whether this process is to ship the folder now."""
     from timetracer_otel.storage.spool import Spool
 
     with Spool(spool).watched() as is_free:
-        return is_free and _has_cassettes(spool)
+        if not is_free:
+            return "another's"
+    return "ours" if _has_cassettes(spool) else "nothing to ship"
+
+
+def _told(spool: str, name: str) -> dict[str, Any] | None:
+    """How far the shipper of a name is, as far as it has told."""
+    from timetracer_otel.storage.spool import Spool
+
+    return Spool(spool).told(name)
 
 
 def _has_cassettes(spool: str) -> bool:

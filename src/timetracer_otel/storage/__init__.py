@@ -8,6 +8,7 @@ packing.py    finished cassettes to a pack and the rows of its index; one casset
 rows.py       the columns of an index, and an index as a Parquet file
 objects.py    object storage by fsspec: put and confirm, read a range, list, remove
 shipping.py   one pass: from the spool to object storage
+names.py      how packs and indexes are named
 finding.py    queries over the indexes, by DuckDB
 compacting.py small packs to larger ones, and retention
 ```

@@ -17,6 +17,7 @@ from typing import Final
 
 from timetracer_otel.base.real_time import time_s
 from timetracer_otel.base.settings import KeptBounds
+from timetracer_otel.storage.names import index_of, named, pack_of
 from timetracer_otel.storage.objects import Objects, StoredObject
 from timetracer_otel.storage.packing import PackWriter
 from timetracer_otel.storage.rows import Row, read_index, replaced_by, write_index
@@ -103,10 +104,10 @@ def _looked_at(objects: Objects, scratch: Path, done: Compacted) -> list[_Pack]:
         file = scratch / f"{number}.parquet"
         objects.get(name, file)
         replaced.update(replaced_by(file))
-        pack = found.get(name.removesuffix(".parquet") + ".pack")
+        pack = found.get(pack_of(name))
         if pack is None:
             # A shipper may have written both while the objects were listed. Otherwise somebody else has removed it.
-            if not objects.has(name.removesuffix(".parquet") + ".pack"):
+            if not objects.has(pack_of(name)):
                 objects.remove(name)
             continue
         rows = read_index(file)
@@ -114,9 +115,8 @@ def _looked_at(objects: Objects, scratch: Path, done: Compacted) -> list[_Pack]:
     for name in replaced & packs.keys():
         _remove(objects, packs.pop(name))
     for name, each in found.items():
-        index_name = name.removesuffix(".pack") + ".parquet"
         is_old = each.changed_s is not None and each.changed_s < time_s() - _ORPHAN_S
-        if name.endswith((".pack", ".part")) and index_name not in found and is_old:
+        if name.endswith((".pack", ".part")) and index_of(name) not in found and is_old:
             objects.remove(name)
             done.orphans += 1
     return list(packs.values())
@@ -178,17 +178,17 @@ def _merge(objects: Objects, place: str, together: Sequence[_Pack], scratch: Pat
                     rows[row.identity] = row
                     source.seek(row.offset)
                     kept.append((row, *writer.add_frame(source.read(row.length))))
-    name = f"{place}/{writer.name}"
-    if any(each.index.name == f"{name}.parquet" for each in together):
+    pack, index = named(place, writer.name)
+    if any(each.index.name == index for each in together):
         return
-    index = scratch / "merged.parquet"
+    temp_index = scratch / "merged.parquet"
     write_index(
-        [_moved(row, f"{name}.pack", offset, length) for row, offset, length in kept],
-        index,
+        [_moved(row, pack, offset, length) for row, offset, length in kept],
+        temp_index,
         [each.index.name for each in together],
     )
-    objects.put(temp, f"{name}.pack")
-    objects.put(index, f"{name}.parquet")
+    objects.put(temp, pack)
+    objects.put(temp_index, index)
     for each in together:
         _remove(objects, each)
     done.merged += len(together)

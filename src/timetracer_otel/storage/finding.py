@@ -19,7 +19,6 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import duckdb
 
@@ -28,13 +27,14 @@ from timetracer_otel.cassette import StoredCassette, cassette_from_bytes, casset
 from timetracer_otel.cassette.stores.places import free_path
 from timetracer_otel.cassette.whole_files import appearing, write_new
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
+from timetracer_otel.storage.names import index_of, service_folder
 from timetracer_otel.storage.objects import Objects, StoredObject
 from timetracer_otel.storage.packing import expanded
 from timetracer_otel.storage.rows import COLUMNS, Row
 
 __all__ = ["Question", "RemoteCatalog", "download", "indexes", "one", "rows_of", "split"]
 
-_PLACE: Final = re.compile(r"service=([^/]*)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/[^/]+\.parquet")
+_PLACE: Final = re.compile(r"(service=[^/]*)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/[^/]+\.parquet")
 _NAMED: Final = re.compile(r"(?P<base>.+?)/(?P<pack>service=[^#]+\.pack)#(?P<id>[^@]+)(?:@(?P<offset>\d+))?")
 _QUERY: Final = """
     SELECT {columns} FROM read_parquet(?, union_by_name = false, hive_partitioning = false)
@@ -67,7 +67,7 @@ class Question:
             return True
         begins = datetime.fromisoformat(f"{found[2]}T{found[3]}:00:00+00:00")
         return not (
-            (self.service is not None and found[1] != (quote(self.service, safe="") or "_"))
+            (self.service is not None and found[1] != service_folder(self.service))
             or (self.since is not None and begins + timedelta(hours=1) <= self.since)
             or (self.until is not None and begins > self.until)
         )
@@ -103,7 +103,7 @@ class Question:
 
 def indexes(objects: Objects, question: Question) -> list[StoredObject]:
     """The indexes that may have rows for a question."""
-    below = f"service={quote(question.service, safe='') or '_'}" if question.service is not None else ""
+    below = service_folder(question.service) if question.service is not None else ""
     found = (each for each in objects.list(below) if each.name.endswith(".parquet"))
     return sorted((each for each in found if question.may_be_in(each.name)), key=attrgetter("name"))
 
@@ -229,9 +229,8 @@ def one(url: str) -> tuple[str, list[Row]]:
     base, pack, named, offset = split(url)
     objects = Objects(base)
     if pack:
-        index = pack.removesuffix(".pack") + ".parquet"
         try:
-            files = _local(objects, [StoredObject(index, -1, None)])
+            files = _local(objects, [StoredObject(index_of(pack), -1, None)])
         except CassetteError as fault:
             if not isinstance(fault.__cause__, FileNotFoundError):
                 raise

@@ -109,10 +109,12 @@ class Objects:
 
         def upload() -> None:
             if self.is_local:
-                self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-                # A reader must not see half of it.
-                self._files.put_file(str(file), self._path(f"{name}.part"))
-                self._files.mv(self._path(f"{name}.part"), self._path(name))
+                folder, _, base = self._path(name).rpartition("/")
+                # A reader must not see half of it; no engine reads what has such a name.
+                part = f"{folder}/_{base}.part"
+                self._files.makedirs(folder, exist_ok=True)
+                self._files.put_file(str(file), part)
+                self._files.mv(part, self._path(name))
             else:
                 self._files.put_file(str(file), self._path(name))
             if not self._is_there(file, name):

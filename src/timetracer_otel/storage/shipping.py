@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Final
-from urllib.parse import quote
+from typing import Any, Final
 
 from timetracer_otel.cassette.whole_files import cannot_write
 from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.storage.names import folder_of, named
 from timetracer_otel.storage.objects import Objects
 from timetracer_otel.storage.packing import PackWriter, sampled, stream_of, trained
 from timetracer_otel.storage.rows import Row, row_of, write_index
 from timetracer_otel.storage.spool import Finished, Plan, Spool
 
-__all__ = ["PACK_BYTES", "Shipped", "place_of", "ship"]
+__all__ = ["PACK_BYTES", "Shipped", "ship"]
 
 PACK_BYTES: Final = 64 << 20
 _UNREADABLE: Final = "cannot be read"
@@ -45,6 +44,11 @@ class Shipped:
     """Whether somebody else ships this spool, so that nothing was done."""
     fault: str | None = None
     """Why the pass ended before its end."""
+    failures: int = 0
+    """Passes that ended before their end."""
+    waiting: int = 0
+    """Cassettes in the spool at the end of the last pass, those among them that are being written."""
+    waiting_bytes: int = 0
 
     def add(self, other: Shipped) -> None:
         """Count another pass in."""
@@ -53,6 +57,23 @@ class Shipped:
         self.spool_bytes += other.spool_bytes
         self.pack_bytes += other.pack_bytes
         self.left, self.busy, self.fault = other.left, other.busy, other.fault
+        self.failures += other.failures
+        if not other.busy:
+            self.waiting, self.waiting_bytes = other.waiting, other.waiting_bytes
+
+    def document(self) -> dict[str, Any]:
+        """As other programs read it."""
+        return {
+            "cassettes": self.cassettes,
+            "packs": self.packs,
+            "spool_bytes": self.spool_bytes,
+            "pack_bytes": self.pack_bytes,
+            "left": dict(self.left),
+            "waiting": self.waiting,
+            "waiting_bytes": self.waiting_bytes,
+            "failures": self.failures,
+            "fault": self.fault,
+        }
 
 
 def ship(spool: Spool, objects: Objects, *, pack_bytes: int = PACK_BYTES) -> Shipped:
@@ -82,23 +103,19 @@ def ship(spool: Spool, objects: Objects, *, pack_bytes: int = PACK_BYTES) -> Shi
                 for plan in _packed(spool, objects.url, place, found, pack_bytes, shipped):
                     _finish(spool, objects, plan, shipped)
         except (CassetteError, OSError) as fault:
-            shipped.fault = str(fault)
+            shipped.fault, shipped.failures = str(fault), 1
             waiting = sum(1 for each in spool.finished() if isinstance(each, Finished))
             shipped.left["waits for the next pass"] = waiting
+        shipped.waiting, shipped.waiting_bytes = spool.waiting()
     return shipped
-
-
-def place_of(service: str, when: datetime) -> str:
-    """The folder of a pack below the URL, in the way that engines read as columns."""
-    utc = when.astimezone(timezone.utc)
-    return f"service={quote(service, safe='') or '_'}/date={utc:%Y-%m-%d}/hour={utc:%H}"
 
 
 def _finish(spool: Spool, objects: Objects, plan: Plan, shipped: Shipped) -> None:
     pack = spool.outbox / f"{plan.name}.pack"
     size_bytes = pack.stat().st_size
-    objects.put(pack, f"{plan.place}/{plan.name}.pack")
-    objects.put(spool.outbox / f"{plan.name}.parquet", f"{plan.place}/{plan.name}.parquet")
+    pack_name, index_name = named(plan.place, plan.name)
+    objects.put(pack, pack_name)
+    objects.put(spool.outbox / f"{plan.name}.parquet", index_name)
     removed = spool.remove_shipped(plan)
     spool.drop(plan)
     shipped.cassettes += removed
@@ -115,7 +132,7 @@ def _groups(spool: Spool, shipped: Shipped) -> dict[str, list[Finished]]:
             continue
         session = found.head.session
         row = row_of(found.head, 0, pack="", offset=0, length=0, size_bytes=0, dictionary=b"")
-        groups[place_of(session.service, row.recorded_at)].append(found)
+        groups[folder_of(session.service, row.recorded_at)].append(found)
     return groups
 
 
@@ -155,7 +172,7 @@ def _packed(
         plan = Plan(writer.name, url, place, [each.file for each, *_ in rows])
         pack = spool.outbox / f"{plan.name}.pack"
         temp.replace(pack)
-        index = [_row(*each, f"{place}/{pack.name}", dictionary) for each in rows]
+        index = [_row(*each, named(place, plan.name)[0], dictionary) for each in rows]
         write_index(index, spool.outbox / f"{plan.name}.parquet")
         spool.commit(plan)
         yield plan

@@ -28,6 +28,7 @@ __all__ = ["Finished", "Plan", "Spool", "SpooledFile"]
 _OUTBOX: Final = ".outbox"
 _PASSING: Final = ".shipping.lock"
 _SHIPPER: Final = ".shipper.lock"
+_PROGRESS: Final = ".shipper.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Plan:
 
 
 class Spool:
-    """One folder. Everything but `locked` and `watched` is for who holds the lock of a pass.
+    """One folder. Everything but `locked`, `watched` and `told` is for who holds a lock of it.
 
     Args:
         folder: The folder.
@@ -111,6 +112,24 @@ class Spool:
                     yield found
                 elif found[0].complete or not is_growing(path):
                     yield Finished(file, path, *found)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many cassettes are in the folder, those among them that are being written, and how many bytes."""
+        sizes = [entry.size_bytes for entry in self._store.entries()]
+        return len(sizes), sum(sizes)
+
+    def tell(self, of: str, document: dict[str, Any]) -> None:
+        """Say how far a shipper has come that looks after this folder; ``of`` is the name that it was given."""
+        with appearing(str(self.folder / _PROGRESS)) as temp:
+            write_new(temp, iter([json.dumps({**document, "of": of}).encode()]))
+
+    def told(self, of: str) -> dict[str, Any] | None:
+        """What the shipper of this name has told last; None where it has not, or another one has since."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / _PROGRESS).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if found.get("of") == of else None
 
     def plans(self) -> list[Plan]:
         """What a shipper that died has left on its way. What it had not finished packing is removed."""
