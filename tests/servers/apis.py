@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers._serving import InThread
+
 __all__ = ["Apis"]
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
 
 
 def _pod(name: str, phase: str = "Running") -> dict[str, Any]:
@@ -130,34 +126,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, text.encode(), Content_Type="application/xml")
 
 
-class Apis:
+class Apis(InThread):
     """A real HTTP server on loopback, in a thread; use it as a context manager.
 
     Attributes:
-        url: Its address, without a slash at the end.
         hits: How many requests each path had.
     """
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
         self._kept: dict[str, bytes] = {}
-        facts = {"hits": self.hits, "kept": self._kept}
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), facts))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(type("Handler", (_Handler,), {"hits": self.hits, "kept": self._kept}))
 
     def reset(self) -> None:
         """Forget all that came in."""
         self.hits.clear()
         self._kept.clear()
-
-    def __enter__(self) -> Apis:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

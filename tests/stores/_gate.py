@@ -5,16 +5,18 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
+
+from tests.servers._serving import InThread
 
 __all__ = ["Gate"]
 
 _LEFT_OUT = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
-class Gate:
+class Gate(InThread):
     """An HTTP proxy for one server. ``decide`` is asked for each request by its number, method and path.
 
     It gives ``""`` to let it pass, ``"503"`` to refuse it, ``"lost"`` to let it reach the server and close the
@@ -70,18 +72,10 @@ class Gate:
             def log_message(self, *_: Any) -> None:
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Gate:
-        self._thread.start()
-        return self
+        super().__init__(Handler)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closes.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(kind, error, traceback)
