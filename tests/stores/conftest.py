@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from tests.servers._process import ServerProcess
 from tests.stores._spool import BUCKET, aws_environment, make_bucket
@@ -24,6 +25,8 @@ def s3(s3_server: ServerProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     make_bucket(s3_server)
     for name, value in aws_environment(s3_server.port("aws")).items():
         monkeypatch.setenv(name, value)
+    # fsspec keeps one for each set of arguments, and that of a test before knows a gate that is closed.
+    s3fs.S3FileSystem.clear_instance_cache()
     return f"s3://{BUCKET}/{tmp_path.name}"
 
 
