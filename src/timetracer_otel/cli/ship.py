@@ -93,7 +93,7 @@ def _passes(spool: Spool, objects: Objects, ends: _Ends, args: argparse.Namespac
         total.add(done)
         if _looks_after(args):
             with suppress(CassetteError):  # A disk that is full is told of by what stays.
-                spool.tell(args.with_parent, total.document())
+                spool.tell(str(args.with_parent), total.document())
         if is_last or args.watch is None:
             return total
         if done.fault:
