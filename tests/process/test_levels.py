@@ -11,6 +11,7 @@ from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
 from tests.servers.postgres import Postgres
 from timetracer_otel.report import event_detail, summary, timeline
+from timetracer_otel.session.models import model_use
 from timetracer_otel.types import Cassette
 
 LEVELS = """
@@ -84,6 +85,71 @@ STEPS = """
             httpx.get(os.environ["URL"] + "/users/3")
 """
 
+MODELS = """
+    import asyncio, os
+    import httpx
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("opentelemetry.instrumentation.some_model")
+    URL = os.environ["URL"]
+
+    def before(name):
+        return dict(
+            kind=trace.SpanKind.CLIENT, attributes={"gen_ai.operation.name": "chat", "gen_ai.request.model": name}
+        )
+
+    def ended(span, tokens):
+        span.set_attribute("gen_ai.usage.input_tokens", tokens)
+        span.end()
+
+    # A model's span that is current, one that is not, and one that is asked twice, as the first answer was an error.
+    with tracer.start_as_current_span("chat", end_on_exit=False, **before("current")) as span:
+        httpx.get(URL + "/users/1")
+    ended(span, 1)
+    span = tracer.start_span("chat", **before("beside"))
+    with httpx.stream("GET", URL + "/users/2") as response:
+        response.read()
+    ended(span, 2)
+    # One that is asked by an agent, whose span is around it.
+    with tracer.start_as_current_span("agent", kind=trace.SpanKind.CLIENT, attributes={"gen_ai.system": "x"}):
+        span = tracer.start_span("chat", **before("by an agent"))
+        httpx.get(URL + "/users/11")
+        ended(span, 11)
+    # One that ends before its request does.
+    span = tracer.start_span("chat", **before("first"))
+    with httpx.stream("GET", URL + "/users/10") as response:
+        ended(span, 10)
+        response.read()
+    with tracer.start_as_current_span("chat", end_on_exit=False, **before("retried")) as span:
+        httpx.get(URL + "/nothing")
+        httpx.get(URL + "/users/3")
+    ended(span, 3)
+
+    async def ask(client, number):
+        span = tracer.start_span("chat", **before(f"at once {number}"))
+        await client.get(URL + f"/users/{number}")
+        ended(span, number)
+
+    async def at_once():
+        async with httpx.AsyncClient() as client:
+            await asyncio.gather(*(ask(client, number) for number in (4, 5, 6)))
+
+    asyncio.run(at_once())
+    httpx.get(URL + "/users/7")
+    # One more than may wait: the first of them is written without its model.
+    open_ones = []
+    with httpx.Client() as client:
+        for number in range(100, 165):
+            open_ones.append(tracer.start_span("chat", **before("many")))
+            client.get(URL + f"/users/{number}")
+    for number, span in enumerate(open_ones, 100):
+        ended(span, number)
+    # Nobody ends this one: the requests are written all the same.
+    left = tracer.start_span("chat", **before("left open"))
+    for number in (8, 9):
+        httpx.get(URL + f"/users/{number}")
+"""
+
 
 @pytest.fixture
 def upstream() -> Iterator[Loopback]:
@@ -132,6 +198,31 @@ def test_a_call_that_is_traced_at_several_levels_is_one(upstream: Loopback, tmp_
     process, request = sorted(cassettes(tmp_path), key=lambda each: each.request.method)
     check_levels(request)
     check_levels(process)
+
+
+def test_a_model_that_is_asked_outside_requests_is_shown(upstream: Loopback, tmp_path: Path) -> None:
+    """Each call is written when it has ended: that to a model waits for the model's span, which ends after it."""
+    settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
+    done = instrumented(MODELS, URL=upstream.url, **settings)
+    assert done.returncode == 0, done.stderr
+    (recording,) = cassettes(tmp_path)
+    events = recording.events
+    shown = {(event.signature.url or "").rpartition("/")[2]: str(model_use(event) or "") for event in events}
+    assert shown == {
+        "1": "current, 1 tokens in",
+        "2": "beside, 2 tokens in",
+        "10": "first, 10 tokens in",
+        "11": "",
+        "nothing": "",
+        "3": "retried, 3 tokens in",
+        **{str(number): f"at once {number}, {number} tokens in" for number in (4, 5, 6)},
+        **{str(number): f"many, {number} tokens in" for number in range(101, 165)},
+        **dict.fromkeys(("7", "8", "9", "100"), ""),
+    }
+    assert len(events) == len(shown)
+    (by_agent,) = [event for event in events if (event.signature.url or "").endswith("/11")]
+    assert [span.name for span in by_agent.within] == ["agent", "chat"]
+    assert not [event for event in events if event.not_replayable is not None]
 
 
 @pytest.mark.parametrize("serves", [False, True])

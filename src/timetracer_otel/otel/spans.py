@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import Span as ApiSpan
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 __all__ = ["LiveSpan", "LiveSpans", "live_span"]
+
+_LATEST = 256
+"""How many live spans are looked at to find those of one session: a service may have many thousands of others."""
 
 
 class LiveSpan(NamedTuple):
@@ -163,6 +167,11 @@ class LiveSpans:
             else:
                 found.add(live[3])
         return found
+
+    def clients_of(self, session: BaseSession) -> list[LiveSpan]:
+        """The live client spans of a session, among the latest live spans of the process; the latest first."""
+        latest = islice(reversed(self.by_id.copy().values()), _LATEST)
+        return [live for live in latest if live[4] and live[3] is session]
 
     def root_of(self, span_id: int) -> LiveSpan | None:
         """The live span that began the session which the span with this id is part of."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path, why_unwritten
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
-from timetracer_otel.session.base import EndedSpan, PendingCall
+from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.span_roles import (
     LATEST_REQUESTS,
     SpanRoles,
     StartedRequest,
     around,
+    open_model,
     started_request,
 )
 from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
@@ -26,12 +27,20 @@ __all__ = ["ProcessSession"]
 
 _PAUSE_S = 10.0
 _MOST_FINISHED = 2
+_MOST_HELD = 64
+"""How many calls at most wait for the end of a span of a language model: one for each such span, the last one."""
 _ROTATED_OUT = "calls of files of the process that newer ones have replaced"
 _UNWRITTEN = "calls that could not be written"
 
 
+def _no_clients(_: BaseSession) -> Sequence[EndedSpan]:
+    return ()
+
+
 class ProcessSession(TraceSession):
     """Appends each call to its file as soon as the call and its span have ended, and keeps nothing of it in memory.
+
+    An HTTP request to a language model waits for the end of the model's span, which says what it has used.
 
     The file is made with the first call. Where it cannot be written, one line is logged and the calls are counted as
     dropped; the app goes on.
@@ -44,6 +53,7 @@ class ProcessSession(TraceSession):
         config: Where to write, and what to capture.
         live: Gives the span with an id that has not ended yet, so that a call waits for its end; None for others.
         began_file: Called when there is one more file in the folder.
+        open_clients: Gives the client spans of a session that have not ended.
     """
 
     def __init__(
@@ -51,11 +61,13 @@ class ProcessSession(TraceSession):
         config: TraceConfig,
         live: Callable[[int], EndedSpan | None],
         began_file: Callable[[], object] = bool,
+        open_clients: Callable[[BaseSession], Sequence[EndedSpan]] = _no_clients,
     ) -> None:
         super().__init__(config)
         # Only the size of each body is limited. Their sum is not: what is written is no longer in memory.
         self.limits = BodyLimits(config.max_body_bytes)
         self._live = live
+        self._open_clients = open_clients
         self._under_way: dict[int, PendingCall] = {}
         self._calls_of_span: dict[int, int] = {}
         # The span processor appends ended spans to this list. Without one it calls `span_ended` for each.
@@ -66,6 +78,8 @@ class ProcessSession(TraceSession):
         """By the position of a call under way: the spans of other instrumentations that are part of it."""
         self._above: set[int] = set()
         """The ids of live client spans around calls that are written."""
+        self._held: dict[int, tuple[PendingCall, EndedSpan | None]] = {}
+        """By the id of a live span of a language model: the last request that was made for it, with its own span."""
         self._requests: deque[StartedRequest] = deque(maxlen=LATEST_REQUESTS)
         self._output: AppendWriter | None = None
         self._finished: list[tuple[str, int]] = []
@@ -105,7 +119,7 @@ class ProcessSession(TraceSession):
                 self._waiting_for_span.setdefault(call.span_id, []).append(call)
                 return
             self._settled(call.span_id)
-            self._write_call(call, span)
+            self._place(call, span)
 
     @property
     def is_calling(self) -> bool:
@@ -130,7 +144,10 @@ class ProcessSession(TraceSession):
             self._known_spans.discard(span_id)
             for call in self._waiting_for_span.pop(span_id, ()):
                 self._settled(span_id)
-                self._write_call(call, span)
+                self._place(call, span)
+                stands_alone = False
+            if span_id in self._held:
+                self._model_ended(span)
                 stands_alone = False
             if span_id in self._calls_of_span:
                 self._spans_of_calls[span_id] = span
@@ -142,6 +159,9 @@ class ProcessSession(TraceSession):
                     self._within.setdefault(around_it.eid, []).append(facts)
                     return
                 if roles.is_above(span, facts):
+                    asked = roles.of_model(span, facts)
+                    if asked is not None and all(asked is not held for held, _ in self._held.values()):
+                        self._within.setdefault(asked.eid, []).append(facts)
                     return
                 event = self._maker.observed(facts, self._started_ns)
                 event.eid = self.next_eid()
@@ -157,6 +177,9 @@ class ProcessSession(TraceSession):
             *(call for waiting in self._waiting_for_span.values() for call in waiting),
         ]
         spans = {call.span_id: live for call in calls if (live := self._live(call.span_id)) is not None}
+        spans |= self._spans_of_calls
+        spans.update((span.span_id, span) for _, span in self._held.values() if span is not None)
+        calls += [call for call, _ in self._held.values()]
         return SpanRoles(calls, spans, self._zero_ns, self._requests)
 
     def add_event(self, event: DependencyEvent) -> None:
@@ -171,8 +194,11 @@ class ProcessSession(TraceSession):
         with self._lock:
             for call in [*self._under_way.values(), *(c for calls in self._waiting_for_span.values() for c in calls)]:
                 self._write_call(call, self._spans_of_calls.get(call.span_id))
+            for held in self._held.values():
+                self._write_call(*held)
             self._under_way.clear()
             self._waiting_for_span.clear()
+            self._held.clear()
             output, self._output = self._output, None
             self._closed = True
         if output is not None:
@@ -195,6 +221,44 @@ class ProcessSession(TraceSession):
         else:
             self._calls_of_span.pop(span_id, None)
             self._spans_of_calls.pop(span_id, None)
+
+    def _place(self, call: PendingCall, span: EndedSpan | None) -> None:
+        """Write a call that has ended with its span, or hold it until the span of the model that it asks ends."""
+        self._place_among(self._open_clients(self), call, span)
+
+    def _place_among(self, clients: Sequence[EndedSpan], call: PendingCall, span: EndedSpan | None) -> None:
+        model = self._model_of(call, span, clients)
+        if model is None:
+            self._write_call(call, span)
+            return
+        # Of the requests for one model the last one gave its answer, so that those before it need not wait.
+        before = self._held.pop(model.span_id, None)
+        if before is None and len(self._held) >= _MOST_HELD:
+            before = self._held.pop(next(iter(self._held)))
+        self._held[model.span_id] = (call, span)
+        if before is not None:
+            self._write_call(*before)
+
+    def _model_of(self, call: PendingCall, span: EndedSpan | None, clients: Sequence[EndedSpan]) -> EndedSpan | None:
+        if not clients:
+            return None
+        try:
+            request = started_request(call, call.call().event_type, span, self._zero_ns)
+            own = span.facts() if span is not None and span.is_client else None
+            if request is not None and own is not None and own.start_ns is not None:
+                # Timed by the clock of the model's span: requests that are made at once begin close to one another.
+                request = request._replace(started_ns=own.start_ns)
+            return open_model(request, call.thread, clients) if request is not None else None
+        except Exception as error:
+            faults.contain("process_session.model", error)
+            return None
+
+    def _model_ended(self, span: EndedSpan) -> None:
+        call, own = self._held.pop(span.span_id)
+        self._within.setdefault(call.eid, []).append(span.facts())
+        # An agent's span may be around that of the model. Those beside it are of other requests.
+        outer = {each.span_id for each in around(span)}
+        self._place_among([client for client in self._open_clients(self) if client.span_id in outer], call, own)
 
     def _write_call(self, call: PendingCall, span: EndedSpan | None) -> None:
         try:

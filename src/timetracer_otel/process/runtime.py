@@ -303,7 +303,7 @@ class Runtime:
             with self._lock:
                 session = self._process_session
                 if session is None:
-                    session = ProcessSession(self._config, self.spans.by_id.get, self._tidy)
+                    session = ProcessSession(self._config, self.spans.by_id.get, self._tidy, self.spans.clients_of)
                     self._process_session = session
                     if self._shipping is not None:
                         self._shipping.wake()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,7 +11,7 @@ from opentelemetry import trace
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of
-from timetracer_otel.config import resource_attributes
+from timetracer_otel.config import environment, resource_attributes
 
 __all__ = ["REVISION_VARIABLES", "ResourceNames", "names_in"]
 
@@ -75,5 +74,5 @@ def _read(attributes: Mapping[str, Any]) -> ResourceNames:
 
 @lru_cache(maxsize=1)
 def _revision_of_the_build() -> str:
-    found = (os.environ.get(name, "").strip() for name in REVISION_VARIABLES)
+    found = (environment(name) or "" for name in REVISION_VARIABLES)
     return next((text for text in found if _REVISION.fullmatch(text)), "")

@@ -33,6 +33,7 @@ __all__ = [
     "is_of_database",
     "is_of_model",
     "message_of",
+    "open_model",
     "parent_id",
     "started_request",
 ]
@@ -114,6 +115,30 @@ def started_request(
     return StartedRequest(zero_ns + int(call.started_s * 1e9), frozenset(ids))
 
 
+def open_model(request: StartedRequest, thread: int | None, clients: Iterable[EndedSpan]) -> EndedSpan | None:
+    """The span of a call to a language model that a request was made for, where it has not ended; None for none.
+
+    Of several, that one is taken which is of the request's thread, and began last before the request. Tasks of one
+    event loop may ask at the same time, each beneath the same parent.
+
+    Args:
+        request: The request.
+        thread: `threading.get_ident` of the thread in which it was made; None where that is not known.
+        clients: Client spans that have not ended.
+    """
+    best, best_rank = None, (False, False, 0)
+    for client in clients:
+        facts = client.facts()
+        if facts.start_ns is None or not is_of_model(facts):
+            continue
+        if client.span_id in request.span_ids or _began_beside(request, client, facts, request.started_ns):
+            is_before = facts.start_ns <= request.started_ns
+            rank = (thread in (None, client.thread), is_before, facts.start_ns)
+            if best is None or rank > best_rank:
+                best, best_rank = client, rank
+    return best
+
+
 class _Timed(NamedTuple):
     started_ns: int
     ended_ns: int
@@ -181,7 +206,7 @@ class SpanRoles:
     def _far_ns(self, call: PendingCall, span: EndedSpan, facts: SpanFacts) -> int | None:
         """By how much a request began before or after a span that it stands beside: 0 while that was open."""
         request = started_request(call, EventType.HTTP_CLIENT, self._spans.get(call.span_id), self._zero_ns)
-        if request is None or not _began_beside(request, span, facts):
+        if request is None or not _began_beside(request, span, facts, facts.end_ns):
             return None
         start_ns, end_ns = facts.start_ns or 0, facts.end_ns or 0
         return max(start_ns - request.started_ns, request.started_ns - end_ns, 0)
@@ -202,7 +227,8 @@ class SpanRoles:
             for call in self._calls
         )
         return any(
-            request is not None and _began_beside(request, span, facts) for request in chain(self._before, made)
+            request is not None and _began_beside(request, span, facts, facts.end_ns)
+            for request in chain(self._before, made)
         )
 
     def within(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
@@ -225,9 +251,9 @@ class SpanRoles:
         return best.call if best is not None and _common_ns(best, facts) * 2 >= length_ns else None
 
 
-def _began_beside(request: StartedRequest, span: EndedSpan, facts: SpanFacts) -> bool:
-    """Whether a request began while a span was open, beneath the same parent."""
-    start_ns, end_ns = facts.start_ns, facts.end_ns
+def _began_beside(request: StartedRequest, span: EndedSpan, facts: SpanFacts, end_ns: int | None) -> bool:
+    """Whether a request began while a span was open (until this time), beneath the same parent."""
+    start_ns = facts.start_ns
     if start_ns is None or end_ns is None:
         return False
     parents = {span.parent.span_id} if span.parent is not None else {0, int(facts.parent_span_id or "0", 16)}
