@@ -102,7 +102,7 @@ def test_jobs_and_messages_are_chosen_by_name_and_calls_outside_have_their_own(f
     printed, logged = run(code, folder, TIMETRACER_LOG_LEVEL="debug")
     assert printed == ["5 5", "2 2", "3 3", "1 1", "4 4"]
     sums = "3 requests from 3 of 3 recordings: 5 hit, 0 missed, 0 unused, 0 live"
-    assert logged == [f"timetracer-otel: replay of {folder.path}: {sums}"]
+    assert logged == [f"timetracer-otel: Replay of {folder.path}: {sums}"]
     _, silenced = run(code, folder, TIMETRACER_LOG_LEVEL="warning")
     assert silenced == []
 
@@ -122,7 +122,7 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
     ]
     assert logged == [
         (
-            f"timetracer-otel: replay of {folder.path}: 2 requests from 1 of 2 recordings, 1 without a recording: "
+            f"timetracer-otel: Replay of {folder.path}: 2 requests from 1 of 2 recordings, 1 without a recording: "
             "0 hit, 3 missed, 1 unused, 0 live"
         ),
         (
@@ -308,7 +308,7 @@ def test_a_forked_child_answers_from_the_same_folder_and_tells_its_own_sums(fold
     """
     printed, logged = run(code, folder)
     assert printed[-1].startswith("ReplayMismatchError No recorded call matches")
-    child, parent = (line for line in logged if ": replay of " in line)
+    child, parent = (line for line in logged if ": Replay of " in line)
     assert child.endswith("1 requests from 2 of 2 recordings: 0 hit, 1 missed, 1 unused, 0 live")
     assert parent.endswith("1 requests from 1 of 2 recordings: 1 hit, 0 missed, 0 unused, 0 live")
 

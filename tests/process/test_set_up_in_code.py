@@ -18,7 +18,7 @@ SET_UP = """
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
     from timetracer_otel import TimetracerInstrumentor, TimetracerSpanProcessor
     from timetracer_otel.otel import TimetracerSpanExporter
 
@@ -127,19 +127,25 @@ def test_of_two_providers_each_names_its_own_requests(shown: str, tmp_path: Path
 
 ALONE = """
     tracing = provider("shop")
-    tracing.add_span_processor(SimpleSpanProcessor(TimetracerSpanExporter()))
+    tracing.add_span_processor({processor}(TimetracerSpanExporter()))
     trace.set_tracer_provider(tracing)
     HTTPXClientInstrumentor().instrument()
     {more}
     ask(trace.get_tracer("app"), "/users/1")
     ask(trace.get_tracer("app"), "/users/2")
 """
+_WITHOUT_SEAMS = ALONE.format(more="", processor="SimpleSpanProcessor")
+_WITH_SEAMS = ALONE.format(more="TimetracerInstrumentor().instrument()", processor="SimpleSpanProcessor")
 _SPANS_ONLY = "timetracer-otel: the exporter is on a tracer provider, but nothing has switched the instrumentation on"
 
 
-def test_an_exporter_alone_says_once_that_it_records_spans_only_and_what_to_do(tmp_path: Path) -> None:
+# The provider shuts the second one down at the exit, when the recording has ended.
+@pytest.mark.parametrize("processor", ["SimpleSpanProcessor", "BatchSpanProcessor"])
+def test_an_exporter_alone_says_once_that_it_records_spans_only_and_what_to_do(
+    processor: str, tmp_path: Path
+) -> None:
     with Loopback() as upstream:
-        done = run(ALONE.format(more=""), UPSTREAM=upstream.url, TIMETRACER_DIR=str(tmp_path))
+        done = run(ALONE.format(more="", processor=processor), UPSTREAM=upstream.url, TIMETRACER_DIR=str(tmp_path))
     assert [len(one.events) for one in cassettes(tmp_path)] == [1, 1]
     assert all(event.not_replayable for one in cassettes(tmp_path) for event in one.events)
     assert done.stderr.count(_SPANS_ONLY) == 1, done.stderr
@@ -157,7 +163,8 @@ def test_an_exporter_alone_says_once_that_it_records_spans_only_and_what_to_do(t
 )
 def test_an_exporter_whose_calls_are_seen_says_nothing(more: str, tmp_path: Path) -> None:
     with Loopback() as upstream:
-        done = run(ALONE.format(more=more), UPSTREAM=upstream.url, TIMETRACER_DIR=str(tmp_path))
+        program = ALONE.format(more=more, processor="BatchSpanProcessor")
+        done = run(program, UPSTREAM=upstream.url, TIMETRACER_DIR=str(tmp_path))
     assert [len(one.events) for one in cassettes(tmp_path)] == [1, 1], done.stderr
     assert not any(event.not_replayable for one in cassettes(tmp_path) for event in one.events)
     assert _SPANS_ONLY not in done.stderr
@@ -182,8 +189,8 @@ def test_options_in_code_record_and_are_forgotten_with_uninstrument(tmp_path: Pa
 def test_an_exporter_in_code_replays_where_a_replay_is_wanted(tmp_path: Path) -> None:
     with Loopback() as upstream:
         recording = {"TIMETRACER_DIR": str(tmp_path), "TIMETRACER_MODE": "record"}
-        recorded = run(ALONE.format(more="TimetracerInstrumentor().instrument()"), UPSTREAM=upstream.url, **recording)
+        recorded = run(_WITH_SEAMS, UPSTREAM=upstream.url, **recording)
         replaying = {"TIMETRACER_CASSETTE": str(tmp_path), "TIMETRACER_MODE": "replay"}
-        replayed = run(ALONE.format(more=""), UPSTREAM=upstream.url, **replaying)
+        replayed = run(_WITHOUT_SEAMS, UPSTREAM=upstream.url, **replaying)
         assert sum(upstream.hits.values()) == 2
     assert replayed.stdout == recorded.stdout

@@ -119,17 +119,18 @@ def test_the_tests_that_are_written_do_what_they_say(failing: Failing, tmp_path:
 
 
 def test_the_text_of_a_test(one: Failing, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = to_test(one.order.session_id, tmp_path, "test_order", *APP, "--dir", str(one.folder))
+    folder = tmp_path / "tests" / "orders"
+    path = to_test(one.order.session_id, folder, "test_order", *APP, "--dir", str(one.folder))
     recorded = read_cassette(one.order.path)
     text = path.read_text()
     assert text == WRITTEN.replace("TIME", recorded.session.recorded_at[:19]).replace(
         "TRACE", recorded.session.trace_id or ""
     )
-    recording = tmp_path / "cassettes" / "test_order" / "get_orders_7" / "request.msgpack"
+    recording = folder / "cassettes" / "test_order" / "get_orders_7" / "request.msgpack"
     assert capsys.readouterr().out == f"wrote      {path}\nrecording  {recording}\n"
     assert recording.read_bytes() == Path(one.order.path).read_bytes()
     # The recording that a test has may be given as well.
-    assert to_test(str(recording), tmp_path, "test_order", *APP, "--force").read_text() == text
+    assert to_test(str(recording), folder, "test_order", *APP, "--force").read_text() == text
     assert recording.read_bytes() == Path(one.order.path).read_bytes()
 
 
@@ -178,8 +179,8 @@ def test_a_service_is_started_by_its_command(one: Failing, tmp_path: Path) -> No
             "-o: x.py is no name of a test file. Name it like tests/test_o",
         ),
         (
-            ["ORDER", "-o", "no/test_x.py", "--app", "shop:app"],
-            "-o: cannot write no/test_x.py: there is no folder no.",
+            ["ORDER", "-o", "job.msgpack/tests/test_x.py", "--app", "shop:app"],
+            "-o: cannot make the folder job.msgpack/tests: Not a directory. Name another file.",
         ),
         (
             ["ORDER", "-o", "test_there.py", "--app", "shop:app"],

@@ -242,7 +242,7 @@ def test_a_service_that_dies_at_start_is_told_with_its_output(shop: Shop) -> Non
     assert said(done.stderr) == (
         f"timetracer-otel: the service ended with code 3 before it listened at {shop.url}.\n"
         "Its output:\n    no database\n"
-        f"    timetracer-otel: replay of {shop.cassettes}: 0 requests from 0 of {len(NUMBERS)} recordings: "
+        f"    timetracer-otel: Replay of {shop.cassettes}: 0 requests from 0 of {len(NUMBERS)} recordings: "
         "0 hit, 0 missed, 0 unused, 0 live\n"
     )
     assert time.monotonic() - began < 30

@@ -82,6 +82,11 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(
             f"{made.folder} exists: another test may use it. Name this one with --name, or use --force."
         )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        told = fault.strerror or fault
+        raise CommandError(f"-o: cannot make the folder {output.parent}: {told}. Name another file.") from fault
     kept(cassette, made.recording)
     output.write_text(made.text, "utf-8")
     print(f"wrote      {output}")
@@ -101,8 +106,6 @@ def _check(args: argparse.Namespace) -> None:
     stem = output.stem
     if output.suffix != ".py" or not (stem.startswith("test_") or stem.endswith("_test")) or not stem.isidentifier():
         raise CommandError(f"-o: {output} is no name of a test file. Name it like tests/test_orders.py.")
-    if not output.parent.is_dir():
-        raise CommandError(f"-o: cannot write {output}: there is no folder {output.parent}. Name another file.")
     if output.exists() and not args.force:
         raise CommandError(f"-o: {output} exists. Name another file, or replace it with --force.")
     if args.app is not None and args.program:

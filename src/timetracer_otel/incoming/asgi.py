@@ -34,15 +34,7 @@ _SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
 """Messages of extensions that name a file instead of giving the body."""
 
 
-async def _bare(
-    app: App,
-    scope: ConnectionScope,
-    receive: Receive,
-    send: Send,
-    framework: str,
-    route_of: RouteOf,
-    decider: Decider = receiver,
-) -> None:
+async def _bare(app: App, scope: ConnectionScope, receive: Receive, send: Send, *_: Any) -> None:
     await app(scope, receive, send)
 
 

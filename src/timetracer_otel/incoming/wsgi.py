@@ -37,14 +37,7 @@ _INPUT = "wsgi.input"
 _FILE_WRAPPER = "wsgi.file_wrapper"
 
 
-def _bare(
-    app: App,
-    environ: Environ,
-    start_response: StartResponse,
-    framework: str,
-    route_of: RouteOf,
-    decider: Decider = receiver,
-) -> Iterable[bytes]:
+def _bare(app: App, environ: Environ, start_response: StartResponse, *_: Any) -> Iterable[bytes]:
     return app(environ, start_response)
 
 

@@ -23,7 +23,7 @@ _PLACE = "the options of the exporter timetracer"
 _SPANS_ONLY = (
     "the exporter is on a tracer provider, but nothing has switched the instrumentation on: recordings have spans "
     "only, and no calls that a replay could answer. Call `timetracer_otel.TimetracerInstrumentor().instrument()` "
-    "where the SDK is set up, or start the program by opentelemetry-instrument."
+    "behind the exporter, or start the program by opentelemetry-instrument."
 )
 
 
@@ -41,6 +41,7 @@ class TimetracerSpanExporter(SpanExporter):
     """
 
     def __init__(self, **options: Any) -> None:
+        self._records = False
         try:
             if options:
                 # Whoever reads the settings, below, is told the same.
@@ -51,6 +52,7 @@ class TimetracerSpanExporter(SpanExporter):
                 TimetracerInstrumentor().begin()
             else:
                 runtime().start_recording()
+                self._records = runtime().mode is TraceMode.RECORD
         except ConfigurationError as error:
             runtime().refuse(error)
         except Exception as error:
@@ -59,7 +61,8 @@ class TimetracerSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take nothing: the span processor has seen every span already."""
         try:
-            if runtime().mode is TraceMode.RECORD and not TimetracerInstrumentor().sees_calls():
+            # The provider of a short script exports at the exit, when the recording has ended.
+            if self._records and not TimetracerInstrumentor().has_seen_calls():
                 faults.warn_once("spans-only", _SPANS_ONLY)
         except Exception as error:
             faults.contain("exporter.export", error)

@@ -51,6 +51,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     _begun = False
+    _has_put_seams = False
     _declared = False
     _activated: Sequence[Activatable] = ()
 
@@ -61,11 +62,13 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             return
         super().instrument(**kwargs)
 
-    def sees_calls(self) -> bool:
-        """Whether anything has put seams in: this instrumentor, or ``enable_httpx()`` and its like."""
+    def has_seen_calls(self) -> bool:
+        """Whether anything has put seams in: this instrumentor, also where that was undone, or ``enable_httpx()`` and
+        its like.
+        """
         from timetracer_otel.calls.registry import load_plugins
 
-        return self._begun or any(getattr(plugin, "is_wanted", False) for plugin in load_plugins())
+        return self._has_put_seams or any(getattr(plugin, "is_wanted", False) for plugin in load_plugins())
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: OpenTelemetry loads this instrumentor whatever libraries are installed."""
@@ -84,6 +87,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             from timetracer_otel.process.runtime import runtime
 
             if runtime().start_from_environment() is not TraceMode.OFF:
+                self._has_put_seams = True
                 self._activated = [plugin for plugin in load_plugins() if _is_wanted(plugin.name)]
                 for plugin in self._activated:
                     plugin.activate()

@@ -109,7 +109,7 @@ class ReplayLedger:
         blocked += f", paid calls: {sums['paid']}" if self._has_models else ""
         faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
-            f"replay of {index.directory}: {sums['requests']} requests from "
+            f"Replay of {index.directory}: {sums['requests']} requests from "
             f"{recordings - len(index.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
             f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{named}{blocked}",
         )
