@@ -1,8 +1,9 @@
-"""Run in a process of its own: a consumer of Kafka, which asks an API about each message, and tells what came of it.
+"""Run in a process of its own: a consumer of Kafka, which asks an API about each message, and tells what came.
 
-Usage: ``kafka_consumers.py LIBRARY[-many|-batch] BROKER UPSTREAM N``, where the library is ``aiokafka``, ``confluent``
-or ``kafka-python``. It asks for one message, for several of which it takes one, or for two, whose offsets it commits
-together. It ends behind N messages of the topic ``orders``; where N is 0, it never ends by itself.
+Usage: ``kafka_consumers.py LIBRARY[-many|-batch] BROKER UPSTREAM N``. The library is ``aiokafka``, ``confluent`` or
+``kafka-python``. The consumer asks for one message, for several of which it takes one (``-many``), or for two, whose
+offsets it commits together (``-batch``). It ends behind N messages of the topic ``orders``; where N is 0, it never
+ends by itself.
 """
 
 from __future__ import annotations

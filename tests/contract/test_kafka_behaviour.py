@@ -263,16 +263,23 @@ def test_a_report_that_came_with_a_poll_comes_with_that_poll(broker: Kafka, tmp_
     assert session.verdict().ok
 
 
-def test_batches_that_an_app_makes_are_counted_as_lost_and_refused(broker: Kafka, tmp_path: Path) -> None:
+def test_batches_that_were_not_seen_are_counted_as_lost_and_refused(broker: Kafka, tmp_path: Path) -> None:
     async def send() -> None:
+        async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
+            await (await producer.send_batch(batches.pop(), "one", partition=0))
+
+    async def fill() -> Any:
         async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
             batch = producer.create_batch()
             batch.append(key=None, value=b"1", timestamp=None)
-            await (await producer.send_batch(batch, "one", partition=0))
+            return batch
+
+    # They are filled before any session begins.
+    batches = [asyncio.run(fill()) for _ in range(2)]
 
     def produce() -> None:
         producer: Any = confluent_kafka.Producer({"bootstrap.servers": broker.address})
-        producer.produce_batch("one", [{"value": b"2"}] * 2)
+        producer.produce_batch("one", [_Order(value=b"2")] * 2)
         producer.flush()
 
     with record(tmp_path / "x.msgpack") as recording:
@@ -283,11 +290,15 @@ def test_batches_that_an_app_makes_are_counted_as_lost_and_refused(broker: Kafka
         "confluent_kafka calls that cannot be seen": 1,
     }
     with replay(tmp_path / "x.msgpack", fail_on_miss=False):
-        with pytest.raises(ReplayMismatchError, match=r"send_batch\(\) of aiokafka is not captured"):
+        with pytest.raises(ReplayMismatchError, match="whose messages were not seen is not captured"):
             asyncio.run(send())
-        with pytest.raises(ReplayMismatchError, match="a message stands twice, or is no dictionary, is not captured"):
+        with pytest.raises(ReplayMismatchError, match="in which a message is no dictionary is not captured"):
             produce()
     assert _messages(broker, "one") == [b"1", b"2", b"2"]
+
+
+class _Order(dict[str, Any]):
+    """A dictionary of the app's own."""
 
 
 @pytest.mark.parametrize("client", drawn([CLIENTS], "consumers of Kafka in sessions"))

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from timetracer_otel import record
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.config import TraceConfig
 from timetracer_otel.incoming.kafka_batches import as_incoming, given_again
 from timetracer_otel.incoming.kafka_messages import GivenRecord, kafka_message
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.report import body_lines
 from timetracer_otel.types import RequestSnapshot, header_pairs
 from timetracer_otel.verify.jobs import given_to
+from timetracer_otel.verify.planning import plan
 
 _JWT = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJodXNoLTEyMzQ1Njc4OTAifQ.dGhpcyBpcyBubyByZWFsIHNpZ25hdHVyZSBhdCBhbGw"
 
@@ -36,7 +39,9 @@ def _again(request: RequestSnapshot) -> list[GivenRecord]:
     return given_again(request.path, lines, request.body.data.decode("latin-1"))
 
 
-_BYTES = st.none() | st.binary(max_size=40) | st.sampled_from([b"\r\n\r\n", b"--timetracer-message--\r\n", b" json:1"])
+_BYTES = (
+    st.none() | st.binary(max_size=40) | st.sampled_from([b"\r\n\r\n", b"--timetracer-message--\r\n", b" json:1"])
+)
 _RECORDS = st.builds(
     GivenRecord,
     topic=st.sampled_from(["orders", "tea.cups_2"]),
@@ -105,3 +110,12 @@ def test_each_message_is_shown_by_itself() -> None:
     assert lines[1:4] == ["  kafka-topic: orders", "  kafka-partition: json:0", "  kafka-offset: json:7"]
     assert '  | {"pot": 1}' in lines
     assert any(line.startswith("  | 00000000  00 ff") for line in lines)
+
+
+def test_a_batch_that_is_too_large_is_left_out_of_a_verification_with_the_reason(tmp_path: Path) -> None:
+    records = [GivenRecord("orders", 0, each, 5, 0, None, b"x" * 800, []) for each in range(2)]
+    with record(tmp_path / "x.msgpack", config=TraceConfig(max_body_kb=1)) as session:
+        session.set_request(_request(*records))
+    (planned,) = plan(FolderIndex(tmp_path))
+    assert (planned.name, planned.is_job) == ("MESSAGES orders", False)
+    assert (planned.left_out or "").endswith("bytes was not kept (TIMETRACER_MAX_BODY_KB=1)")

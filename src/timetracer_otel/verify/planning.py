@@ -32,7 +32,7 @@ MAX_PADDING_BYTES = 16 * 1024 * 1024
 """The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
 
 _NO_REQUEST = "not a request"
-A_JOB = "a job or message: name its worker as CMD, and --only 'JOB *' or 'MESSAGE *'"
+A_JOB = "a job or message: name its worker as CMD, and --only 'JOB *' or 'MESSAGE*'"
 """Why a job is left out where a service is verified."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 """Methods whose requests are taken to have no body if none was recorded (RFC 9110 section 9.3)."""
