@@ -15,6 +15,8 @@ from timetracer_otel.incoming.kafka_batches import as_incoming, given_again
 from timetracer_otel.incoming.kafka_messages import GivenRecord, kafka_message
 from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.report import body_lines
+from timetracer_otel.report.page.data import recording_data
+from timetracer_otel.report.stable import stable_lines
 from timetracer_otel.types import RequestSnapshot, header_pairs
 from timetracer_otel.verify.jobs import given_to
 from timetracer_otel.verify.planning import plan
@@ -99,7 +101,7 @@ def test_secrets_of_each_message_are_found_as_in_a_message_that_comes_alone(tmp_
     assert found[5] == records[5]
 
 
-def test_each_message_is_shown_by_itself() -> None:
+def test_each_message_is_shown_by_itself(tmp_path: Path) -> None:
     first = GivenRecord("orders", 0, 7, 5, 0, b"k", b'{"pot": 1}', [("shop", b"corner")])
     second = GivenRecord("orders", 0, 8, 5, 0, None, b"\x00\xff", [])
     third = GivenRecord("tea", 0, 0, 5, 0, None, None, [])
@@ -110,6 +112,11 @@ def test_each_message_is_shown_by_itself() -> None:
     assert lines[1:4] == ["  kafka-topic: orders", "  kafka-partition: json:0", "  kafka-offset: json:7"]
     assert '  | {"pot": 1}' in lines
     assert any(line.startswith("  | 00000000  00 ff") for line in lines)
+    with record(tmp_path / "x.msgpack") as session:
+        session.set_request(request)
+    cassette = read_cassette(tmp_path / "x.msgpack")
+    assert recording_data(cassette)["root"]["request"]["body"][1:] == lines
+    assert [line.strip() for line in stable_lines(cassette) if "| {" in line] == ['| {"pot": 1}']
 
 
 def test_a_batch_that_is_too_large_is_left_out_of_a_verification_with_the_reason(tmp_path: Path) -> None:

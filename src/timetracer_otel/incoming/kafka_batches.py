@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -53,12 +54,18 @@ class IncomingMessages(IncomingJob):
 
 def _part(message: IncomingMessage) -> bytes:
     lines = [header_line(_TOPIC, message.name), *message.headers]
-    head = b"\r\n".join(quote(name, _OF_NAMES).encode() + b": " + _in_one_line(value) for name, value in lines)
+    head = b"\r\n".join([_in_token(name) + b": " + _in_one_line(value) for name, value in lines])
     return head + b"\r\n\r\n" + message.body
 
 
+@lru_cache(maxsize=1024)
+def _in_token(name: bytes) -> bytes:
+    """The name of a header in the form that a line can have."""
+    return quote(name, _OF_NAMES).encode()
+
+
 def _in_one_line(value: bytes) -> bytes:
-    if value == value.strip() and not {*value}.intersection(b"\r\n"):
+    if b"\n" not in value and b"\r" not in value and value == value.strip():
         return value
     return b"json:" + json.dumps(header_value(value.decode("latin-1"))).encode()
 

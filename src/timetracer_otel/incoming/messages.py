@@ -63,7 +63,10 @@ class IncomingMessage(IncomingJob):
 
 def header_line(name: str, value: Any) -> tuple[bytes, bytes]:
     """A property or header of a message as a header line. What is no text is written as JSON."""
-    if type(value) is not str or value.startswith(_AS_JSON):
+    if type(value) is int or value is None:
+        # Most lines of Kafka's are numbers, and a batch has thousands.
+        value = f"{_AS_JSON}{'null' if value is None else value}"
+    elif type(value) is not str or value.startswith(_AS_JSON):
         value = _AS_JSON + json.dumps(as_json(value))
     return name.encode("latin-1", "backslashreplace"), value.encode("utf-8", "backslashreplace")
 

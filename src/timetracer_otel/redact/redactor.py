@@ -594,7 +594,13 @@ class Redactor:
             for (_, before), (_, after), place in lines:
                 if before != after:
                     yield Edit(place, place + len(before), after)
-            made = self.body(data[part.start : part.stop], part.lines)
+            content = data[part.start : part.stop]
+            if content and part.name in self._fields:
+                replaced = self.in_part(content, part.name)
+                if replaced is not None:
+                    yield Edit(part.start, part.stop, replaced)
+                continue
+            made = self.body(content, part.lines)
             if made.opaque:
                 raise OpaqueError(made.opaque)
             if made.changed:

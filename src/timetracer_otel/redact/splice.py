@@ -546,6 +546,8 @@ class Mixed(NamedTuple):
     """Its header lines."""
     places: tuple[int, ...]
     """Where the value of each of them begins."""
+    name: str
+    """In lower case; empty where it has none."""
     start: int
     stop: int
 
@@ -562,18 +564,21 @@ def mixed_parts(data: bytes, boundary: bytes) -> Iterator[Mixed]:
         following = data.find(delimiter, head)
         end = following if following >= 0 else len(data)
         head_end = data.find(b"\r\n\r\n", head - 2, end)
-        if head_end >= head:
+        if head_end >= 0:
             lines: list[tuple[bytes, bytes]] = []
             places: list[int] = []
             position = head
-            for line in data[head:head_end].split(b"\r\n"):
+            for line in data[head:head_end].split(b"\r\n") if head_end > head else ():
                 name, _, value = line.partition(b":")
                 stripped = value.lstrip(b" \t")
                 lines.append((name, stripped))
                 places.append(position + len(line) - len(stripped))
                 position += len(line) + 2
             stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
-            yield Mixed(tuple(lines), tuple(places), head_end + 4, max(stop, head_end + 4))
+            disposed = b"".join([value for each, value in lines if each.lower() == b"content-disposition"])
+            found = _PART_NAME.search(disposed)
+            name = found[1].decode("latin-1").lower() if found else ""
+            yield Mixed(tuple(lines), tuple(places), name, head_end + 4, max(stop, head_end + 4))
         start = following
 
 
