@@ -576,9 +576,9 @@ def mixed_parts(data: bytes, boundary: bytes) -> Iterator[Mixed]:
                 position += len(line) + 2
             stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
             disposed = b"".join([value for each, value in lines if each.lower() == b"content-disposition"])
-            found = _PART_NAME.search(disposed)
-            name = found[1].decode("latin-1").lower() if found else ""
-            yield Mixed(tuple(lines), tuple(places), name, head_end + 4, max(stop, head_end + 4))
+            named = _PART_NAME.search(disposed)
+            part_name = named[1].decode("latin-1").lower() if named else ""
+            yield Mixed(tuple(lines), tuple(places), part_name, head_end + 4, max(stop, head_end + 4))
         start = following
 
 
