@@ -10,8 +10,10 @@ __all__ = [
     "BAGGAGE_ENTRY",
     "CASSETTE_ATTRIBUTE",
     "CONVERSATION",
+    "GIVEN_TO_WORKERS",
     "JOB",
     "MESSAGE",
+    "MESSAGES",
     "DRIVER_TYPE",
     "DRIVER_VALUE",
     "FORMAT_NAME",
@@ -38,6 +40,12 @@ JOB: Final = "JOB"
 
 MESSAGE: Final = "MESSAGE"
 """The same in the recording of a message that a consumer was given. The name of its queue or topic is the path."""
+
+MESSAGES: Final = "MESSAGES"
+"""The same in the recording of several messages that a consumer was given by one call. Each is a part of the body."""
+
+GIVEN_TO_WORKERS: Final = frozenset({JOB, MESSAGE, MESSAGES})
+"""Those whose recordings ``timetracer-otel verify`` gives to a worker or a consumer."""
 
 BAGGAGE_ENTRY: Final = "timetracer.cassette"
 """The entry of W3C baggage with which a request says which cassette answers it."""

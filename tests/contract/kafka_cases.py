@@ -140,6 +140,46 @@ async def aiokafka_is_refused(url: str) -> Any:
 
 @case
 @awaited
+async def aiokafka_sends_batches(url: str) -> Any:
+    async def work(producer: Any) -> Any:
+        batch = producer.create_batch()
+        seen: list[Any] = [bool(batch.append(key="k", value={"pot": 1}, timestamp=AT, headers=HEADERS))]
+        seen += [repr(batch.append(key=None, value=[2], timestamp=AT + 1)), await attempted(_async(batch.append))]
+        seen.append(await attempted(_async(batch.append, key=None, value={1}, timestamp=AT)))
+        future = await producer.send_batch(batch, "three", partition=1)
+        seen += [repr(await future), batch.closed(), batch.record_count()]
+        seen.append(batch.append(key=None, value=3, timestamp=AT))
+        large = producer.create_batch()
+        large.append(key=None, value="x" * 200, timestamp=AT)
+        seen += [await attempted(await producer.send_batch(large, "small", partition=0))]
+        other = producer.create_batch()
+        other.append(timestamp=AT, key=None, value=4)
+        seen += [
+            await attempted(producer.send_batch(other, "one", partition=9)),
+            await attempted(_async(producer.send_batch, batch=other)),
+            repr(await (await producer.send_batch(topic="one", batch=other, partition=0))),
+        ]
+        full, count = producer.create_batch(), 0
+        while full.append(key=None, value="x" * 1_000, timestamp=AT) is not None:
+            count += 1
+        return [*seen, count, repr(await (await producer.send_batch(full, "one", partition=0)))]
+
+    return await produced(
+        url,
+        work,
+        value_serializer=lambda value: json.dumps(value).encode(),
+        key_serializer=lambda key: key and key.encode(),
+        max_batch_size=4_000,
+    )
+
+
+async def _async(function: Callable[..., Any], **named: Any) -> Any:
+    found = function(**named)
+    return await found if hasattr(found, "__await__") else found
+
+
+@case
+@awaited
 async def aiokafka_cannot_connect(url: str) -> Any:
     seen = await attempted(produced(NOBODY, lambda producer: producer.send_and_wait("one", b"1")))
     return seen[0]
@@ -290,6 +330,10 @@ def confluent_kafka_sends_batches(url: str) -> Any:
     seen.append(["callback" in each for each in orders])
     seen += [producer.flush(), len(producer)]
     seen.append(producer.produce_batch("three", [{"value": b"4"}, {"value": b"5"}], 2, report("of the batch")))
+    seen.append(producer.flush())
+    twice: dict[str, Any] = {"value": b"x" * 2_000_000, "callback": report("of both")}
+    small: dict[str, Any] = {"value": b"twice", "callback": report("of both")}
+    seen += [producer.produce_batch("one", [twice, small, twice, small]), problem(twice["_error"]), "_error" in small]
     seen += [producer.flush(), producer.produce_batch("one", []), attempt(producer.produce_batch, "one", 7)]
     return [*seen, attempt(producer.produce_batch, "one", [{"value": b"6", "timestamp": AT}])]
 

@@ -18,6 +18,8 @@ __all__ = ["KAFKA", "KAFKA_CONSUMERS", "WITH_THREADS_IN_C", "with_orders"]
 _AT = 1700000000000
 _HEADERS: list[Any] = [("shop", b"corner"), ("password", b"Hm4kLq9sWe")]
 _ORDERS = 3
+_AT_ONCE = 2
+"""So many of them come by the first call of a consumer: they have one session."""
 
 
 def with_orders(broker: str) -> None:
@@ -53,6 +55,12 @@ def aiokafka_producer(servers: Servers) -> list[str]:
         async def waited() -> str:
             return _without_offsets(await producer.send_and_wait("tea", "1", b"k", 0, _AT, _HEADERS))
 
+        async def batched() -> str:
+            batch = producer.create_batch()
+            added = [batch.append(key=b"k", value=each, timestamp=_AT, headers=_HEADERS) for each in "12"]
+            future = await producer.send_batch(batch, "tea", partition=0)
+            return f"{[*map(bool, added)]} {_without_offsets(await asyncio.wait_for(future, 10))} {batch.closed()}"
+
         async def later() -> str:
             future = await producer.send("tea", "2", timestamp_ms=_AT)
             called: list[Any] = []
@@ -64,6 +72,7 @@ def aiokafka_producer(servers: Servers) -> list[str]:
             producer.start,
             lambda: producer.partitions_for("tea"),
             waited,
+            batched,
             later,
             lambda: producer.send("tea", 7),
             lambda: producer.send("tea", "x" * 2_000_000),
@@ -183,7 +192,7 @@ def aiokafka_consumer(servers: Servers) -> list[str]:
         async def read_all() -> None:
             await consumer.start()
             await consumer.seek_to_beginning(place)
-            for records in (await consumer.getmany(timeout_ms=10_000, max_records=1)).values():
+            for records in (await consumer.getmany(timeout_ms=10_000, max_records=_AT_ONCE)).values():
                 told.extend(_asked(servers, record.key, record.value) for record in records)
             async for record in consumer:
                 told.append(_asked(servers, record.key, record.value))
@@ -212,7 +221,7 @@ def kafka_python_consumer(servers: Servers) -> list[str]:
         ) as consumer:
             consumer.assign([place])
             consumer.seek_to_beginning(place)
-            for records in consumer.poll(timeout_ms=10_000, max_records=1).values():
+            for records in consumer.poll(timeout_ms=10_000, max_records=_AT_ONCE).values():
                 told.extend(_asked(servers, record.key, record.value) for record in records)
             for record in consumer:
                 told.append(_asked(servers, record.key, record.value))
@@ -229,7 +238,7 @@ def confluent_kafka_consumer(servers: Servers) -> list[str]:
     told: list[str] = []
 
     def messages(consumer: Any) -> Iterator[Any]:
-        yield from consumer.consume(1, 10)
+        yield from consumer.consume(_AT_ONCE, 10)
         while (message := consumer.poll(10)) is not None:
             yield message
 

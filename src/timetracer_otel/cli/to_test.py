@@ -124,10 +124,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_recording(args: argparse.Namespace, cassette: Cassette, path: str) -> None:
-    from timetracer_otel.constants import JOB, MESSAGE
+    from timetracer_otel.constants import GIVEN_TO_WORKERS
     from timetracer_otel.verify import why_not_sent
 
-    if cassette.request.method in (JOB, MESSAGE):
+    if cassette.request.method in GIVEN_TO_WORKERS:
         if args.app is not None:
             raise CommandError(f"{path}: is of a job. Name its worker behind --, in the place of --app.")
         return

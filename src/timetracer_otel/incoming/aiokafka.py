@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,9 +42,12 @@ class _Loops(Loops):
             tuple(given.headers),
         )
 
-    def by_partition(self, record: Any) -> Any:
+    def by_partition(self, records: Sequence[Any]) -> Any:
         structs: Any = sys.modules["aiokafka.structs"]
-        return {structs.TopicPartition(record.topic, record.partition): [record]}
+        found: dict[Any, list[Any]] = {}
+        for each in records:
+            found.setdefault(structs.TopicPartition(each.topic, each.partition), []).append(each)
+        return found
 
     def waits(self, function: Callable[..., Any], *args: Any) -> OurStep:
         return OurStep(asyncio.to_thread, function, *args)
@@ -52,10 +55,18 @@ class _Loops(Loops):
     def waits_for_ever(self) -> OurStep:
         return OurStep(asyncio.Event().wait)
 
-    def ends(self, step: AppStep) -> AppStep:
+    def ends(self, several: bool, step: AppStep) -> AppStep:
+        if several:
+            return AppStep(_nothing, **step.keywords)
         errors: Any = sys.modules["aiokafka.errors"]
         # As where the consumer is stopped: a loop ends by it.
         return AppStep(_raise, errors.ConsumerStoppedError())
+
+
+async def _nothing(timeout_ms: float = 0, **_: Any) -> dict[Any, Any]:
+    """There are no more messages. The app asks on and on, as of an empty topic."""
+    await asyncio.sleep(timeout_ms / 1000)
+    return {}
 
 
 async def _raise(error: Exception) -> None:

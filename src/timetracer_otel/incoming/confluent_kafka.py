@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -51,10 +51,10 @@ class _Loops(Loops):
             timestamp=(given.timestamp_type, given.timestamp),
         )
 
-    def by_partition(self, record: Any) -> Any:
-        return [record]
+    def by_partition(self, records: Sequence[Any]) -> Any:
+        return [*records]
 
-    def ends(self, step: AppStep) -> AppStep:
+    def ends(self, several: bool, step: AppStep) -> AppStep:
         # There are no more messages. The app asks on and on, as of an empty topic.
         return step
 

@@ -1,13 +1,14 @@
 """Loops of an app that ask a consumer of Kafka for messages, whichever client it is of.
 
-A message lasts from when it is handed out until the loop asks for the next one, or the consumer is closed. While
-``timetracer-otel verify`` runs, messages come from there.
+A message lasts from when it is handed out until the loop asks for the next one, or the consumer is closed. So do
+several messages that one call gives: they are one request. While ``timetracer-otel verify`` runs, messages come from
+there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ from timetracer_otel.calls.guarded import AppStep, Flow, OurStep, only
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.config import job_source
+from timetracer_otel.incoming.job_scope import IncomingJob
+from timetracer_otel.incoming.kafka_batches import as_incoming, given_again, topics_in
 from timetracer_otel.incoming.kafka_messages import GivenRecord, Verified, kafka_message
 from timetracer_otel.incoming.messages import Handling, IncomingMessage, begins_root
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER
@@ -37,7 +40,7 @@ class Loops:
     def __init__(self, framework: str, guard: Callable[..., Function]) -> None:
         self._framework = framework
         self._guard = guard
-        self._verified = Verified(framework)
+        self._verified = Verified(framework, given_again, topics_in)
         self._asks: CallAbove[bool] = CallAbove(f"{framework}-loop")
         """Set while a consumer is asked: one of its methods may call another one."""
 
@@ -51,8 +54,8 @@ class Loops:
         """A message of the client's."""
         raise NotImplementedError
 
-    def by_partition(self, record: Any) -> Any:
-        """What the client gives for one message where it is asked for several."""
+    def by_partition(self, records: Sequence[Any]) -> Any:
+        """What the client gives for these messages where it is asked for several."""
         raise NotImplementedError
 
     def waits(self, function: Callable[..., Any], *args: Any) -> OurStep:
@@ -63,10 +66,11 @@ class Loops:
         """The step that waits until it is cancelled or interrupted."""
         return OurStep(threading.Event().wait)
 
-    def ends(self, step: AppStep) -> AppStep:
+    def ends(self, several: bool, step: AppStep) -> AppStep:
         """What a loop meets where a verification has no more messages.
 
         Args:
+            several: Whether it asks for several messages at once.
             step: Asks the client.
         """
         raise NotImplementedError
@@ -101,7 +105,7 @@ class Loops:
         """A loop asks for what a consumer has next.
 
         Args:
-            several: Whether for several messages at once. If it gets one, that has a session of its own.
+            several: Whether for several messages at once. They have one session.
             original: The method of the consumer.
         """
 
@@ -123,21 +127,23 @@ class Loops:
 
     def _handed(self, several: bool, consumer: Any, step: AppStep) -> Flow:
         found = yield from self._asks.around(True, step)
-        records = self.records_in(found, several)
-        if len(records) == 1:
-            self._given(consumer, records[0])
+        self._given(consumer, partial(self.records_in, found, several))
         return found
 
     def _from_verify(self, several: bool, source: str, consumer: Any, step: AppStep) -> Flow:
-        given = yield self.waits(self._verified.next, source, consumer, self.topics_of(consumer))
+        next_of = partial(self._verified.next, several=several)
+        given = yield self.waits(next_of, source, consumer, self.topics_of(consumer))
         if given is None:
-            return (yield self.ends(step))
-        record = self.made(given)
-        self._given(consumer, record)
-        return self.by_partition(record) if several else record
+            return (yield self.ends(several, step))
+        records = [self.made(each) for each in given]
+        self._given(consumer, lambda: records)
+        return self.by_partition(records) if several else records[0]
 
-    def _given(self, consumer: Any, record: Any) -> None:
-        self.handling(consumer).given(partial(self.message, record))
+    def _given(self, consumer: Any, records_of: Callable[[], Sequence[Any]]) -> None:
+        def incoming() -> IncomingJob | None:
+            return as_incoming(self._framework, [self.message(each) for each in records_of()])
+
+        self.handling(consumer).given(incoming)
 
     def done(self, consumer: Any, *_: Any) -> None:
         """The app is done with the message of a consumer; harmless without one."""

@@ -9,9 +9,9 @@ import base64
 import json
 import queue
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from opentelemetry import context as otel_context
 
@@ -32,6 +32,7 @@ _BASE64: Final = "base64"
 _MADE: Final = "value"
 """What a deserializer has made, where nothing else is known."""
 _NOTHING: Final = "nothing"
+_ONE_AT_A_TIME: Final = "the consumer asks for one message at a time, and one call gave {} when this was recorded"
 _SECONDS_TO_ASK: Final = 5.0
 """How long a message waits for a consumer of its topic that asks for the first time."""
 
@@ -112,15 +113,19 @@ def kafka_given(topic: str, headers: Iterable[Iterable[str]], body: str) -> Give
     return GivenRecord(topic, partition, offset, timestamp, kind, _unpacked(key), value, own)
 
 
+Given: TypeAlias = list[GivenRecord]
+"""What one call gives: one message, or several."""
+
+
 @dataclass(slots=True, eq=False)
 class _Consumer:
     topics: Collection[str] | None
     """None where the app names them by a pattern."""
-    coming: queue.SimpleQueue[GivenRecord | None] = field(default_factory=queue.SimpleQueue)
+    coming: queue.SimpleQueue[Given | None] = field(default_factory=queue.SimpleQueue)
     has_one: bool = False
 
-    def takes(self, topic: str) -> bool:
-        return self.topics is None or topic in self.topics
+    def takes(self, topics: Iterable[str]) -> bool:
+        return self.topics is None or all(each in self.topics for each in topics)
 
 
 class Verified:
@@ -128,21 +133,27 @@ class Verified:
 
     Args:
         framework: The client.
+        again: Makes the messages of what the command has told: the topics, the header lines and the body.
+        topics_in: Gives the topics that are named together.
     """
 
-    def __init__(self, framework: str) -> None:
+    def __init__(
+        self, framework: str, again: Callable[..., Given], topics_in: Callable[[str], Collection[str]]
+    ) -> None:
         self._framework = framework
+        self._again, self._topics_in = again, topics_in
         self._consumers: dict[int, _Consumer] = {}
         self._asks = threading.Condition()
         self._wire: Any = None
 
-    def next(self, source: str, consumer: Any, topics: Collection[str] | None) -> GivenRecord | None:
-        """Wait for the next message of a consumer, which is done with the one before; None at the end.
+    def next(self, source: str, consumer: Any, topics: Collection[str] | None, *, several: bool) -> Given | None:
+        """Wait for what a consumer has next, which is done with what it had before; None at the end.
 
         Args:
             source: Where the command listens.
             consumer: Who asks.
             topics: Those that it consumes; None where that is not known.
+            several: Whether it asks for several messages at once.
         """
         with self._asks:
             found = self._consumers.get(id(consumer))
@@ -154,7 +165,8 @@ class Verified:
                 threading.Thread(target=self._give, args=(source,), name="timetracer-verify", daemon=True).start()
             self._asks.notify_all()
         self._tell_done(found)
-        given = found.coming.get()
+        while (given := found.coming.get()) is not None and len(given) > 1 and not several:
+            tell(self._wire, {"unknown": True, "text": _ONE_AT_A_TIME.format(len(given))})
         found.has_one = given is not None
         return given
 
@@ -175,20 +187,20 @@ class Verified:
             with connected(source, self._framework) as self._wire:
                 for line in self._wire:
                     told = json.loads(line)
-                    consumer = self._of(told["name"])
+                    consumer = self._of(self._topics_in(told["name"]))
                     if consumer is None:
                         tell(self._wire, {"unknown": True})
                     else:
-                        consumer.coming.put(kafka_given(told["name"], **told["kwargs"]))
+                        consumer.coming.put(self._again(told["name"], **told["kwargs"]))
         except Exception as fault:
             faults.contain(f"{self._framework}.verify", fault)
         finally:
             for each in list(self._consumers.values()):
                 each.coming.put(None)
 
-    def _of(self, topic: str) -> _Consumer | None:
+    def _of(self, topics: Collection[str]) -> _Consumer | None:
         def find() -> _Consumer | None:
-            return next((each for each in self._consumers.values() if each.takes(topic)), None)
+            return next((each for each in self._consumers.values() if each.takes(topics)), None)
 
         with self._asks:
             self._asks.wait_for(find, _SECONDS_TO_ASK)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,13 +37,24 @@ class _Loops(Loops):
         }
         return fetcher.ConsumerRecord(**{**dict.fromkeys(fetcher.ConsumerRecord._fields), **known, **sizes})
 
-    def by_partition(self, record: Any) -> Any:
+    def by_partition(self, records: Sequence[Any]) -> Any:
         structs: Any = sys.modules["kafka.structs"]
-        return {structs.TopicPartition(record.topic, record.partition): [record]}
+        found: dict[Any, list[Any]] = {}
+        for each in records:
+            found.setdefault(structs.TopicPartition(each.topic, each.partition), []).append(each)
+        return found
 
-    def ends(self, step: AppStep) -> AppStep:
+    def ends(self, several: bool, step: AppStep) -> AppStep:
+        if several:
+            return AppStep(_nothing, *step.args[1:], **step.keywords)
         # As where the consumer is closed: a loop ends by it.
         return AppStep(_end)
+
+
+def _nothing(timeout_ms: float = 0, *_: Any, **__: Any) -> dict[Any, Any]:
+    """There are no more messages. The app asks on and on, as of an empty topic."""
+    time.sleep(min(timeout_ms / 1000, threading.TIMEOUT_MAX))
+    return {}
 
 
 def _end() -> None:

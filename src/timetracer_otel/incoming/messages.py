@@ -20,6 +20,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.constants import MESSAGE
 from timetracer_otel.current import HANDING_OUT, SESSION_KEY, context_with, is_decided
 from timetracer_otel.incoming.guarded import around, around_async
@@ -62,7 +63,10 @@ class IncomingMessage(IncomingJob):
 
 def header_line(name: str, value: Any) -> tuple[bytes, bytes]:
     """A property or header of a message as a header line. What is no text is written as JSON."""
-    if type(value) is not str or value.startswith(_AS_JSON):
+    if type(value) is int or value is None:
+        # Most lines of Kafka's are numbers, and a batch has thousands.
+        value = f"{_AS_JSON}{'null' if value is None else value}"
+    elif type(value) is not str or value.startswith(_AS_JSON):
         value = _AS_JSON + json.dumps(as_json(value))
     return name.encode("latin-1", "backslashreplace"), value.encode("utf-8", "backslashreplace")
 
@@ -144,25 +148,46 @@ class Handling:
     Not safe from several threads, as a consumer is not.
     """
 
-    __slots__ = ("_before", "_scope", "on_done")
+    __slots__ = ("_before", "_is_set", "_scope", "on_done")
 
     def __init__(self) -> None:
         self.on_done: Callable[[BaseException | None], object] | None = None
         """Told that the loop is done with its message, and what has ended it."""
         self._scope: JobScope | None = None
         self._before: object = None
+        self._is_set = False
 
-    def given(self, message_of: Callable[[], IncomingMessage]) -> None:
-        """The loop is given a message. A fault of ours leaves it in the session that is current anyway."""
+    def given(self, message_of: Callable[[], IncomingJob | None]) -> None:
+        """The loop is given a message, or several at once.
+
+        A fault of ours leaves them in the session that is current anyway. In a replay that is the session of the
+        process, whose recording could answer their calls. So they are given a session that refuses each call.
+
+        Args:
+            message_of: Makes the request; None where the loop is given nothing.
+        """
         try:
-            if begins_root():
-                scope = receiver().job_began(message_of())
-                if scope is not None:
-                    self._before = current_context().get(SESSION_KEY)
-                    self._scope = scope
-                    otel_context.attach(context_with(scope.session))
+            if not begins_root():
+                return
+            message = message_of()
+            scope = None if message is None else receiver().job_began(message)
+            if scope is not None:
+                self._scope = scope
+                self._set(context_with(scope.session))
         except Exception as fault:
             faults.contain("messages.given", fault)
+            looked("messages.refused", self._refuse)
+
+    def _refuse(self) -> None:
+        refusing = receiver().refusing()
+        if refusing is not None:
+            self._set(otel_context.set_value(SESSION_KEY, refusing))
+
+    def _set(self, context: otel_context.Context) -> None:
+        if not self._is_set:
+            self._before = current_context().get(SESSION_KEY)
+        self._is_set = True
+        otel_context.attach(context)
 
     def done(self, error: BaseException | None = None) -> None:
         """The loop asks for the next message, or its consumer is closed; harmless without a message.
@@ -171,19 +196,21 @@ class Handling:
             error: What has ended the loop.
         """
         scope, self._scope = self._scope, None
-        if scope is None:
+        if scope is None and not self._is_set:
             return
         try:
-            if error is not None:
+            if scope is not None and error is not None:
                 scope.failed_with(error)
-            otel_context.attach(otel_context.set_value(SESSION_KEY, self._before))
-            self._before = None
+            if self._is_set:
+                otel_context.attach(otel_context.set_value(SESSION_KEY, self._before))
+                self._before, self._is_set = None, False
         except Exception as fault:
             faults.contain("messages.done", fault)
         finally:
-            scope.end()
-            if self.on_done is not None:
-                self.on_done(error)
+            if scope is not None:
+                scope.end()
+                if self.on_done is not None:
+                    self.on_done(error)
 
 
 def amqp_message(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from timetracer_otel.constants import JOB, MESSAGE, REDACTED, EventType
+from timetracer_otel.constants import GIVEN_TO_WORKERS, REDACTED, EventType
 from timetracer_otel.match.differences import Difference, mapping_differences, value_differences
 from timetracer_otel.match.signature import Signer, canonical_json
 from timetracer_otel.redact.redactor import Redactor
@@ -19,9 +19,9 @@ from timetracer_otel.types import Call, RequestSnapshot, header_pairs
 
 __all__ = ["RootFacts", "fits_route", "is_http", "request_differences", "root_facts"]
 
-_NO_METHODS = frozenset({JOB, MESSAGE, "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
-"""What stands in place of a method: in the recording of a job of a known task queue, of a message, and, of others,
-the kind of the span."""
+_NO_METHODS = GIVEN_TO_WORKERS | {"INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"}
+"""What stands in place of a method: in the recording of a job of a known task queue, of a message or several, and, of
+others, the kind of the span."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|<([^<>]*)>")
 _CONVERTERS = {"int": r"-?\d+", "float": r"-?\d+(?:\.\d+)?", "path": r".+", "uuid": r"[0-9a-fA-F-]{32,36}"}

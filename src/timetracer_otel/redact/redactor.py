@@ -58,6 +58,7 @@ from timetracer_otel.redact.secret_names import (
 )
 from timetracer_otel.redact.splice import (
     MASK,
+    MIXED,
     Edit,
     Replacing,
     apart,
@@ -70,6 +71,7 @@ from timetracer_otel.redact.splice import (
     json_texts_with_quotes,
     json_values,
     may_be_name_in_json,
+    mixed_parts,
     move_boundaries,
     multipart_parts,
     xml_edits,
@@ -569,7 +571,8 @@ class Redactor:
             # Most bodies are JSON: they take the shortest way.
             return self._edits_of_json(data)
         if kind.is_multipart:
-            return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
+            edits_of = self._edits_of_mixed if kind.name == MIXED else self._edits_of_parts
+            return list(edits_of(data, kind.boundary)) if kind.boundary else []
         if kind.name == MEDIA_TYPE and begins_with_message(data):
             return [
                 Edit(message.payload + edit.start, message.payload + edit.stop, edit.text)
@@ -579,6 +582,29 @@ class Redactor:
                 )
             ]
         return self._edits_by_media(data, kind)
+
+    def _edits_of_mixed(self, data: bytes, boundary: bytes) -> Iterator[Edit]:
+        """Those of a body whose parts are bodies with headers of their own.
+
+        Raises:
+            OpaqueError: A part cannot be looked into.
+        """
+        for part in mixed_parts(data, boundary):
+            lines = zip(part.lines, self.headers(part.lines), part.places, strict=True)
+            for (_, before), (_, after), place in lines:
+                if before != after:
+                    yield Edit(place, place + len(before), after)
+            content = data[part.start : part.stop]
+            if content and part.name in self._fields:
+                replaced = self.in_part(content, part.name)
+                if replaced is not None:
+                    yield Edit(part.start, part.stop, replaced)
+                continue
+            made = self.body(content, part.lines)
+            if made.opaque:
+                raise OpaqueError(made.opaque)
+            if made.changed:
+                yield Edit(part.start, part.stop, made.data)
 
     def _edits_of_parts(self, data: bytes, boundary: bytes) -> Iterator[Edit]:
         """Those of a multipart body.

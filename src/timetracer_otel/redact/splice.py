@@ -19,8 +19,10 @@ from timetracer_otel.redact.content_encoding import PACKED
 
 __all__ = [
     "MASK",
+    "MIXED",
     "Edit",
     "JsonKeys",
+    "Mixed",
     "Part",
     "Replacing",
     "apart",
@@ -34,6 +36,7 @@ __all__ = [
     "json_values",
     "may_be_name_in_json",
     "may_have_packed_part",
+    "mixed_parts",
     "move_boundaries",
     "multipart_parts",
     "xml_edits",
@@ -530,6 +533,52 @@ def multipart_parts(data: bytes, boundary: bytes) -> Iterator[Part]:
             yield Part(
                 name[1].decode("latin-1").lower() if name else "", kind[1] if kind else b"", head_end + 4, stop
             )
+        start = following
+
+
+MIXED = b"multipart/mixed"
+
+
+class Mixed(NamedTuple):
+    """A part of a ``multipart/mixed`` body. Its content stands from ``start`` to ``stop``, and may be empty."""
+
+    lines: tuple[tuple[bytes, bytes], ...]
+    """Its header lines."""
+    places: tuple[int, ...]
+    """Where the value of each of them begins."""
+    name: str
+    """In lower case; empty where it has none."""
+    start: int
+    stop: int
+
+
+def mixed_parts(data: bytes, boundary: bytes) -> Iterator[Mixed]:
+    """The parts of a ``multipart/mixed`` body (RFC 2046 section 5.1.3): each is a body with headers of its own.
+
+    A part without a whole head is left out.
+    """
+    delimiter = b"--" + boundary
+    start = data.find(delimiter)
+    while start >= 0:
+        head = start + len(delimiter) + 2
+        following = data.find(delimiter, head)
+        end = following if following >= 0 else len(data)
+        head_end = data.find(b"\r\n\r\n", head - 2, end)
+        if head_end >= 0:
+            lines: list[tuple[bytes, bytes]] = []
+            places: list[int] = []
+            position = head
+            for line in data[head:head_end].split(b"\r\n") if head_end > head else ():
+                name, _, value = line.partition(b":")
+                stripped = value.lstrip(b" \t")
+                lines.append((name, stripped))
+                places.append(position + len(line) - len(stripped))
+                position += len(line) + 2
+            stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
+            disposed = b"".join([value for each, value in lines if each.lower() == b"content-disposition"])
+            named = _PART_NAME.search(disposed)
+            part_name = named[1].decode("latin-1").lower() if named else ""
+            yield Mixed(tuple(lines), tuple(places), part_name, head_end + 4, max(stop, head_end + 4))
         start = following
 
 

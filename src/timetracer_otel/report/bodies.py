@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.redact.content_encoding import decode_body as undo_content_encoding
+from timetracer_otel.redact.redactor import content_headers, multipart_boundary
+from timetracer_otel.redact.splice import MIXED, mixed_parts
 from timetracer_otel.report.tables import format_size, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from timetracer_otel.types import BodySnapshot
 
-__all__ = ["DecodedBody", "as_text", "body_lines", "decode_body", "hexdump"]
+__all__ = ["DecodedBody", "as_text", "body_lines", "decode_body", "hexdump", "part_lines"]
 
 _SHOWN_HEX_BYTES = 512
 _END_TEXTS = {
@@ -98,10 +100,43 @@ def body_lines(body: BodySnapshot | None, headers: Mapping[str, str], pretty: bo
     about = _about(body, decoded.encodings) + (f"; {decoded.problem}" if decoded.problem else "")
     if not decoded.data:
         return [about]
-    text = as_text(decoded.data, headers)
+    parts = part_lines(decoded.data, headers)
+    return [about, *(_content_lines(decoded.data, headers, pretty) if parts is None else parts)]
+
+
+def _content_lines(data: bytes, headers: Mapping[str, str], pretty: bool) -> list[str]:
+    text = as_text(data, headers)
     if text is None:
-        return [about, *hexdump(decoded.data)]
-    return [about, *_text_lines(text, pretty and "json" in headers.get("content-type", ""))]
+        return hexdump(data)
+    return _text_lines(text, pretty and "json" in headers.get("content-type", ""))
+
+
+def part_lines(data: bytes, headers: Mapping[str, str]) -> list[str] | None:
+    """A ``multipart/mixed`` body, each part by itself: one may be text, and the next one not. None for other bodies.
+
+    Args:
+        data: The body, decoded.
+        headers: By lower-case name.
+    """
+    content_type = headers.get("content-type", "").encode("latin-1", "replace")
+    boundary = multipart_boundary(content_type)
+    if not boundary or content_type.partition(b";")[0].strip().lower() != MIXED:
+        return None
+    return [*_lines_of_parts(data, boundary)] or None
+
+
+def _lines_of_parts(data: bytes, boundary: bytes) -> Iterator[str]:
+    for number, part in enumerate(mixed_parts(data, boundary), 1):
+        yield f"part {number}:"
+        for name, value in part.lines:
+            yield f"  {printable(_shown(name))}: {printable(_shown(value))}"
+        content = data[part.start : part.stop]
+        kind = {"content-type": content_headers(part.lines)[0].decode("latin-1")}
+        yield from (f"  | {line}" for line in (_content_lines(content, kind, pretty=False) if content else ()))
+
+
+def _shown(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace")
 
 
 def _about(body: BodySnapshot, encodings: tuple[str, ...]) -> str:

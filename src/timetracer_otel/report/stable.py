@@ -17,7 +17,7 @@ from timetracer_otel.match.values import TIME, Nested, Value, within
 from timetracer_otel.match.variables import variables_of
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.report.as_json import json_value
-from timetracer_otel.report.bodies import as_text, decode_body
+from timetracer_otel.report.bodies import as_text, decode_body, part_lines
 from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name, event_status, request_name
 from timetracer_otel.types import RecordedError, header_pairs
@@ -172,6 +172,10 @@ class _Text:
             yield from self._content(decode_body(body.data, headers).data, headers)
 
     def _content(self, data: bytes, headers: Mapping[str, str]) -> Iterator[str]:
+        parts = part_lines(data, headers)
+        if parts is not None:
+            yield from map(self.marked, parts)
+            return
         text = as_text(data, headers)
         if text is None:
             yield f"({len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()})"

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from timetracer_otel.constants import MESSAGE
+from timetracer_otel.constants import MESSAGE, MESSAGES
 from timetracer_otel.types import Cassette, header_pairs
 from timetracer_otel.verify.service import Service, ServiceError
 
@@ -20,10 +20,10 @@ class JobFailedError(Exception):
 
 
 def given_to(cassette: Cassette) -> dict[str, Any]:
-    """The name and the arguments of a recorded job, for a worker; of a message, its header lines and its body."""
+    """The name and the arguments of a recorded job, for a worker; of messages, the header lines and the body."""
     request, body = cassette.request, cassette.request.body
     data = body.data if body is not None else None
-    if request.method == MESSAGE:
+    if request.method in (MESSAGE, MESSAGES):
         lines = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in header_pairs(request.headers)]
         told = {"headers": lines, "body": data.decode("latin-1") if isinstance(data, bytes) else ""}
         return {"name": request.path, "args": [], "kwargs": told}
@@ -97,7 +97,8 @@ class JobQueue:
         except OSError as error:
             raise JobFailedError(f"no answer: {error}") from error
         if answer.get("unknown"):
-            raise JobFailedError(f"the worker has no job {cassette.request.path!r}")
+            why = answer.get("text") or f"the worker has no job {cassette.request.path!r}"
+            raise JobFailedError(str(why))
         return answer
 
     def _answer(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from timetracer_otel.cassette import open_cassette
-from timetracer_otel.constants import JOB, MESSAGE, BodyEnd
+from timetracer_otel.constants import GIVEN_TO_WORKERS, BodyEnd
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
 from timetracer_otel.match.roots import is_http
@@ -32,7 +32,7 @@ MAX_PADDING_BYTES = 16 * 1024 * 1024
 """The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
 
 _NO_REQUEST = "not a request"
-A_JOB = "a job or message: name its worker as CMD, and --only 'JOB *' or 'MESSAGE *'"
+A_JOB = "a job or message: name its worker as CMD, and --only 'JOB *' or 'MESSAGE*'"
 """Why a job is left out where a service is verified."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 """Methods whose requests are taken to have no body if none was recorded (RFC 9110 section 9.3)."""
@@ -114,8 +114,11 @@ def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
         why = str(fault).replace(entry.path, name)
         return Planned(entry.request, name, entry, unsendable=why)
     request = cassette.request
-    if request.method in (JOB, MESSAGE) and (request.body is None or request.body.captured):
-        return Planned(entry.request, name, entry, left_out=A_JOB, is_job=True)
+    if request.method in GIVEN_TO_WORKERS:
+        body = request.body
+        if body is None or body.captured:
+            return Planned(entry.request, name, entry, left_out=A_JOB, is_job=True)
+        return Planned(entry.request, name, entry, left_out=_why_without_body(body.size_bytes or 0, cassette))
     if not is_http(request):
         return Planned(entry.request, name, entry, left_out=_NO_REQUEST)
     hosts = tuple(value.decode("latin-1") for key, value in header_pairs(request.headers) if key.lower() == b"host")
@@ -126,7 +129,7 @@ def why_not_sent(cassette: Cassette) -> str | None:
     """Why the request of a recording cannot be sent as it was recorded; None if it can."""
     if not is_http(cassette.request):
         return "it is about no request"
-    request, policies = cassette.request, cassette.policies
+    request = cassette.request
     if not cassette.complete:
         return "its recorder died before the answer was written"
     if not cassette.response.status:
@@ -142,6 +145,11 @@ def why_not_sent(cassette: Cassette) -> str | None:
         return f"the service left {unread} bytes of its body unread" if unread > MAX_PADDING_BYTES else None
     if body.captured:
         return "its body broke off"
+    return _why_without_body(size, cassette)
+
+
+def _why_without_body(size: int, cassette: Cassette) -> str:
+    policies = cassette.policies
     if policies.max_body_kb and size > policies.max_body_kb * 1024:
         return f"its body of {size} bytes was not kept (TIMETRACER_MAX_BODY_KB={policies.max_body_kb})"
     return f"its body was not kept (TIMETRACER_STORE_REQ_BODY={policies.store_request_body})"

@@ -299,6 +299,30 @@ def test_the_json_in_a_part_is_looked_into_by_path() -> None:
     assert made == body.replace(b"123-45", b"[REDACTED]")
 
 
+def test_a_part_of_mixed_ones_is_a_body_with_headers_of_its_own() -> None:
+    inner = b"--c\r\n\r\nplain\r\n--c\r\nCookie: sid=hush-1\r\n\r\n<a><token>hush-2</token></a>\r\n--c--"
+    parts = [
+        b'Authorization: Bearer hush-3\r\nShop: corner\r\n\r\n{"password": "hush-4", "pot": 1}',
+        b'Content-Disposition: form-data; name="password"\r\n\r\nhush-5',
+        b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=hush-6&pot=2",
+        b"Content-Type: multipart/mixed; boundary=c\r\n\r\n" + inner,
+        b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b'{"password": "hush-7"}'),
+        b"Note: name=password\r\n\r\nkept",
+        b"X-Api-Key: hush-8\r\n\r\n",
+    ]
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    made = Redactor().body(body, ((b"content-type", b"multipart/mixed; boundary=b"),)).data
+    assert b"hush" not in made
+    assert (made.count(b"--b\r\n"), made.count(b"--c\r\n")) == (len(parts), 2)
+    for kept in (b"Shop: corner", b'"pot": 1}', b"&pot=2", b"plain", b"kept\r\n", b"</token></a>"):
+        assert kept in made, kept
+    packed = made[made.index(b"\x1f\x8b") : made.index(b"\r\n--b\r\nNote")]
+    assert json.loads(gzip.decompress(packed)) == {"password": "[REDACTED]"}
+    bomb = b"\r\n\r\n" + gzip.compress(json.dumps({"password": SECRET, "rest": "0" * (2 << 20)}).encode())
+    found = Redactor().body(b"--b" + bomb + b"\r\n--b--", ((b"content-type", b"multipart/mixed; boundary=b"),))
+    assert "when decoded" in found.opaque
+
+
 def test_a_few_bytes_that_ask_for_gigabytes_are_opaque() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 1 << 30}]
     value = lzma.compress(b'{"password": "x"}', filters=filters)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.consumer import AIOKafkaConsumer
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.producer import AIOKafkaProducer
 from aiokafka.structs import PartitionMetadata, RecordMetadata, TopicPartition
 
@@ -18,6 +19,7 @@ from timetracer_otel.libraries.kits.kafka.call import Record, Report
 from timetracer_otel.libraries.kits.kafka.serialized import Serialized
 
 __all__ = [
+    "BATCH",
     "CLIENT",
     "CONSUMER",
     "ERROR_MODULES",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 LIB: Final = "aiokafka"
+BATCH: Final = BatchBuilder
 ERROR_MODULES: Final = frozenset({"aiokafka"})
 CLIENT: Final = AIOKafkaClient
 CONSUMER: Final = AIOKafkaConsumer

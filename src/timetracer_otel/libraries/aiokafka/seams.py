@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
-from timetracer_otel.calls.flow import flow, pass_or_refuse, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, guarded_async, only, raising
+from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, OurStep, guarded_async
 from timetracer_otel.calls.noting import looked
-from timetracer_otel.libraries.aiokafka import internals
+from timetracer_otel.libraries.aiokafka import batches, internals
 from timetracer_otel.libraries.aiokafka.internals import LIB
 from timetracer_otel.libraries.kits.kafka.asked import CONNECT, Asked, Asking, connect_args, of_partition
 from timetracer_otel.libraries.kits.kafka.call import Topics, span_in, url_of
@@ -38,7 +38,10 @@ def patches() -> Sequence[Undoable]:
         *(Patch(producer, name, _waiting) for name in ("flush", "stop")),
         Patch(producer, "start", _starting),
         Patch(producer, "send", _SENDING.wrap),
-        Patch(producer, "send_batch", _refused),
+        Patch(producer, "create_batch", batches.beginning),
+        Patch(producer, "send_batch", batches.sending(_SENDING)),
+        Patch(internals.BATCH, "_serialize", batches.serializing),
+        Patch(internals.BATCH, "append", batches.appending),
         Patch(producer, "_serialize", made_before(LIB)),
         Patch(internals.CLIENT, "_wait_on_metadata", _knowing),
         Patch(consumer, "start", _consuming),
@@ -116,18 +119,6 @@ def _in_turn(step: AppStep) -> Flow:
     for _ in range(_TURNS):
         yield OurStep(asyncio.sleep, 0)
     return (yield step)
-
-
-def _refused(original: Function) -> Function:
-    """A batch that the app has made itself: its messages are encoded already."""
-
-    def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow | Done | None:
-        error = pass_or_refuse(
-            LIB, "send_batch() of aiokafka is not captured.", "Send its messages one by one by send().", session
-        )
-        return None if error is None else only(raising(error))
-
-    return guarded_async(LIB, original, begin)
 
 
 def _consuming(original: Function) -> Function:

@@ -175,28 +175,40 @@ def producing_batch(original: Function) -> Function:
     ) -> Flow | AppStep | None:
         if wrong or not isinstance(messages, list) or not messages:
             return None
-        if not all(type(each) is dict for each in messages) or len({*map(id, messages)}) < len(messages):
+        if not all(type(each) is dict for each in messages):
             error = pass_or_refuse(LIB, _NO_BATCH, "Give produce_batch() a dictionary for each message.", session)
             return None if error is None else raising(error)
         client = internals.client_of(producer)
         default = on_delivery if on_delivery is not None else client.on_delivery
-        sites = [_InBatch(client, topic, each, partition, default) for each in messages]
+        # Each message has a function of its own that is told of it. So one that stands twice is copied.
+        own = {id(each): number for number, each in reversed([*enumerate(messages)])}
+        given = [each if own[id(each)] == number else {**each} for number, each in enumerate(messages)]
+        sites = [_InBatch(client, topic, each, partition, default) for each in given]
         named = {} if on_delivery is None else {"on_delivery": on_delivery}
-        live = AppStep(original, producer, topic, messages, partition=partition, **named)
+        live = AppStep(original, producer, topic, given, partition=partition, **named)
         for site in sites:
             site.live = live
         calls = [flow(each, session) for each in sites]
         if replays(LIB, session, lambda: url_of(client.servers)):
-            return _batch_answered(sites, calls, session, producer, live)
+            return _refused_too(given, messages, _batch_answered(sites, calls, session, producer, live))
         with _undone(calls):
             for call in calls:
                 next(call)
-        return _made_together(calls, live)
+        return _refused_too(given, messages, _made_together(calls, live))
 
     return guarded(LIB, original, begin)
 
 
-_NO_BATCH: Final = "A batch of confluent-kafka in which a message stands twice, or is no dictionary, is not captured."
+def _refused_too(given: list[dict[str, Any]], messages: list[dict[str, Any]], steps: Flow) -> Flow:
+    """Tell the app of the errors that the copies of its messages were given."""
+    value = yield from steps
+    for each, own in zip(given, messages, strict=True):
+        if each is not own and _ERROR in each:
+            own[_ERROR] = each[_ERROR]
+    return value
+
+
+_NO_BATCH: Final = "A batch of confluent-kafka in which a message is no dictionary is not captured."
 
 
 @contextmanager

@@ -16,9 +16,23 @@ from timetracer_otel.match.trace_context import OF_THE_TRACE
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["PRODUCE", "AskedSite", "ProduceSite", "Record", "Report", "Topics", "same", "span_in", "url_of"]
+__all__ = [
+    "PRODUCE",
+    "PRODUCE_BATCH",
+    "AskedSite",
+    "ProduceSite",
+    "Record",
+    "Report",
+    "Topics",
+    "kept_headers",
+    "same",
+    "span_in",
+    "url_of",
+]
 
 PRODUCE: Final = "PRODUCE"
+PRODUCE_BATCH: Final = "PRODUCE_BATCH"
+"""Several messages that go to one partition together."""
 _TRACE_PARTS: Final = 4
 """Of a header ``traceparent`` (https://www.w3.org/TR/trace-context/)."""
 
@@ -71,6 +85,11 @@ def span_in(headers: Iterable[tuple[Any, Any]]) -> trace.Span | None:
     return trace.NonRecordingSpan(context) if is_own and around.span_id != context.span_id else None
 
 
+def kept_headers(headers: Iterable[tuple[Any, Any]]) -> list[dict[Any, Any]] | None:
+    """The headers of a message but for those of the trace, which are others in each run; None without any."""
+    return [{name: each} for name, each in headers if str(name).lower() not in OF_THE_TRACE] or None
+
+
 def same(value: Any) -> Any:
     """A value that needs no packing."""
     return value
@@ -109,8 +128,7 @@ class ProduceSite(MessageSite):
         """The topic, and the message. Trace context among its headers is another one in each run."""
         topic, key, value, headers, partition, timestamp = self._record
         args: dict[str, Any] = {"topic": topic, "key": key, "value": value}
-        kept = [{name: each} for name, each in headers if str(name).lower() not in OF_THE_TRACE]
-        given = {"headers": kept or None, "partition": partition, "timestamp": timestamp}
+        given = {"headers": kept_headers(headers), "partition": partition, "timestamp": timestamp}
         args |= {name: each for name, each in given.items() if each is not None}
         return Call(self.lib, EventType.CUSTOM, PRODUCE, self._url, args=args)
 
@@ -166,7 +184,8 @@ class Topics:
         if found is None:
             found = self._partitions[lib] = {}
             for event in session.events:
-                if event.signature.lib == lib and event.signature.method == PRODUCE and event.call is not None:
+                method = event.signature.method
+                if event.signature.lib == lib and method in (PRODUCE, PRODUCE_BATCH) and event.call is not None:
                     partitions = (event.result.reply or {}).get("partitions")
                     if partitions is not None:
                         found[event.call.args["topic"]] = partitions
