@@ -171,7 +171,9 @@ class _Search:
         self._received: list[HeaderPairs] = []
         self._attributes: list[dict[str, Any] | None] = []
         self._reply: Any = None
-        """That of the last call without arguments."""
+        """That of the last call without arguments, without its time."""
+        self._span: Any = None
+        """Name and attributes of the last span."""
 
     def opened(self, calls: Sequence[NotedCall]) -> _Opened:
         """For each call what it is where it is open, and the version of the known secrets, of which none stands in
@@ -215,17 +217,21 @@ class _Search:
             return False
         args, reply, texts, raw, names = call.args, result.reply, self._texts, self._raw, self._redactor.open_fields
         before, raw_before = len(texts), len(raw)
-        if args is None and reply == self._reply:
-            # Most calls of HTTP have the same facts, such as its version. They were taken with the call before.
-            reply = None
+        facts_of_reply = None
+        if args is None and type(reply) is dict:
+            # Most calls of HTTP have the same facts, such as its version, and another time, which is no text. They
+            # were taken with the call before.
+            facts_of_reply = {**reply, "head_ms": None} if type(reply.get("head_ms")) is float else reply
+            if facts_of_reply == self._reply:
+                reply = None
         if (reply is not None and not collect(reply, texts, raw, names)) or (
             args is not None
             and not (collect(args, texts, raw, names) and is_open(call.lib, args, result, self._redactor))
         ):
             del texts[before:], raw[raw_before:]
             return False
-        if args is None and reply is not None:
-            self._reply = reply
+        if facts_of_reply is not None:
+            self._reply = facts_of_reply
         if len(texts) > before + _MOST_TEXTS:
             self._rows += texts[before:]
             del texts[before:]
@@ -261,7 +267,11 @@ class _Search:
         attributes = self._redact(facts.attributes)
         if self._book.has_noted():
             return False
-        collect([facts.name, attributes], self._texts, self._raw)
+        span = facts.name, attributes
+        if span != self._span:
+            # An app repeats its calls.
+            collect(span, self._texts, self._raw)
+            self._span = span
         self._attributes.append(attributes)
         return True
 

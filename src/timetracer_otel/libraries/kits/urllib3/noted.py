@@ -117,7 +117,12 @@ class NotedBeneath(Site):
 
 def header_lines(items: Any) -> list[tuple[bytes, bytes]]:
     """Headers as the bytes of their lines."""
-    return [(_line(name), _line(value)) for name, value in items]
+    items = list(items)
+    try:
+        # Most are texts that Latin-1 has. To ask for the bytes of each by a function takes twice as long.
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in items]
+    except (AttributeError, UnicodeEncodeError):
+        return [(_line(name), _line(value)) for name, value in items]
 
 
 def _line(text: Any) -> bytes:
