@@ -173,7 +173,9 @@ class _Search:
         self._reply: Any = None
         """That of the last call without arguments, without its time."""
         self._span: Any = None
-        """Name and attributes of the last span."""
+        """Of the last span: its name, its attributes, and their types, since 1 equals True."""
+        self._span_attributes: dict[str, Any] | None = None
+        """The attributes of the last span, redacted; None where calls cannot share their values."""
 
     def opened(self, calls: Sequence[NotedCall]) -> _Opened:
         """For each call what it is where it is open, and the version of the known secrets, of which none stands in
@@ -263,15 +265,19 @@ class _Search:
         )
 
     def _takes_span(self, facts: SpanFacts) -> bool:
+        given = facts.attributes
+        span = facts.name, [*given.items()], [*map(type, given.values())]
+        if self._span_attributes is not None and span == self._span:
+            # An app repeats its calls.
+            self._attributes.append(self._span_attributes.copy())
+            return True
         self._book.begin()
-        attributes = self._redact(facts.attributes)
+        attributes = self._redact(given)
         if self._book.has_noted():
             return False
-        span = facts.name, attributes
-        if span != self._span:
-            # An app repeats its calls.
-            collect(span, self._texts, self._raw)
-            self._span = span
+        collect([facts.name, attributes], self._texts, self._raw)
+        self._span = span
+        self._span_attributes = attributes if _SHARED.issuperset(map(type, attributes.values())) else None
         self._attributes.append(attributes)
         return True
 
@@ -320,3 +326,5 @@ class _Search:
 
 
 _NO_HEADERS: Final = HeaderMap()
+_SHARED: Final = frozenset({str, bool, int, float})
+"""Types of attributes that nobody can change."""

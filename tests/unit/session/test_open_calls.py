@@ -130,12 +130,24 @@ def test_the_facts_and_the_span_of_a_call_are_searched_where_those_of_the_call_b
         assert not _are_open(calls, spans)
 
 
+def test_each_span_has_its_own_attributes_though_they_equal_those_of_the_one_before() -> None:
+    values = [1, True, 1.0, 1, 1]
+    spans = [SpanFacts("1", "1", name="GET", attributes={"n": value}) for value in values]
+    attributes = [one[3] for one in _opened([http(b"[1]") for _ in values], spans) if one is not None]
+    assert [repr(found) for found in attributes] == [repr({"n": value}) for value in values]
+    assert len({id(found) for found in attributes}) == len(values)
+
+
 def _are_open(calls: list[Ended], spans: list[SpanFacts]) -> bool:
     """Whether nothing is found in calls that are searched together."""
+    return None not in _opened(calls, spans)
+
+
+def _opened(calls: list[Ended], spans: list[SpanFacts]) -> Sequence[open_calls.OpenCall | None]:
     book = TraceSession(TraceConfig())._maker.book
     assert book is not None
     ((_, opened, _),) = OpenCalls(book).batches(zip(calls, spans, strict=True), dict)
-    return None not in opened
+    return opened
 
 
 def test_a_secret_that_is_found_later_is_replaced_in_calls_that_were_open_before() -> None:

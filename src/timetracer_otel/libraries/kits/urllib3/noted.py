@@ -97,12 +97,13 @@ class NotedBeneath(Site):
         if received is not None:
             if received.faulted:
                 recording.not_replayable = FAULT
-            told = {
-                "bad_line": received.bad_line,
-                "ran_out": received.ran_out or None,
-                "open_chunk": received.open_chunk,
-            }
-            reply.update({name: fact for name, fact in told.items() if fact is not None})
+            if received.bad_line is not None:
+                reply["bad_line"] = received.bad_line
+            if received.ran_out:
+                reply["ran_out"] = True
+            open_chunk = received.open_chunk
+            if open_chunk is not None:
+                reply["open_chunk"] = open_chunk
         return EventResult(
             status=self._status,
             headers=HeaderMap(header_lines(self._response_headers)),
