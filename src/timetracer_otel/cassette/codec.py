@@ -136,6 +136,8 @@ def pack_looked_at(make: Callable[[Any], Any], reply: Any, survey: Survey) -> tu
 
 def _with_packed_rows(reply: dict[Any, Any], packing: _Packing) -> dict[Any, Any]:
     """A reply in which the lists of tuples are packed."""
+    if list not in map(type, reply.values()):
+        return reply
     for key, item in reply.items():
         if type(item) is list and item and type(item[0]) is tuple and _TUPLES.issuperset(map(type, item)):
             reply = {**reply, key: packing.rows(item)}

@@ -107,7 +107,7 @@ def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | N
             elif kind is bytes:
                 raw.append(item)
             elif kind is list or kind is tuple:
-                if not _collect_items(item, texts, raw, names):
+                if item and not _collect_items(item, texts, raw, names):
                     is_open = False
             elif kind not in _WITHOUT_TEXT and not collect(item, texts, raw, names):
                 is_open = False

@@ -171,7 +171,11 @@ class _Search:
         self._received: list[HeaderPairs] = []
         self._attributes: list[dict[str, Any] | None] = []
         self._reply: Any = None
-        """That of the last call without arguments."""
+        """That of the last call without arguments, without its time."""
+        self._span: Any = None
+        """Of the last span: its name, its attributes, and their types, since 1 equals True."""
+        self._span_attributes: dict[str, Any] | None = None
+        """The attributes of the last span, redacted; None where calls cannot share their values."""
 
     def opened(self, calls: Sequence[NotedCall]) -> _Opened:
         """For each call what it is where it is open, and the version of the known secrets, of which none stands in
@@ -215,17 +219,21 @@ class _Search:
             return False
         args, reply, texts, raw, names = call.args, result.reply, self._texts, self._raw, self._redactor.open_fields
         before, raw_before = len(texts), len(raw)
-        if args is None and reply == self._reply:
-            # Most calls of HTTP have the same facts, such as its version. They were taken with the call before.
-            reply = None
+        facts_of_reply = None
+        if args is None and type(reply) is dict:
+            # Most calls of HTTP have the same facts, such as its version, and another time, which is no text. They
+            # were taken with the call before.
+            facts_of_reply = {**reply, "head_ms": None} if type(reply.get("head_ms")) is float else reply
+            if facts_of_reply == self._reply:
+                reply = None
         if (reply is not None and not collect(reply, texts, raw, names)) or (
             args is not None
             and not (collect(args, texts, raw, names) and is_open(call.lib, args, result, self._redactor))
         ):
             del texts[before:], raw[raw_before:]
             return False
-        if args is None and reply is not None:
-            self._reply = reply
+        if facts_of_reply is not None:
+            self._reply = facts_of_reply
         if len(texts) > before + _MOST_TEXTS:
             self._rows += texts[before:]
             del texts[before:]
@@ -257,11 +265,19 @@ class _Search:
         )
 
     def _takes_span(self, facts: SpanFacts) -> bool:
+        given = facts.attributes
+        span = facts.name, [*given.items()], [*map(type, given.values())]
+        if self._span_attributes is not None and span == self._span:
+            # An app repeats its calls.
+            self._attributes.append(self._span_attributes.copy())
+            return True
         self._book.begin()
-        attributes = self._redact(facts.attributes)
+        attributes = self._redact(given)
         if self._book.has_noted():
             return False
         collect([facts.name, attributes], self._texts, self._raw)
+        self._span = span
+        self._span_attributes = attributes if _SHARED.issuperset(map(type, attributes.values())) else None
         self._attributes.append(attributes)
         return True
 
@@ -310,3 +326,5 @@ class _Search:
 
 
 _NO_HEADERS: Final = HeaderMap()
+_SHARED: Final = frozenset({str, bool, int, float})
+"""Types of attributes that nobody can change."""

@@ -23,7 +23,7 @@ from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import TraceSession, open_calls
 from timetracer_otel.session.open_calls import OpenCalls
 from timetracer_otel.session.secret_book import SecretBook
-from timetracer_otel.types import BodySnapshot, Call, Cassette, EventResult, HeaderMap, HeaderPairs
+from timetracer_otel.types import BodySnapshot, Call, Cassette, EventResult, HeaderMap, HeaderPairs, SpanFacts
 
 FORGE = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 TOKEN = "Zq8vT41xKw0pLm7abcdef0123456789"
@@ -37,11 +37,15 @@ def http(
     answer: HeaderPairs = (JSON,),
     sent: bytes | None = None,
     url: str = "https://h/items?n=1",
+    facts: dict[str, Any] | None = None,
 ) -> Ended:
     """A request and its answer."""
     call = Call("httpx", EventType.HTTP_CLIENT, "POST" if sent else "GET", url, headers, sent)
     found = BodySnapshot(True, "bytes", body, size_bytes=len(body), chunks=((1.0, len(body)),)) if body else None
-    return Ended(call, EventResult(status=200, headers=HeaderMap(answer), body=found, reply={"v": b"HTTP/1.1"}))
+    return Ended(
+        call,
+        EventResult(status=200, headers=HeaderMap(answer), body=found, reply={"v": b"HTTP/1.1", **(facts or {})}),
+    )
 
 
 def sql(statement: str, parameters: Any, columns: Sequence[str], rows: list[Any]) -> Ended:
@@ -109,6 +113,41 @@ def test_a_token_in_the_headers_leaves_the_call_open_and_is_noted_on_its_event(l
     (pseudonym,) = cassette.pseudonyms
     assert {event.pseudonyms for event in cassette.events} == {(pseudonym,)}
     assert TOKEN.encode() not in cassette_to_bytes(cassette)
+
+
+def test_the_facts_and_the_span_of_a_call_are_searched_where_those_of_the_call_before_were_others() -> None:
+    calls = [http(b"[1]", facts={"reason": "OK", "head_ms": float(at)}) for at in range(6)]
+    spans = [SpanFacts("1", "1", name="GET", attributes={"http.route": "/items"}) for _ in calls]
+    assert _are_open(calls, spans)
+    spans[4].attributes["http.route"] = f"/items/{FORGE}"
+    assert not _are_open(calls, spans)
+    spans[4].attributes["http.route"] = "/items"
+    spans[5].name = FORGE
+    assert not _are_open(calls, spans)
+    spans[5].name = "GET"
+    for key in ("reason", "head_ms"):
+        calls[3] = http(b"[1]", facts={"reason": "OK", "head_ms": 1.0, key: FORGE})
+        assert not _are_open(calls, spans)
+
+
+def test_each_span_has_its_own_attributes_though_they_equal_those_of_the_one_before() -> None:
+    values = [1, True, 1.0, 1, 1]
+    spans = [SpanFacts("1", "1", name="GET", attributes={"n": value}) for value in values]
+    attributes = [one[3] for one in _opened([http(b"[1]") for _ in values], spans) if one is not None]
+    assert [repr(found) for found in attributes] == [repr({"n": value}) for value in values]
+    assert len({id(found) for found in attributes}) == len(values)
+
+
+def _are_open(calls: list[Ended], spans: list[SpanFacts]) -> bool:
+    """Whether nothing is found in calls that are searched together."""
+    return None not in _opened(calls, spans)
+
+
+def _opened(calls: list[Ended], spans: list[SpanFacts]) -> Sequence[open_calls.OpenCall | None]:
+    book = TraceSession(TraceConfig())._maker.book
+    assert book is not None
+    ((_, opened, _),) = OpenCalls(book).batches(zip(calls, spans, strict=True), dict)
+    return opened
 
 
 def test_a_secret_that_is_found_later_is_replaced_in_calls_that_were_open_before() -> None:
@@ -215,6 +254,7 @@ def calls_of_all_kinds(draw: st.DrawFn) -> Ended:
             (*types, *draw(LINES)),
             draw(st.none() | BODIES),
             f"https://h/{path.replace(' ', '+')}?n={query.replace(' ', '%20')}",
+            draw(st.fixed_dictionaries({}, optional={"head_ms": st.floats(0, 9) | TEXTS, "reason": TEXTS})),
         )
     if kind == "sql":
         rows = [(draw(TEXTS), draw(st.integers()))] * draw(st.sampled_from([0, 1, 20]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from types import NoneType
@@ -66,6 +67,9 @@ def own_span_id() -> int:
     """Id of the span that OpenTelemetry's instrumentation of urllib3 has made, where that is the current one;
     otherwise 0.
     """
+    if _OTEL_SCOPE not in sys.modules:
+        # Nobody has loaded it, so it has made none.
+        return 0
     span = span_around(current_context())
     scope = getattr(span, "instrumentation_scope", None)
     if span is None or getattr(scope, "name", None) != _OTEL_SCOPE:

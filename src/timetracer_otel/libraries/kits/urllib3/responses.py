@@ -91,7 +91,7 @@ class ResponseFacts(NamedTuple):
 
     def as_reply(self) -> dict[str, Any]:
         """These facts by name, without those that a release does not have."""
-        facts = self._asdict()
+        facts = dict(zip(self._fields, self, strict=True))
         for name in ("version_string", "enforce_content_length", "retries"):
             if facts[name] is None:
                 del facts[name]
