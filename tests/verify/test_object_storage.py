@@ -20,6 +20,8 @@ from tests.stores._gate import Gate
 from tests.stores._spool import BUCKET, aws_environment, make_bucket
 from tests.verify._services import ROOT, SCRIPT, Request, environment, record
 from timetracer_otel.cassette import CassetteStore, StoredCassette
+from timetracer_otel.exceptions import CassetteNotFoundError
+from timetracer_otel.verification import verify_one
 
 URL = f"s3://{BUCKET}/fleet"
 REQUESTS = [Request("GET", "/orders/7"), Request("GET", "/empty"), Request("GET", "/orders/8")]
@@ -133,6 +135,20 @@ def test_a_program_replays_a_recording_of_object_storage(shipped: Shipped, tmp_p
         moved.rename(database)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["Ada", "[('tea',), ('cake',), ('jam',)]"]
+
+
+@pytest.mark.parametrize("how", ["url", "id"])
+def test_one_recording_of_object_storage_is_verified_by_one_function(
+    how: str, shipped: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**shipped.variables, "HOME": str(shipped.folder / "home"), "PYTHONPATH": str(ROOT)}.items():
+        monkeypatch.setenv(name, value)
+    session_id = shipped.orders.session_id
+    named = {"url": f"{URL}#{session_id}", "id": session_id}[how]
+    verdict = verify_one(named, command=shipped.command, cassette_dir=URL)
+    assert (verdict.outcome, verdict.path, verdict.session_id) == ("passed", named, session_id)
+    with pytest.raises(CassetteNotFoundError):
+        verify_one(f"{URL}#00000000-0000", command=shipped.command)
 
 
 def test_a_test_a_page_and_a_file_are_made_of_one_recording(shipped: Shipped, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from timetracer_otel.base.urls import is_url
 from timetracer_otel.blocks import replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
@@ -94,7 +95,7 @@ def verify_one(
     may run side by side. All other settings are those of the environment (``TIMETRACER_…``).
 
     Args:
-        path: The cassette; or the id of its session or trace, or the beginning of one.
+        path: The cassette; or the id of its session or trace, or the beginning of one; or its URL in object storage.
         app: An ASGI or WSGI app, or where it is found: ``shop:app``, ``shop:make_app()``. The text can be sent to
             other machines; an app usually cannot.
         command: What starts the service, or the worker where the recording is of a job. ``{port}`` in it stands for
@@ -105,14 +106,15 @@ def verify_one(
         ignore: What is not compared, as in the setting ``ignore``: ``header:etag``, ``body:$.at``.
         timeout_s: How long the answer of a command may take, in seconds.
         start_timeout_s: How long the start of a command may take, in seconds.
-        cassette_dir: The folder in which an id is looked for. Without it, the setting of this name.
+        cassette_dir: The folder, or the URL of object storage, in which an id is looked for. Without it, the setting of
+            this name.
 
     Returns:
         What came of it. A recording that differs is no error.
 
     Raises:
         CassetteNotFoundError: There is no such cassette.
-        CassetteError: It cannot be read.
+        CassetteError: It cannot be read, or the object storage cannot be reached.
         ConfigurationError: An argument or a setting has a value that cannot be used, an id means several cassettes,
             or the service did not start.
     """
@@ -121,9 +123,9 @@ def verify_one(
     if command is not None and not command:
         raise ConfigurationError("verify_one: command: it is empty. Give the words that start the service.")
     ignored = Ignored.of(ignore)
-    cassette = read_cassette(_found(os.fspath(path), cassette_dir))
     named = os.fspath(path)
     with tempfile.TemporaryDirectory(prefix="timetracer-otel-verify-one-") as scratch:
+        cassette = _cassette(named, cassette_dir, Path(scratch, "copy"))
         folder = Path(scratch, "recording")
         folder.mkdir()
         staged(cassette, folder)
@@ -140,11 +142,30 @@ def verify_one(
         return _by_command(named, cassette, folder, command, url, options)
 
 
-def _found(path: str, cassette_dir: str | os.PathLike[str] | None) -> str:
+def _cassette(named: str, cassette_dir: str | os.PathLike[str] | None, copies: Path) -> Cassette:
+    """The recording that a path, a URL or an id names; one of object storage by a copy in a folder."""
+    where = os.fspath(cassette_dir) if cassette_dir is not None else TraceConfig.from_env().cassette_dir
+    if is_url(where) and not os.path.lexists(named) and is_id(named):
+        named = f"{where.rstrip('/')}#{named}"
+    if not is_url(named):
+        return read_cassette(_found(named, where))
+    from timetracer_otel.storage import require
+
+    require()
+    from timetracer_otel.storage.finding import download, one
+
+    base, rows = one(named)
+    if not rows:
+        raise CassetteNotFoundError(named)
+    if len(rows) > 1:
+        raise ConfigurationError(f"verify_one: {len(rows)} cassettes have the id of {named}. Give a longer one.")
+    return read_cassette(download(base, rows, copies)[0][1])
+
+
+def _found(path: str, folder: str) -> str:
     """The cassette that a text names. A path wins over an id."""
     if os.path.lexists(path) or not is_id(path):
         return path
-    folder = os.fspath(cassette_dir) if cassette_dir is not None else TraceConfig.from_env().cassette_dir
     rows = Catalog(folder).with_id(path) if Path(folder).is_dir() else []
     if len(rows) > 1:
         raise ConfigurationError(
