@@ -106,8 +106,8 @@ def verify_one(
         ignore: What is not compared, as in the setting ``ignore``: ``header:etag``, ``body:$.at``.
         timeout_s: How long the answer of a command may take, in seconds.
         start_timeout_s: How long the start of a command may take, in seconds.
-        cassette_dir: The folder, or the URL of object storage, in which an id is looked for. Without it, the setting of
-            this name.
+        cassette_dir: The folder, or the URL of object storage, in which an id is looked for. Without it, the
+            setting of this name.
 
     Returns:
         What came of it. A recording that differs is no error.
