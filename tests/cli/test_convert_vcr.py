@@ -37,8 +37,8 @@ class Made:
             for client in CLIENTS:
                 self.expected[client] = told(client, server.url)
                 for serializer in ("yaml", "json"):
-                    if serializer == "json" and client == "httpx":
-                        continue  # It keeps the body in gzip, which is no text: vcrpy cannot write it as JSON.
+                    if serializer == "json" and client != "aiohttp":
+                        continue  # The bodies of the others are no text for vcrpy 8, the last one for Python 3.10.
                     vcr = VCR(serializer=serializer, record_mode="all")
                     with vcr.use_cassette(str(folder / f"vcr-{client}.{serializer}")):
                         told(client, server.url)
