@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from email.parser import Parser
-from importlib.metadata import metadata
+from importlib.metadata import distribution, metadata
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,7 +16,23 @@ ROOT = Path(__file__).parents[2]
 HOST = "https://git.example/some/project"
 
 
-@pytest.mark.parametrize("name", ["timetracer-otel", "timetracer-otel-exporter-har"])
+EXPORTERS = sorted(path.parent.name for path in (ROOT / "exporters").glob("*/pyproject.toml"))
+
+
+def test_there_are_the_exporters_that_the_tests_install() -> None:
+    assert [name.rpartition("-")[2] for name in EXPORTERS] == ["har", "json", "otlp", "parquet", "vcr"]
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("way", ["exporter", "importer"])
+def test_each_exporter_has_both_ways(name: str, way: str) -> None:
+    ours = [each for each in distribution(name).entry_points if each.group == f"timetracer_otel_{way}"]
+    assert ours
+    for each in ours:
+        each.load()
+
+
+@pytest.mark.parametrize("name", ["timetracer-otel", *EXPORTERS])
 def test_each_distribution_has_an_author_and_a_license(name: str) -> None:
     found = metadata(name)
     assert found["Author"] == "The timetracer-otel maintainers"
