@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 from vcr import VCR
 
 from tests.cli import _callers
@@ -17,6 +19,9 @@ from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
 
 CLIENTS = list(_callers.CLIENTS)
+KEEPS_DECODED = Version(version("vcrpy")) >= Version("9")
+"""Whether it keeps bodies of urllib3 decoded, as the exporter writes them. 8, the last one for Python 3.10, does
+not."""
 
 
 def told(client: str, url: str) -> list[Any]:
@@ -71,7 +76,7 @@ def test_a_cassette_of_vcrpy_in_json_answers_each_client(made: Made) -> None:
             assert told(client, made.url) == made.expected[client]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [each for each in CLIENTS if KEEPS_DECODED or each in {"httpx", "aiohttp"}])
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_our_recording_replays_in_vcrpy(made: Made, client: str) -> None:
     assert main(["convert", str(made.folder / f"ours-{client}.msgpack"), "theirs.yaml"]) == 0
