@@ -14,7 +14,7 @@ from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.aiokafka import batches, internals
 from timetracer_otel.libraries.aiokafka.internals import LIB
 from timetracer_otel.libraries.kits.kafka.asked import CONNECT, Asked, Asking, connect_args, of_partition
-from timetracer_otel.libraries.kits.kafka.call import Topics, span_in, url_of
+from timetracer_otel.libraries.kits.kafka.call import Topics, url_of
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER, begins_without_broker
 from timetracer_otel.libraries.kits.kafka.in_python import OF_PRODUCERS, FutureSite, Sending, asked_of_consumers
 from timetracer_otel.libraries.kits.kafka.serialized import made_before
@@ -64,7 +64,6 @@ _SENDING: Final = Sending(
     internals.serialized,
     _listen,
     lambda site, report: internals.future_of(site.topic, report),
-    span_in,
 )
 
 

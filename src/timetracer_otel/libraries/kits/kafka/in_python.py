@@ -5,11 +5,9 @@ Their producers give a future for each message, which tells what becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
-
-from opentelemetry import trace
 
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import Recording, flow, replays
@@ -23,7 +21,7 @@ from timetracer_otel.libraries.kits.kafka.asked import (
     packed_set,
     unpacked_set,
 )
-from timetracer_otel.libraries.kits.kafka.call import ProduceSite, Record, Report, url_of
+from timetracer_otel.libraries.kits.kafka.call import ProduceSite, Record, Report, span_in, url_of
 from timetracer_otel.libraries.kits.kafka.consumers import WITHOUT_BROKER
 from timetracer_otel.libraries.kits.kafka.serialized import Serialized, failing, lent
 from timetracer_otel.session import BaseSession
@@ -97,11 +95,6 @@ class FutureSite(ProduceSite):
         return super().rebuild(event, session)
 
 
-def _no_span(_: Iterable[tuple[Any, Any]]) -> trace.Span | None:
-    """It is the current one."""
-    return None
-
-
 class Sending(NamedTuple):
     """How the producers of a client send messages."""
 
@@ -114,8 +107,6 @@ class Sending(NamedTuple):
     """Lets a future tell a site what becomes of its message."""
     future: Callable[[FutureSite, Report], Any]
     """Makes the future of a replay."""
-    span_of: Callable[[Iterable[tuple[Any, Any]]], trace.Span | None] = _no_span
-    """Gives the span of a message by its headers, where it has ended by then."""
 
     def wrap(self, original: Function) -> Function:
         """An app sends a message."""
@@ -132,7 +123,7 @@ class Sending(NamedTuple):
                 return only(raising(made.error)) if is_answered else failing(made, live)
             site = FutureSite(self, producer, record, live)
             site.lend = partial(lent, made)
-            site.span = self.span_of(given.headers)
+            site.span = span_in(given.headers)
             steps = flow(site, session)
             return self._answered(steps, site) if is_answered else steps
 
