@@ -136,7 +136,7 @@ def _files(tmp_path: Path) -> None:
         (
             ["export", "--to", "pdf", "good.msgpack"],
             (
-                "--to: no exporter called 'pdf' is installed. Installed: har, json, otlp, "
+                "--to: no exporter called 'pdf' is installed. Installed: har, jaeger, json, otlp, "
                 "otlp-logs, otlp-proto, otlp-proto-logs, parquet, vcr, vcr-json. "
                 "Try: pip install timetracer-otel-exporter-pdf"
             ),

@@ -34,6 +34,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.exchange import HttpCall, Imported, imported_cassette, utc_text
 from timetracer_otel.types import Cassette
 from timetracer_otel_exporter_otlp import (
+    export_jaeger,
     export_json,
     export_json_logs,
     export_protobuf,
@@ -213,6 +214,7 @@ def check(data: bytes) -> None:
 
 def test_formats_are_registered_under_their_names() -> None:
     names = {each.name: each.load() for each in entry_points(group="timetracer_otel_exporter")}
+    assert names["jaeger"] is export_jaeger
     assert names["otlp"] is export_json
     assert names["otlp-logs"] is export_json_logs
     assert names["otlp-proto"] is export_protobuf
@@ -419,3 +421,37 @@ def test_files_of_others_are_not_taken_for_otlp() -> None:
         b"null",
     ):
         assert not import_format.recognises(data)
+
+
+def test_jaegers_ui_finds_each_span_below_its_parent(spans: Sequence[ReadableSpan]) -> None:
+    cassette = sample(spans)
+    (trace,) = json.loads(export_jaeger.write(cassette).data)["data"]
+    by_id = {span["spanID"]: span for span in trace["spans"]}
+    theirs = json.loads(export_json.write(cassette).data)["resourceSpans"]
+    otlp = {span["spanId"]: span for each in theirs for scope in each["scopeSpans"] for span in scope["spans"]}
+    assert by_id.keys() == otlp.keys()
+    assert trace["traceID"] == cassette.session.trace_id
+    (process,) = trace["processes"].values()
+    assert process["serviceName"] == "shop"
+    assert {"key": "deployment.environment.name", "type": "string", "value": "test"} in process["tags"]
+    for span_id, span in by_id.items():
+        other = otlp[span_id]
+        assert (span["operationName"], span["traceID"]) == (other["name"], other["traceId"])
+        assert [each["spanID"] for each in span["references"]] == [
+            other[name] for name in ("parentSpanId",) if name in other
+        ]
+        assert span["startTime"] == int(other["startTimeUnixNano"]) // 1000
+        assert span["startTime"] + span["duration"] == int(other["endTimeUnixNano"]) // 1000
+        assert trace["processes"].keys() == {span["processID"]}
+    tags = {span["operationName"]: {tag["key"]: tag for tag in span["tags"]} for span in trace["spans"]}
+    assert tags["GET /cart"]["span.kind"]["value"] == "server"
+    assert tags["GET /cart"]["http.response.status_code"] == {
+        "key": "http.response.status_code",
+        "type": "int64",
+        "value": 503,
+    }
+    assert tags["SELECT"]["error"] == {"key": "error", "type": "bool", "value": True}
+    assert tags["SELECT"]["otel.scope.name"]["value"] == "opentelemetry.instrumentation.psycopg"
+    (root,) = (span for span in trace["spans"] if not span["references"])
+    logged = {field["key"]: field["value"] for log in root["logs"] for field in log["fields"]}
+    assert (logged["event"], logged["exception.message"]) == ("exception", "cart")

@@ -2,7 +2,7 @@
 
 A file holds spans or log records, and never both
 (https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/). So there are two formats in JSON, and two in
-protobuf.
+protobuf. One more is for Jaeger's UI.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from typing import Final
 from timetracer_otel.exchange import Exported, ExportFormat, ImportFormat
 from timetracer_otel.types import Cassette
 from timetracer_otel_exporter_otlp._files import Message, as_json_line, as_protobuf, recognises
+from timetracer_otel_exporter_otlp._jaeger import as_jaeger
 from timetracer_otel_exporter_otlp._reading import read, read_all
 from timetracer_otel_exporter_otlp._records import records_of
 from timetracer_otel_exporter_otlp._spans import left_out_of_spans, spans_of
 
-__all__ = ["export_json", "export_json_logs", "export_protobuf", "export_protobuf_logs", "import_format"]
+__all__ = [
+    "export_jaeger",
+    "export_json",
+    "export_json_logs",
+    "export_protobuf",
+    "export_protobuf_logs",
+    "import_format",
+]
 
 _JSON: Final = (".otlp.jsonl", ".otlp.json")
 _JSON_LOGS: Final = (".otlp-logs.jsonl", ".otlp-logs.json")
@@ -45,6 +53,11 @@ export_protobuf: Final = ExportFormat(_spans(as_protobuf), _PROTOBUF, joinable=T
 
 export_protobuf_logs: Final = ExportFormat(_records(as_protobuf), _PROTOBUF_LOGS, joinable=True)
 """As `export_json_logs`, in protobuf."""
+
+export_jaeger: Final = ExportFormat(
+    lambda cassette: Exported(as_jaeger(cassette), tuple(left_out_of_spans(cassette))), (".jaeger.json",)
+)
+"""The same spans in the JSON that Jaeger's UI opens by itself, without a backend."""
 
 import_format: Final = ImportFormat(
     read, recognises, (*_JSON, *_JSON_LOGS, *_PROTOBUF, *_PROTOBUF_LOGS), read_all=read_all

@@ -24,7 +24,17 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from timetracer_otel.constants import CASSETTE_ATTRIBUTE, JOB, MESSAGE, EventType
 from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
 
-__all__ = ["LIBRARY", "MADE_UP", "SCOPE", "Ids", "left_out_of_spans", "resource_of", "spans_of", "started_ns"]
+__all__ = [
+    "LIBRARY",
+    "MADE_UP",
+    "SCOPE",
+    "Ids",
+    "left_out_of_spans",
+    "readable_spans",
+    "resource_of",
+    "spans_of",
+    "started_ns",
+]
 
 MADE_UP: Final = "timetracer.made_up"
 """The attribute of a span that the cassette knows of, and does not have."""
@@ -114,8 +124,12 @@ def resource_of(cassette: Cassette) -> Resource:
 
 def spans_of(cassette: Cassette) -> ExportTraceServiceRequest:
     """Those of the request and its calls, in the order in which they began."""
-    made = _Spans(cassette)
-    return encode_spans(sorted(made.all(), key=lambda span: (span.start_time or 0, span.end_time or 0)))
+    return encode_spans(readable_spans(cassette))
+
+
+def readable_spans(cassette: Cassette) -> list[ReadableSpan]:
+    """As `spans_of`, as the SDK has them."""
+    return sorted(_Spans(cassette).all(), key=lambda span: (span.start_time or 0, span.end_time or 0))
 
 
 def left_out_of_spans(cassette: Cassette) -> list[str]:
