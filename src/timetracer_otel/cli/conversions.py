@@ -43,7 +43,7 @@ def converted(args: argparse.Namespace) -> Done:
     from timetracer_otel.exchange import FolderFormat
 
     target = target_of(args.target, args.target_format)
-    args.source = str(file_of(Path(args.source)))
+    args.source = file_of(args.source)
     if target is None and is_folder(args.target):
         return _to_cassettes(args)
     if isinstance(target, FolderFormat):

@@ -41,12 +41,12 @@ def data_of(path: Path) -> bytes:
         raise CommandError(f"A: cannot read {path}: {error.strerror or error}. Name another file.") from error
 
 
-def file_of(path: Path) -> Path:
+def file_of(source: str) -> str:
     """The file that holds the recordings, where A is a folder of a format that has several files; else A."""
-    if not path.is_dir():
-        return path
+    if not Path(source).is_dir():
+        return source
     names = (_loaded(entry).file_in_folder for _, entry in sorted(_entries(IMPORTERS).items()))
-    return next((file for name in names if name and (file := path / name).is_file()), path)
+    return next((str(file) for name in names if name and (file := Path(source, name)).is_file()), source)
 
 
 def is_folder(target: str) -> bool:
