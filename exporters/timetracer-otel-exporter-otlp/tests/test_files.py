@@ -8,6 +8,7 @@ import json
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
@@ -32,7 +33,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.exchange import HttpCall, Imported, imported_cassette, utc_text
-from timetracer_otel.types import Cassette
+from timetracer_otel.types import Cassette, SpanFacts
 from timetracer_otel_exporter_otlp import (
     export_jaeger,
     export_json,
@@ -455,3 +456,23 @@ def test_jaegers_ui_finds_each_span_below_its_parent(spans: Sequence[ReadableSpa
     (root,) = (span for span in trace["spans"] if not span["references"])
     logged = {field["key"]: field["value"] for log in root["logs"] for field in log["fields"]}
     assert (logged["event"], logged["exception.message"]) == ("exception", "cart")
+
+
+def test_calls_without_spans_have_one_each_below_the_span_around_them(spans: Sequence[ReadableSpan]) -> None:
+    cassette = sample(spans)
+    server = next(span for span in spans if span.name == "GET /cart")
+    assert server.context is not None
+    around = SpanFacts(
+        cassette.session.trace_id or "", f"{server.context.span_id:016x}", name="GET /cart", kind="SERVER"
+    )
+    calls = [HttpCall("GET", f"http://h/{number}", status=200, body=b"x").event(number) for number in (1, 2, 3)]
+    cassette.events = [replace(event, span=around, path=()) for event in calls]
+    (trace,) = json.loads(export_jaeger.write(cassette).data)["data"]
+    parents = {
+        span["spanID"]: [each["spanID"] for each in span["references"]]
+        for span in trace["spans"]
+        if span["spanID"] != around.span_id
+    }
+    assert list(parents.values()) == [[around.span_id]] * 3
+    (root,) = (span for span in trace["spans"] if not span["references"])
+    assert (root["spanID"], root["operationName"]) == (around.span_id, "GET /cart")

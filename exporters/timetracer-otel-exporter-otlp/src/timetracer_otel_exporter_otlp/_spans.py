@@ -44,6 +44,8 @@ LIBRARY: Final = "timetracer.library"
 """The attribute that names the library of a call."""
 _CONSUMED: Final = frozenset({JOB, MESSAGE})
 _LARGEST: Final = 2**63
+_ROOTS: Final = frozenset({"SERVER", "CONSUMER"})
+_OF_CALLS: Final = frozenset({"CLIENT", "PRODUCER"})
 
 
 @dataclass(slots=True)
@@ -65,7 +67,8 @@ class Ids:
             ids.root = _root_of(cassette.events) or _made_up(seed, "request", 8)
         for event in cassette.events:
             span = event.span
-            trace_id, span_id = (_number(span.trace_id), _number(span.span_id)) if span is not None else (0, 0)
+            trace_id = _number(span.trace_id) if span is not None else 0
+            span_id = _number(span.span_id) if span is not None and _is_of_call(span) else 0
             ids.calls[event.eid] = (trace_id or ids.trace, span_id or _made_up(seed, str(event.eid), 8))
         return ids
 
@@ -73,9 +76,19 @@ class Ids:
 def _root_of(events: Sequence[DependencyEvent]) -> int:
     """The span of the request, which is the parent of a call with no other span around it; 0 where there is none."""
     for event in events:
-        if len(event.path) == 1 and event.span is not None and event.span.parent_span_id:
-            return _number(event.span.parent_span_id)
+        span = event.span
+        if span is None:
+            continue
+        if span.kind in _ROOTS:
+            return _number(span.span_id)
+        if len(event.path) == 1 and span.parent_span_id and _is_of_call(span):
+            return _number(span.parent_span_id)
     return 0
+
+
+def _is_of_call(span: SpanFacts) -> bool:
+    """Whether a span is of the call itself: a call that had none has the one around it."""
+    return (span.kind or "CLIENT") in _OF_CALLS
 
 
 def _number(text: str | None) -> int:
@@ -166,13 +179,20 @@ class _Spans:
             if ids not in known:  # Several calls may have one span: the steps of a redirect.
                 known.add(ids)
                 yield self._call(event, ids)
+            around = event.span if event.span is not None and not _is_of_call(event.span) else None
+            if around is not None:
+                outer = (_number(around.trace_id), _number(around.span_id))
+                if all(outer) and outer not in known:
+                    known.add(outer)
+                    yield self._of_facts(around, *outer, {})
             for facts in event.within:
                 inner = (_number(facts.trace_id), _number(facts.span_id))
                 if all(inner) and inner not in known:
                     known.add(inner)
                     yield self._of_facts(facts, *inner, {})
         for event in self._cassette.events:
-            parent = _number(event.span.parent_span_id) if event.span is not None else 0
+            is_own = event.span is not None and _is_of_call(event.span)
+            parent = _number(event.span.parent_span_id) if event.span is not None and is_own else 0
             ids = (self._ids.calls[event.eid][0], parent)
             if parent and ids not in known and parent != self._ids.root and event.path:
                 between.setdefault(ids, []).append(event)
@@ -184,12 +204,12 @@ class _Spans:
     def _call(self, event: DependencyEvent, ids: tuple[int, int]) -> ReadableSpan:
         what = {CASSETTE_ATTRIBUTE: self._cassette.session.id, "timetracer.event": event.eid}
         errors = _exceptions(event, self._ns(event.start_offset_ms + event.duration_ms))
-        if event.span is not None:
+        if event.span is not None and _is_of_call(event.span):
             return self._of_facts(event.span, *ids, what, event, errors)
         start_ns = self._ns(event.start_offset_ms)
         return self._made(
             ids,
-            self._ids.root,
+            (_number(event.span.span_id) if event.span is not None else 0) or self._ids.root,
             name=_name_of(event),
             kind=SpanKind.CLIENT,
             times=(start_ns, start_ns + round(event.duration_ms * 1e6)),
@@ -210,9 +230,10 @@ class _Spans:
         start_ns = self._ns(event.start_offset_ms if event is not None else 0.0)
         took_ns = round(event.duration_ms * 1e6) if event is not None else 0
         start_ns = facts.start_ns if facts.start_ns is not None else start_ns
+        root = self._ids.root if trace_id == self._ids.trace else None
         return self._made(
             (trace_id, span_id),
-            _number(facts.parent_span_id) or (self._ids.root if trace_id == self._ids.trace else None),
+            _number(facts.parent_span_id) or (root if (trace_id, span_id) != (self._ids.trace, root) else None),
             name=facts.name or (event.signature.method if event is not None else ""),
             kind=SpanKind.__members__.get(facts.kind or "", SpanKind.CLIENT),
             times=(start_ns, facts.end_ns if facts.end_ns is not None else start_ns + took_ns),
