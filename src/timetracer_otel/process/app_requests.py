@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from timetracer_otel.base import counters, faults
@@ -65,7 +65,6 @@ class AppRequests:
             cassette_path=None if path is None else str(Path(path).absolute()),
         )
         self._choice = Choice(self._config)
-        self._excluded = ExcludedUrls()
         for line in config.warnings(known_names()):
             faults.warn_once(line, line)
         if config.is_enabled:
@@ -74,6 +73,11 @@ class AppRequests:
             # A fault of ours before a request has its session is a miss by this, and no call that goes out.
             closed_world.watch(config.live_hosts)
             weakref.finalize(self, closed_world.unwatch)
+
+    @cached_property
+    def _excluded(self) -> ExcludedUrls:
+        # Made with the first request, where a fault of ours does not reach the app.
+        return ExcludedUrls()
 
     @property
     def takes_requests(self) -> bool:
