@@ -27,6 +27,20 @@ def test_a_file_that_is_none_is_recognised_and_refused(data: bytes) -> None:
         import_format.read(data)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"interactions: " + b"[" * 501 + b"]" * 501,
+        b"interactions: " + b"[" * 100_000,
+        b"interactions:\n" + b"- " * 100_000,
+    ],
+)
+def test_a_file_that_nests_deeply_is_refused_before_nodes_are_built(data: bytes) -> None:
+    assert not import_format.recognises(data)
+    with pytest.raises(CassetteError, match="nested too deeply|exceeded"):
+        import_format.read(data)
+
+
 def test_settings_mean_the_same() -> None:
     assert settings_of({}) == {"match_on": ["method", "query", "url"]}
     assert settings_of(

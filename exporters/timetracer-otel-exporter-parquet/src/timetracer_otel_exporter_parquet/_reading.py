@@ -52,7 +52,7 @@ def read_all(data: bytes) -> Iterator[Imported]:
         if CASSETTE not in file.schema_arrow.names:
             raise CassetteError(
                 f"The table has no column {CASSETTE!r}, so it holds no recordings. Read cassettes.parquet, which the "
-                " exporter writes beside requests.parquet and calls.parquet."
+                "exporter writes beside requests.parquet and calls.parquet."
             )
         number = 0
         for batch in file.iter_batches(_AT_ONCE, columns=[CASSETTE]):
