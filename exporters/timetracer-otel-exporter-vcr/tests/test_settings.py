@@ -37,7 +37,7 @@ def test_a_file_that_is_none_is_recognised_and_refused(data: bytes) -> None:
 )
 def test_a_file_that_nests_deeply_is_refused_before_nodes_are_built(data: bytes) -> None:
     assert not import_format.recognises(data)
-    with pytest.raises(CassetteError, match="nested too deeply|exceeded"):
+    with pytest.raises(CassetteError, match="nested too deeply"):
         import_format.read(data)
 
 
