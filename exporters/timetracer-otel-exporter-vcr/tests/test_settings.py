@@ -37,7 +37,8 @@ def test_a_file_that_is_none_is_recognised_and_refused(data: bytes) -> None:
 )
 def test_a_file_that_nests_deeply_is_refused_before_nodes_are_built(data: bytes) -> None:
     assert not import_format.recognises(data)
-    with pytest.raises(CassetteError, match="nested too deeply"):
+    # From 6.0.4 on, PyYAML has a limit as well, and reads ahead: of brackets that nobody closes it may come first.
+    with pytest.raises(CassetteError, match=r"nested too deeply|exceeded"):
         import_format.read(data)
 
 
