@@ -348,6 +348,16 @@ def test_a_recording_without_tracing_has_a_trace_of_its_own() -> None:
     assert [event.signature.lib for event in again.cassette.events] == ["http"]
 
 
+@pytest.mark.parametrize("method", ["JOB", "MESSAGE", "MESSAGES"])
+def test_what_a_worker_was_given_is_no_http_request(method: str) -> None:
+    cassette = imported_cassette((), utc_text(datetime(2026, 3, 1, tzinfo=timezone.utc)), "x")
+    cassette.request.method, cassette.request.path = method, "orders"
+    (message,) = messages(export_protobuf(cassette))
+    (span,) = all_spans(TracesData.FromString(message)).values()
+    assert (span.name, span.kind) == ("orders", SpanKind.CONSUMER.value + 1)
+    assert not {"http.request.method", "url.path"} & {each.key for each in span.attributes}
+
+
 METRICS = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "a", "gauge": {"dataPoints": []}}]}]}]}
 
 

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from timetracer_otel.constants import CASSETTE_ATTRIBUTE, JOB, MESSAGE, EventType
+from timetracer_otel.constants import CASSETTE_ATTRIBUTE, GIVEN_TO_WORKERS, EventType
 from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
 
 __all__ = [
@@ -42,7 +42,6 @@ SCOPE: Final = "timetracer_otel"
 """The scope of what is not of an instrumentation."""
 LIBRARY: Final = "timetracer.library"
 """The attribute that names the library of a call."""
-_CONSUMED: Final = frozenset({JOB, MESSAGE})
 _LARGEST: Final = 2**63
 _ROOTS: Final = frozenset({"SERVER", "CONSUMER"})
 _OF_CALLS: Final = frozenset({"CLIENT", "PRODUCER"})
@@ -269,7 +268,7 @@ class _Spans:
         cassette, request, response = self._cassette, self._cassette.request, self._cassette.response
         # Of a root span that was no request, the kind stands in the place of the method.
         kind = SpanKind.__members__.get(request.method)
-        is_http = kind is None and request.method not in _CONSUMED
+        is_http = kind is None and request.method not in GIVEN_TO_WORKERS
         end_ms = response.duration_ms or max((event.end_offset_ms for event in cassette.events), default=0.0)
         attributes: dict[str, Any] = {
             CASSETTE_ATTRIBUTE: cassette.session.id,
